@@ -1,0 +1,145 @@
+// The wire format, as tb_losslens/plugin/http_api.md describes it. One file, so that a change of the contract is one diff.
+
+export type FindingKind = "artifact" | "benign" | "planned" | "fault" | "unknown";
+export type RunKind = FindingKind | "pending" | "plain";
+export type MarkKind = FindingKind | "none";
+export type Num = number | null;
+
+export interface RunRow {
+  run: string;
+  batches: number;
+  epochs: number;
+  verdict: string;
+  kind: RunKind;
+  short: string;
+  live: boolean;
+  plain: boolean;
+}
+export interface RunsResponse {
+  runs: RunRow[];
+  hint: string;
+}
+
+export interface Boundary {
+  index: number;
+  batch: number;
+  step: number;
+  epoch: number;
+  m: number;
+  significant: boolean;
+  log_scale: boolean;
+  shape: string;
+  kind: MarkKind;
+  cause: string;
+  jump: Num;
+  z: Num;
+  before: Num;
+  after: Num;
+  placebo_low: Num;
+  placebo_high: Num;
+  placebo_median: Num;
+  placebo_count: number;
+}
+
+export interface EvidencePlace {
+  signal: string | null;
+  span: [number, number] | null;
+}
+
+export interface Finding {
+  cause: string;
+  detail: string;
+  kind: FindingKind;
+  strength: "proved" | "likely" | "possible";
+  title: string;
+  text: string;
+  score: number;
+  boundaries: number[];
+  steps: number[];
+  share: Num;
+  explains_jump: boolean;
+  evidence: string[];
+  evidence_at: (EvidencePlace | null)[];
+  against: string[];
+  against_at: (EvidencePlace | null)[];
+  missing: string[];
+  advice: string;
+  fix: string;
+  confirm: string;
+}
+
+export interface Diagnosis {
+  run: string;
+  verdict: string;
+  kind: FindingKind;
+  headline: string;
+  subline: string;
+  aside: string;
+  short: string;
+  batches: number;
+  epochs: number;
+  pooled: { direction: number; up: number; down: number; total: number; median: Num; z: Num; p: number; reason: string };
+  boundaries: Boundary[];
+  findings: Finding[];
+  checked: { cause: string; text: string }[];
+  skipped: { cause: string; why: string; how: string }[];
+  problems: string[];
+}
+
+export interface Table {
+  names: string[];
+  columns: Num[][];
+}
+
+export interface Timeline extends Table {
+  run: string;
+  from: number;
+  to: number;
+  batches: number;
+  raw: boolean;
+  lanes: Table;
+  nonfinite: number[];
+  epochs: { epoch: number[]; from: number[]; to: number[] };
+  validation: { batch: number[]; step: number[]; value: Num[] };
+  events: { batch: number[]; step: number[]; kind: string[]; text: string[] };
+  settings: { loss_source: string; overhead: Num };
+}
+
+export interface LensSignal {
+  name: string;
+  label: string;
+  unit: string;
+  offset: number[];
+  value: Num[];
+  said: string;
+  moved: boolean;
+  z: Num;
+}
+
+export interface Lens extends Table {
+  run: string;
+  boundary: Boundary;
+  m: number;
+  placebo: { low: Num; high: Num; median: Num; count: number };
+  signals: LensSignal[];
+  waterfall: { label: string; value: number; kind: MarkKind | "rest" | "jump"; cause: string }[];
+  waterfall_note: string;
+  missing: { label: string; how: string }[];
+}
+
+export interface Overlay {
+  position: number[];
+  epoch: number[];
+  columns: Num[][];
+  batches: number;
+}
+
+export interface ScalarTags {
+  tags: string[];
+}
+export interface Scalar extends Table {
+  tag: string;
+}
+export interface Report {
+  markdown: string;
+}

@@ -1,0 +1,268 @@
+"""What the diagnosis says: findings with evidence, what was checked and is fine, and what could not be checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Kind = Literal["artifact", "benign", "planned", "fault", "unknown"]
+Strength = Literal["proved", "likely", "possible"]
+Shape = Literal["none", "spike", "step_up", "step_down", "transient", "sawtooth", "staircase", "divergence"]
+
+
+class Evidence(str):
+    """A sentence with a number in it, and where on the page that number is drawn.
+
+    It is a `str`, so a list of evidence joins and prints like any text.
+    """
+
+    __slots__ = ("signal", "span")
+    signal: str | None
+    span: tuple[int, int] | None
+
+    def __new__(cls, text: str, signal: str | None = None, span: tuple[int, int] | None = None) -> Evidence:
+        """`signal` is a column name, `span` the rows `first <= row < last` that show it."""
+        self = super().__new__(cls, text)
+        self.signal = signal
+        self.span = span
+        return self
+
+    def where(self) -> dict[str, Any] | None:
+        """JSON form of `signal` and `span`, or None where there is nothing to show."""
+        if self.signal is None and self.span is None:
+            return None
+        return {"signal": self.signal, "span": list(self.span) if self.span else None}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause that holds in this run.
+
+    Attributes:
+        cause: an id of the catalogue, as `lr_increase`.
+        kind: what it means for the reader.
+        strength: proved (an equality or identity), likely (a test with effect size and p), possible.
+        title: a few words for a heading, as "LR raised at the boundary".
+        text: one or two sentences with the run's own numbers.
+        detail: its sub-kind, as `scheduler_reset`, or "".
+        score: 0..1, how well the evidence supports it; ranking is by kind of evidence first, then by this.
+        boundaries: indices into `Diagnosis.boundaries` where it acts.
+        steps: global steps where it shows, the first one first.
+        share: part of the jump (pooled over `boundaries`) that it accounts for, 0..1, or None if that cannot be told.
+        explains_jump: False for a fault that holds but is not why the loss moved.
+        evidence: sentences for it.
+        against: sentences against it; empty means that nothing was found.
+        missing: lines of code that would record what is missing for certainty.
+        advice: what to do, one sentence or more.
+        fix: Python code with the run's own numbers, or "".
+        confirm: the cheapest step that would confirm or refute it.
+    """
+
+    cause: str
+    kind: Kind
+    strength: Strength
+    title: str
+    text: str
+    detail: str = ""
+    score: float = 0.5
+    boundaries: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
+    share: float | None = None
+    explains_jump: bool = True
+    evidence: tuple[Evidence, ...] = ()
+    against: tuple[Evidence, ...] = ()
+    missing: tuple[str, ...] = ()
+    advice: str = ""
+    fix: str = ""
+    confirm: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; `evidence_at` and `against_at` run parallel to `evidence` and `against`."""
+        return {
+            "cause": self.cause,
+            "detail": self.detail,
+            "kind": self.kind,
+            "strength": self.strength,
+            "title": self.title,
+            "text": self.text,
+            "score": round(float(self.score), 4),
+            "boundaries": list(self.boundaries),
+            "steps": list(self.steps),
+            "share": None if self.share is None else round(float(self.share), 4),
+            "explains_jump": self.explains_jump,
+            "evidence": [str(item) for item in self.evidence],
+            "evidence_at": [item.where() for item in self.evidence],
+            "against": [str(item) for item in self.against],
+            "against_at": [item.where() for item in self.against],
+            "missing": list(self.missing),
+            "advice": self.advice,
+            "fix": self.fix,
+            "confirm": self.confirm,
+        }
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A cause that was tested and does not hold: `text` says what was seen instead, with a number."""
+
+    cause: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A cause that could not be tested: `why`, and the line of code that would record what it needs (`how`)."""
+
+    cause: str
+    why: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """The end of one epoch and the start of the next, with the jump of the loss there.
+
+    `jump` is the level of the raw loss over `m` batches after the cut less the level over `m` batches before it, in
+    units of the loss. `z` is its distance from the local placebos in their own robust standard deviations. Both are
+    NaN where too few batches lie around the boundary.
+
+    Attributes:
+        index: position in `Diagnosis.boundaries`.
+        batch: row of the first batch after the cut.
+        step: the user's own step of that row.
+        epoch: epoch that begins there.
+        m: batches a side.
+        before, after: the two levels.
+        z_by_m: z at each window size, keyed by m.
+        significant: at least two window sizes agree that this jump is more than noise, judged alone.
+        placebo_low, placebo_high: 95 % of cuts that are no boundary lie between (units of the loss).
+        placebo_median, placebo_count: their median and how many there are.
+        log_scale: true if z was computed on log loss (the level changes more than twofold nearby).
+        shape: what the move looks like.
+        kind: kind of the finding that explains it best; "unknown" for a significant jump that nothing explains;
+            "none" for a jump within noise.
+        cause: id of that finding, or "".
+    """
+
+    index: int
+    batch: int
+    step: int
+    epoch: int
+    m: int
+    before: float
+    after: float
+    jump: float
+    z: float
+    z_by_m: Mapping[int, float] = field(default_factory=dict)
+    significant: bool = False
+    placebo_low: float = math.nan
+    placebo_high: float = math.nan
+    placebo_median: float = math.nan
+    placebo_count: int = 0
+    log_scale: bool = False
+    shape: Shape = "none"
+    kind: str = "none"
+    cause: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; numbers that are not finite become None."""
+        out: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("index", "batch", "step", "epoch", "m", "significant", "log_scale", "shape", "kind", "cause")
+        }
+        for name in ("jump", "z", "before", "after", "placebo_low", "placebo_high", "placebo_median"):
+            value = float(getattr(self, name))
+            out[name] = value if math.isfinite(value) else None
+        out["placebo_count"] = self.placebo_count
+        return out
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """All boundaries of a run taken together.
+
+    Attributes:
+        direction: +1 if the loss jumps up at its boundaries, -1 if down, 0 if neither is more than noise.
+        up, down, total: boundaries whose jump lies above, below its placebo median, and all that were measured.
+        median: median jump in units of the loss; NaN if there is none.
+        z: median of the boundaries' z.
+        p: two-sided p-value of the sign test on jump - placebo median; 1 if there is none.
+        reason: why there is no verdict ("fewer than 2 boundaries", ...), else "".
+    """
+
+    direction: int = 0
+    up: int = 0
+    down: int = 0
+    total: int = 0
+    median: float = math.nan
+    z: float = math.nan
+    p: float = 1.0
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that is said of one run.
+
+    Attributes:
+        run: its name.
+        verdict: headline and cause in one line, as the run list and the report print it.
+        headline, subline: the same in two: what the loss does (with numbers), and why.
+        aside: the small print behind the headline, as "(18x the noise, p < 0.001)".
+        kind: kind of the best finding; "benign" if there is nothing to report.
+        short: a few words for the run list, as "jumps up 11 of 11".
+        boundaries, pooled: the measurement.
+        findings: ranked, best first.
+        checked: what was tested and is fine.
+        skipped: what could not be tested, and how to record it.
+        problems: what could not be read.
+        batches, epochs: size of the run.
+    """
+
+    run: str
+    verdict: str
+    kind: Kind
+    headline: str = ""
+    subline: str = ""
+    aside: str = ""
+    short: str = ""
+    boundaries: tuple[Boundary, ...] = ()
+    pooled: Pooled = field(default_factory=Pooled)
+    findings: tuple[Finding, ...] = ()
+    checked: tuple[Checked, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    problems: tuple[str, ...] = ()
+    batches: int = 0
+    epochs: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form, the one that the page, `losslens report --format json` and the library share."""
+        pooled = {name: getattr(self.pooled, name) for name in ("direction", "up", "down", "total", "p", "reason")}
+        for name in ("median", "z"):
+            value = float(getattr(self.pooled, name))
+            pooled[name] = value if math.isfinite(value) else None
+        return {
+            "run": self.run,
+            "verdict": self.verdict,
+            "kind": self.kind,
+            "headline": self.headline,
+            "subline": self.subline,
+            "aside": self.aside,
+            "short": self.short,
+            "batches": self.batches,
+            "epochs": self.epochs,
+            "pooled": pooled,
+            "boundaries": [boundary.to_dict() for boundary in self.boundaries],
+            "findings": [finding.to_dict() for finding in self.findings],
+            "checked": [{"cause": item.cause, "text": item.text} for item in self.checked],
+            "skipped": [{"cause": item.cause, "why": item.why, "how": item.how} for item in self.skipped],
+            "problems": list(self.problems),
+        }
+
+    def to_markdown(self) -> str:
+        """The same as markdown that can be pasted into an issue."""
+        from tb_losslens.analysis.markdown import to_markdown
+
+        return to_markdown(self)
