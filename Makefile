@@ -1,0 +1,61 @@
+# Two commands: `make demo` shows LossLens on real trainings, `make test` runs everything that CI runs.
+# Both set up .venv by themselves; nothing but git, python3 (3.10 or newer) with venv, and make is needed.
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+PAGE := tb_losslens/plugin/static/index.js
+PROTOC := .tools/protoc/.ready
+RUNS ?= demo/runs
+
+.PHONY: demo demo-runs test setup page lint clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       train the demo runs and open them in TensorBoard"
+	@echo "make demo-runs  train the demo runs only"
+	@echo "make test       everything that CI runs"
+	@echo "make page       build the page again after a change in frontend/"
+	@echo "make clean      remove .venv, built files and demo runs"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "LossLens needs Python 3.10 or newer; this is $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make a virtual environment: install its venv module (python3-venv)"; rm -rf $(VENV); exit 1; }
+
+$(READY): $(VENV)/bin/python pyproject.toml setup.py constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch,demo,test]'
+	@touch $@
+
+$(PAGE): $(READY) $(wildcard frontend/src/*) $(wildcard frontend/src/*/*) $(wildcard frontend/*.json) $(wildcard frontend/*.mjs)
+	$(PY) -c 'import setup; setup.build_page()'
+	@touch $@
+
+# protoc goes to a place of its own: the version that writes code for protobuf 3.20 to 7 would hold our protobuf back
+$(PROTOC): $(READY)
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --target .tools/protoc grpcio-tools==1.62.3
+	@touch $@
+
+setup: $(READY) $(PAGE)
+
+page: $(PAGE)
+
+demo-runs: setup
+	$(PY) -m demo.run --logdir $(RUNS)
+
+demo: demo-runs
+	@$(PY) -m demo.serve --logdir $(RUNS)
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	$(PY) frontend/npm.py run check
+	$(PY) frontend/npm.py run lint
+
+test: setup $(PROTOC) lint
+	$(PY) frontend/npm.py test
+	@$(PY) -m tests.browser
+	$(PY) -m pytest
+
+clean:
+	rm -rf $(VENV) .tools build dist *.egg-info frontend/node_modules tb_losslens/plugin/static demo/runs

@@ -1,0 +1,1 @@
+"""The TensorBoard plugin: routes that hand over runs and diagnoses, read-only."""

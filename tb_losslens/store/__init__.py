@@ -1,0 +1,1 @@
+"""Event files and TensorBoard's data provider become one `Run`."""
