@@ -101,6 +101,9 @@ class Run:
         ragged: one `Ragged` of length n for each list-valued signal. May load lazily.
         events: in the order of time.
         facts: run-level facts: `loss_source`, `batches_per_epoch`, `dataset_size`, `shuffle`, `config`, `model`, ...
+            `model` is `{"class", "dropout", "batchnorm"}` (how many modules change with the mode: dropout with p > 0,
+            any normalisation by batch statistics), `scheduler` is `{"class", ...}` with the numbers of the LR scheduler,
+            `criterion` is `{"class", "reduction"}`; each is absent where unknown.
         problems: sentences on what could not be read, each with a count.
         sessions: one mapping for each writer that wrote here: id, first_step, last_step, batches, start, closed.
         superseded: rows left out because a newer session began at or before their step.
@@ -204,7 +207,11 @@ class Run:
 
     @cached_property
     def validations(self) -> tuple[Validation, ...]:
-        """Every evaluation with a value, in order, from `validation_end` events (field `value`)."""
+        """Every evaluation with a value, in order, from `validation_end` events (field `value`).
+
+        Other fields where known: `n`, `epoch`, `train_mode` (mode of the forwards inside it, as in the column) and
+        `bn_updates` (updates of the running statistics of any normalisation layer during it; 0 is right).
+        """
         return tuple(
             Validation(e.batch, e.step, int(e.fields.get("epoch", -1)), float(e.fields["value"]), e.fields)
             for e in self.events
