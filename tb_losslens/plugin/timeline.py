@@ -1,0 +1,117 @@
+"""Builds the timeline of a run, as /timeline answers it: loss in buckets, and what else lies on the same axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tb_losslens.plugin.wire import numbers
+from tb_losslens.store.downsample import bucket_starts, bucket_stats, spread
+from tb_losslens.store.run import Run, RunEvent
+
+_NOT_SHOWN = frozenset({"epoch_begin", "epoch_end", "validation_begin", "facts"})
+_MAX_EPOCHS = 400
+_MAX_EVENTS = 400
+_MAX_VALIDATIONS = 4000
+_MAX_TEXT = 500
+_RARE = 0.05
+
+
+def build(run: Run, first: int, last: int, points: int) -> dict[str, Any]:
+    """The rows `first <= row < last` of `run` in at most `points` buckets; see http_api.md for the shape."""
+    starts = bucket_starts(first, last, points)
+    loss = run.loss
+    stats = bucket_stats(loss, starts, last)
+    return {
+        "run": run.name,
+        "from": first,
+        "to": last,
+        "batches": len(run),
+        "raw": last - first <= len(starts),
+        "names": ["batch", "step", "mean", "min", "max"],
+        "columns": [starts.tolist(), run.step[starts].tolist(), numbers(stats.mean), numbers(stats.low), numbers(stats.high)],
+        "lanes": _lanes(run, starts),
+        "nonfinite": _nonfinite(loss, starts, last),
+        "epochs": _epochs(run, first, last),
+        "validation": _validation(run, first, last),
+        "events": _events(run, first, last),
+        "settings": {"loss_source": str(run.facts.get("loss_source", "")), "overhead": run.facts.get("overhead")},
+    }
+
+
+def _lanes(run: Run, starts: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
+    names, columns = ["batch"], [starts.tolist()]
+    if run.has("lr"):
+        names.append("lr")
+        columns.append(numbers(run.float("lr")[starts]))
+    return {"names": names, "columns": columns}
+
+
+def _nonfinite(
+    loss: np.ndarray[Any, np.dtype[np.float64]], starts: np.ndarray[Any, np.dtype[np.int64]], last: int, *, rare: float = _RARE
+) -> list[int]:
+    """First row of each bucket that has no finite loss; and the first bad row of others where bad rows are rare.
+
+    A single NaN must not vanish in a bucket of finite values. Where more than the share `rare` of the range is NaN
+    beside finite values, the loss is simply not logged at every batch.
+    """
+    if not len(starts):
+        return []
+    bad = ~np.isfinite(loss[starts[0] : last])
+    if not bad.any():
+        return []
+    edges = starts - starts[0]
+    count = np.add.reduceat(bad, edges, dtype=np.int64)
+    size = np.diff(edges, append=len(bad))
+    mixed = (count > 0) & (count < size)
+    out = starts[count == size]
+    if count[mixed].sum() <= rare * len(bad):
+        rows = np.flatnonzero(bad)
+        out = np.sort(np.concatenate([out, starts[0] + rows[np.searchsorted(rows, edges[mixed])]]))
+    found: list[int] = out.tolist()
+    return found
+
+
+def _epochs(run: Run, first: int, last: int) -> dict[str, list[int]]:
+    inside = [epoch for epoch in run.epochs if epoch.first < last and epoch.last > first]
+    every = -(-len(inside) // _MAX_EPOCHS) if inside else 1
+    groups = [inside[at : at + every] for at in range(0, len(inside), every)]
+    return {
+        "epoch": [group[0].epoch for group in groups],
+        "from": [group[0].first for group in groups],
+        "to": [group[-1].last for group in groups],
+    }
+
+
+def _validation(run: Run, first: int, last: int) -> dict[str, Any]:
+    inside = [v for v in run.validations if first <= v.batch <= last]
+    kept = [inside[at] for at in spread(len(inside), _MAX_VALIDATIONS).tolist()]
+    return {
+        "batch": [v.batch for v in kept],
+        "step": [v.step for v in kept],
+        "value": numbers(np.array([v.value for v in kept], dtype=np.float64)),
+    }
+
+
+def _events(run: Run, first: int, last: int) -> dict[str, Any]:
+    inside = [event for event in run.events if first <= event.batch <= last and event.kind not in _NOT_SHOWN]
+    kept = _most_telling(inside)
+    return {
+        "batch": [event.batch for event in kept],
+        "step": [event.step for event in kept],
+        "kind": [event.kind for event in kept],
+        "text": [event.text[:_MAX_TEXT] for event in kept],
+    }
+
+
+def _most_telling(events: list[RunEvent]) -> list[RunEvent]:
+    """At most 400 events in order: validations, which come in great numbers and all alike, give way first."""
+    if len(events) <= _MAX_EVENTS:
+        return events
+    rare = [at for at, event in enumerate(events) if event.kind != "validation_end"]
+    common = [at for at, event in enumerate(events) if event.kind == "validation_end"]
+    kept = [rare[at] for at in spread(len(rare), _MAX_EVENTS).tolist()]
+    if len(kept) < _MAX_EVENTS:
+        kept += [common[at] for at in spread(len(common), _MAX_EVENTS - len(kept)).tolist()]
+    return [events[at] for at in sorted(kept)]

@@ -1,0 +1,60 @@
+"""Writes responses: numpy to JSON text, with null for every number that is not finite."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_DIGITS = 9
+"""Enough to give a float32 back exactly; a double's 17 digits would double the size of a response."""
+
+
+def numbers(values: NDArray[Any]) -> list[Any]:
+    """A column as a list that `json` can write: floats rounded to 9 significant digits, not finite as None.
+
+    Args:
+        values: shape (n,), any integer, boolean or floating type.
+    """
+    if values.dtype.kind != "f":
+        out: list[Any] = values.tolist()
+        return out
+    column = values.astype(np.float64, copy=False)
+    finite = np.isfinite(column)
+    out = _rounded(np.where(finite, column, 0.0)).tolist()
+    for position in np.flatnonzero(~finite).tolist():
+        out[position] = None
+    return out
+
+
+def encode(body: Any) -> bytes:
+    """JSON text of `body`, UTF-8, without spaces; a float anywhere that is not finite becomes null."""
+    try:
+        text = json.dumps(body, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        text = json.dumps(_without_nonfinite(body), allow_nan=False, separators=(",", ":"))
+    return text.encode()
+
+
+def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    size = np.abs(values)
+    plain = (size > 1e-290) & (size < 1e290)  # beyond these the scale itself would overflow
+    scaled = np.where(plain, values, 1.0)
+    places = _DIGITS - 1 - np.floor(np.log10(np.abs(scaled)))
+    # powers of ten up to 22 are exact, so multiply for small numbers and divide for large ones
+    up, down = 10.0 ** np.maximum(places, 0.0), 10.0 ** np.maximum(-places, 0.0)
+    rounded: NDArray[np.float64] = np.where(plain, np.round(scaled * up / down) / up * down, values)
+    return rounded
+
+
+def _without_nonfinite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _without_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nonfinite(item) for item in value]
+    return value

@@ -1,0 +1,207 @@
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tb_losslens.analysis.finding import Diagnosis
+from tb_losslens.plugin.cache import RunCache
+from tb_losslens.store.run import Run
+
+
+class Shelf:
+    """Runs in memory that a test lets grow; counts how often each is read."""
+
+    def __init__(self, **lengths):
+        self.lengths = dict(lengths)
+        self.live = set()
+        self.reads = []
+        self.broken = set()
+
+    def tokens(self):
+        return dict(self.lengths)
+
+    def read(self, name):
+        self.reads.append(name)
+        if name in self.broken:
+            raise OSError("disk on fire")
+        run = Run.from_arrays(name, loss=np.ones(self.lengths[name]))
+        return Run(name, run.columns, live=name in self.live)
+
+
+class Judge:
+    def __init__(self):
+        self.asked = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, run):
+        self.gate.wait(10)
+        self.asked.append((run.name, len(run)))
+        return Diagnosis(run.name, f"{len(run)} batches", "benign", batches=len(run))
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def judge():
+    return Judge()
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_the_overview_never_waits_and_fills_in_the_background(judge):
+    judge.gate.clear()
+    cache = RunCache(Shelf(b=3, a=2), judge)
+    start = time.perf_counter()
+    pending = cache.overview()
+    again = cache.overview()
+    assert time.perf_counter() - start < 1.0
+    assert list(pending) == list(again) == ["a", "b"]
+    assert all(seen.diagnosis is None for seen in again.values())
+    judge.gate.set()
+    assert cache.wait(5)
+    assert [seen.diagnosis.verdict for seen in cache.overview().values()] == ["2 batches", "3 batches"]
+    assert sorted(judge.asked) == [("a", 2), ("b", 3)]  # asked twice, diagnosed once
+
+
+def test_nothing_is_read_or_judged_again_while_nothing_changes(judge, clock):
+    shelf = Shelf(a=4)
+    cache = RunCache(shelf, judge, clock=clock)
+    for _ in range(5):
+        clock.now += 100
+        cache.overview()
+        cache.wait()
+        assert cache.judged("a").diagnosis.batches == len(cache.run("a")) == 4
+    assert shelf.reads == ["a"]
+    assert judge.asked == [("a", 4)]
+
+
+def test_a_growing_run_is_read_at_once_but_judged_at_most_every_few_seconds(judge, clock):
+    shelf = Shelf(a=10)
+    cache = RunCache(shelf, judge, every=5.0, clock=clock)
+    for second in range(20):
+        clock.now += 1
+        shelf.lengths["a"] = 10 + second
+        cache.overview()
+        cache.wait()
+        assert len(cache.run("a")) == 10 + second
+        run, diagnosis = cache.judged("a")
+        assert len(run) == diagnosis.batches  # the two belong together, older than the newest rows or not
+    assert [n for _, n in judge.asked] == [10, 15, 20, 25]
+
+
+def test_a_slow_diagnosis_takes_at_most_a_tenth_of_the_time(clock):
+    asked = []
+
+    def slow(run):
+        clock.now += 3.0
+        asked.append(clock.now)
+        return Diagnosis(run.name, "", "benign", batches=len(run))
+
+    shelf = Shelf(a=1)
+    cache = RunCache(shelf, slow, every=5.0, clock=clock)
+    for _ in range(100):
+        clock.now += 1
+        shelf.lengths["a"] += 1
+        cache.overview()
+        cache.wait()
+    assert np.diff(asked).min() >= 30.0
+
+
+def test_live_ends_when_nothing_was_written_for_a_while(judge, clock):
+    shelf = Shelf(a=5)
+    shelf.live.add("a")
+    cache = RunCache(shelf, judge, live_for=60.0, clock=clock)
+    cache.overview()
+    cache.wait()
+    assert cache.overview()["a"].live
+    clock.now += 61
+    assert not cache.overview()["a"].live
+
+
+def test_arrays_stay_under_the_cap_and_the_least_recently_used_go_first(judge):
+    shelf = Shelf(**{f"r{i}": 1000 for i in range(20)})
+    one = sum(column.nbytes for column in shelf.read("r0").columns.values())
+    shelf.reads.clear()
+    cache = RunCache(shelf, judge, memory=3 * one)
+    for i in range(20):
+        cache.judged(f"r{i}")
+        assert cache.nbytes() <= 4 * one  # the cap, and the run used last
+    cache.run("r19"), cache.run("r17")
+    assert len(shelf.reads) == 20  # recent ones are still there
+    run, diagnosis = cache.judged("r0")
+    assert shelf.reads[-1] == "r0"
+    assert len(run) == diagnosis.batches
+    assert len(judge.asked) == 20  # the diagnosis was kept
+
+
+def test_one_run_larger_than_the_cap_still_works(judge):
+    cache = RunCache(Shelf(a=1000, b=1000), judge, memory=1)
+    assert len(cache.run("a")) == len(cache.run("b")) == 1000
+    assert cache.nbytes() <= cache.run("b").columns["loss"].nbytes * 2
+
+
+def test_many_threads_share_one_reading_and_one_diagnosis(judge):
+    shelf = Shelf(a=100, b=100)
+    cache = RunCache(shelf, judge)
+    failures = []
+
+    def ask():
+        try:
+            for name in ("a", "b") * 10:
+                cache.overview()
+                assert cache.judged(name).diagnosis.run == name
+                assert cache.run(name).name == name
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert sorted(judge.asked) == [("a", 100), ("b", 100)]
+    assert sorted(shelf.reads) == ["a", "b"]
+
+
+def test_a_run_that_cannot_be_read_says_so_and_holds_up_no_other(judge, clock):
+    shelf = Shelf(a=1, b=2)
+    shelf.broken.add("a")
+    cache = RunCache(shelf, judge, clock=clock)
+    cache.overview()
+    cache.wait()
+    seen = cache.overview()
+    assert "disk on fire" in seen["a"].trouble
+    assert seen["b"].diagnosis.batches == 2
+    cache.overview()
+    cache.wait()
+    assert shelf.reads.count("a") == 1  # not in a loop
+    shelf.broken.clear()
+    shelf.lengths["a"] = 3
+    clock.now += 10
+    cache.overview()
+    cache.wait()
+    assert cache.overview()["a"].trouble == ""
+    assert cache.overview()["a"].diagnosis.batches == 3
+
+
+def test_runs_that_do_not_exist_or_vanish(judge):
+    shelf = Shelf(a=1)
+    cache = RunCache(shelf, judge)
+    assert cache.run("nope") is None
+    assert cache.judged("nope") is None
+    assert cache.judged("a") is not None
+    del shelf.lengths["a"]
+    assert cache.overview() == {}
+    assert cache.run("a") is None

@@ -1,0 +1,140 @@
+import time
+
+import numpy as np
+import pytest
+
+from tb_losslens.plugin.timeline import build
+from tb_losslens.plugin.wire import encode
+from tb_losslens.store.run import Run, RunEvent
+
+
+def a_run(n=1000, epoch_length=100, events=(), facts=None, **columns):
+    columns.setdefault("loss", np.linspace(2, 1, n).astype(np.float32))
+    run = Run.from_arrays("r", epoch_length=epoch_length, **columns)
+    return Run("r", run.columns, events=tuple(events), facts=facts or {})
+
+
+def test_raw_batches_once_zoomed_in():
+    run = a_run(step=np.arange(1000) * 4 + 7)
+    body = build(run, 250, 350, 100)
+    batch, step, mean, low, high = body["columns"]
+    assert body["raw"] is True
+    assert (body["from"], body["to"], body["batches"]) == (250, 350, 1000)
+    assert batch == list(range(250, 350))
+    assert step == [b * 4 + 7 for b in batch]
+    assert mean == low == high
+    assert np.float32(mean) == pytest.approx(run.loss[250:350])
+    assert body["epochs"] == {"epoch": [2, 3], "from": [200, 300], "to": [300, 400]}
+
+
+def test_the_full_view_keeps_every_extreme():
+    loss = np.ones(23_460)
+    loss[12_345] = 9.0
+    loss[20_000] = -3.0
+    body = build(a_run(loss=loss, epoch_length=782), 0, 23_460, 1000)
+    assert body["raw"] is False
+    assert len(body["columns"][0]) <= 1000
+    assert max(body["columns"][4]) == 9.0
+    assert min(body["columns"][3]) == -3.0
+    assert len(body["epochs"]["epoch"]) == 30
+
+
+def test_one_nan_does_not_hide_in_a_bucket():
+    loss = np.ones(10_000)
+    loss[4321] = np.nan
+    loss[8000:9000] = np.inf
+    body = build(a_run(loss=loss), 0, 10_000, 100)
+    assert 4321 in body["nonfinite"]
+    empty = [b for b, mean in zip(*body["columns"][::2][:2], strict=True) if mean is None]
+    assert empty == list(range(8000, 9000, 100))
+    assert set(empty) <= set(body["nonfinite"])
+    assert body["nonfinite"] == sorted(body["nonfinite"])
+
+
+def test_a_loss_that_is_logged_every_tenth_batch_is_no_failure():
+    loss = np.full(10_000, np.nan)
+    loss[::10] = 1.0
+    body = build(a_run(loss=loss), 0, 10_000, 500)
+    assert body["nonfinite"] == []
+    assert None not in body["columns"][2]
+
+
+def test_learning_rate_lane_only_where_it_was_recorded():
+    assert build(a_run(), 0, 1000, 50)["lanes"]["names"] == ["batch"]
+    lr = np.where(np.arange(1000) < 500, 0.1, 0.01).astype(np.float32)
+    lanes = build(a_run(lr=lr), 0, 1000, 50)["lanes"]
+    assert lanes["names"] == ["batch", "lr"]
+    assert lanes["columns"][1][0] == pytest.approx(0.1)
+    assert lanes["columns"][1][-1] == pytest.approx(0.01)
+    assert len(lanes["columns"][0]) == len(lanes["columns"][1])
+
+
+def test_epochs_are_thinned_to_groups_that_leave_no_gap():
+    body = build(a_run(n=9000, epoch_length=9), 0, 9000, 100)
+    epochs = body["epochs"]
+    assert len(epochs["epoch"]) <= 400
+    assert epochs["from"][0] == 0
+    assert epochs["to"][-1] == 9000
+    assert epochs["from"][1:] == epochs["to"][:-1]
+
+
+def test_events_and_validations_in_the_range_only():
+    events = [
+        RunEvent("epoch_begin", 0),
+        RunEvent("note", 10, step=10, text="<b>hi</b>"),
+        RunEvent("validation_begin", 100),
+        RunEvent("validation_end", 100, step=100, fields={"value": 0.5, "epoch": 0}),
+        RunEvent("facts", 100),
+        RunEvent("epoch_end", 100),
+        RunEvent("validation_end", 200, fields={"value": float("nan")}),
+        RunEvent("save", 900, text="x" * 10_000),
+    ]
+    body = build(a_run(events=events), 0, 1000, 100)
+    assert body["events"]["kind"] == ["note", "validation_end", "validation_end", "save"]
+    assert body["events"]["text"][0] == "<b>hi</b>"
+    assert len(body["events"]["text"][3]) == 500
+    assert body["validation"] == {"batch": [100, 200], "step": [100, 0], "value": [0.5, None]}
+    part = build(a_run(events=events), 50, 150, 100)
+    assert part["events"]["batch"] == [100]
+    assert part["validation"]["batch"] == [100]
+
+
+def test_rare_events_outlive_thousands_of_validations():
+    events = [RunEvent("validation_end", b, fields={"value": 1.0}) for b in range(5000)]
+    events[2500:2500] = [RunEvent("restore", 2500)]
+    body = build(a_run(n=5000, events=events), 0, 5000, 100)
+    assert len(body["events"]["batch"]) == 400
+    assert "restore" in body["events"]["kind"]
+    assert body["events"]["batch"] == sorted(body["events"]["batch"])
+    assert len(body["validation"]["batch"]) <= 4000
+
+
+def test_an_empty_run_and_a_run_of_one_batch():
+    empty = build(Run("e"), 0, 0, 100)
+    assert empty["columns"] == [[], [], [], [], []]
+    assert empty["batches"] == 0
+    single = build(a_run(n=1), 0, 1, 100)
+    assert single["raw"] is True
+    assert single["columns"] == [[0], [0], [2.0], [2.0], [2.0]]
+
+
+def test_settings_come_from_the_facts():
+    body = build(a_run(facts={"loss_source": "criterion", "overhead": 0.004}), 0, 1000, 100)
+    assert body["settings"] == {"loss_source": "criterion", "overhead": 0.004}
+    assert build(a_run(), 0, 1000, 100)["settings"] == {"loss_source": "", "overhead": None}
+
+
+def test_a_million_batches_are_quick_and_small():
+    n = 1_000_000
+    rng = np.random.default_rng(0)
+    events = [RunEvent("note", b, text="x" * 100) for b in range(0, n, 1000)]
+    run = a_run(n=n, epoch_length=1000, events=events, loss=rng.normal(size=n).astype(np.float32), lr=rng.random(n))
+    build(run, 0, n, 1300)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        text = encode(build(run, 0, n, 1300))
+        times.append(time.perf_counter() - start)
+    print(f"1,000,000 batches: {min(times) * 1000:.1f} ms, {len(text) / 1000:.0f} KB")
+    assert min(times) < 0.05
+    assert len(text) < 250_000
