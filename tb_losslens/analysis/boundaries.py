@@ -1,0 +1,80 @@
+"""Where the epochs of a run meet, as arrays, and whether there is enough around them to measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Run
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """One element for each pair of neighbouring epochs, in order; all int64, shape (boundaries,).
+
+    Attributes:
+        first, last: rows `first <= row < last` of the epoch before.
+        start, end: rows of the epoch after; `start` is `last` unless rows without an epoch lie between.
+        epoch: number of the epoch after.
+        length: median batches of an epoch, 0 without epochs; an epoch that is still running does not count.
+    """
+
+    first: Rows
+    last: Rows
+    start: Rows
+    end: Rows
+    epoch: Rows
+    length: int
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+
+def find_cuts(run: Run) -> Cuts:
+    """The boundaries of a run, cut where the logged epoch changes."""
+    epochs = run.epochs
+    first = np.array([e.first for e in epochs], dtype=np.int64)
+    last = np.array([e.last for e in epochs], dtype=np.int64)
+    number = np.array([e.epoch for e in epochs], dtype=np.int64)
+    lengths = last - first
+    whole = lengths[:-1] if len(lengths) > 1 else lengths
+    length = int(np.median(whole)) if len(whole) else 0
+    return Cuts(first[:-1], last[:-1], first[1:], last[1:], number[1:], length)
+
+
+def window_sizes(length: int, *, part: float = 0.02, at_least: int = 5) -> tuple[int, ...]:
+    """Batches a side: the size to report first, then half and double of it, for epochs of `length` batches.
+
+    2 % of an epoch but at least 5, and never over a quarter of it (a third for the double), so that there is room
+    for cuts that are no boundary. Empty below 8 batches an epoch.
+    """
+    if length < 8:
+        return ()
+    base = max(1, min(max(at_least, round(part * length)), length // 4))
+    sizes = (base, (base + 1) // 2, min(2 * base, length // 3))
+    return tuple(dict.fromkeys(sizes))
+
+
+def refusal(run: Run, cuts: Cuts, *, least_batches: int = 10, least_boundaries: int = 2) -> str:
+    """Why the boundaries of this run cannot be judged, as a sentence; "" if they can."""
+    if len(run) == 0:
+        return "No batch has been recorded yet."
+    if not run.has("loss"):
+        return f"The batch loss was not recorded: `{how_to_record('loss')}`."
+    if not run.epochs:
+        return f"It is unknown where epochs begin: `{how_to_record('epoch')}`, or call `writer.start_epoch(epoch)`."
+    if len(cuts) == 0:
+        return f"The run has one epoch so far ({len(run):,} batches): there is no boundary yet."
+    if cuts.length < least_batches:
+        return (
+            f"An epoch has {cuts.length} batches; below {least_batches} a jump cannot be told from noise. "
+            "A smaller batch, or the loss of each micro-batch, would show it."
+        )
+    if len(cuts) < least_boundaries:
+        return f"The run has {len(cuts)} boundary; at least {least_boundaries} are needed to tell a pattern from chance."
+    return ""

@@ -1,0 +1,30 @@
+"""The causes that are tested, one module each, in the order of decisions.
+
+The logger is tested before the training: first whether the log is one curve at all, then whether it shows the loss of
+the batch. Then come proofs by equality, then regressions, then the learning rate, and last what is left over. To add
+one: write the module (see `Cause` in analysis/context.py), put it into the tuple at its place, test it with a run that
+has it, one that nearly has it and one that does not.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from tb_losslens.analysis.causes import batch_noise, log_overlap, memorization, running_mean, unknown
+from tb_losslens.analysis.context import Cause
+
+CAUSES: tuple[Cause, ...] = tuple(
+    cast("Cause", module)
+    for module in (
+        # the logger
+        log_overlap,
+        running_mean,
+        # proofs by equality
+        # regressions
+        memorization,
+        # the schedule
+        # what is left
+        batch_noise,
+        unknown,
+    )
+)

@@ -1,0 +1,166 @@
+"""memorization: samples that were seen before have a lower loss, so the loss steps down when a new pass begins.
+
+What it sees:
+    A small drop at nearly every boundary from the first repeated pass on: stairs, flat within an epoch.
+Why it matters:
+    It is expected wherever a model is large for its data, and often taken for a bug of the loader. It says nothing bad
+    by itself; the held-out loss tells whether learning the samples by heart hurts.
+How it decides:
+    The pooled direction is down, the first repeated pass is among the drops, the LR and the mode do not change with it,
+    the epochs hold the same samples, and the held-out loss does not fall along with the jumps. What the local trend
+    (the placebo median) does not explain of the median jump is its share. A loss that rises within the epochs by more than
+    half of each drop is a sawtooth: it is left alone here.
+What to try:
+    Nothing is broken. Watch the held-out loss; if it rises: fewer epochs, a lower LR, augmentation.
+When it is wrong:
+    A restarting `running_mean` drops too (excluded first); an LR that decays at each epoch is `lr_decrease`;
+    duplicates in the data make the effect larger.
+
+References:
+    Feldman and Zhang, "What neural networks memorize and why", NeurIPS 2020.
+    Howard and Whitaker, "Can LLMs learn from a single example?", fast.ai, 2023 (the stairs in fine-tuning).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.stats import median, sign_test
+from tb_losslens.analysis.text import number, p_value, plural, signed, times
+from tb_losslens.store.run import Run
+
+ID = "memorization"
+REQUIRES: tuple[str, ...] = ("loss", "epoch")
+
+
+def find(
+    context: Context, *, nearly_all: float = 0.75, same_lr: float = 0.05, rise: float = 0.5, heldout_part: float = 0.5
+) -> Outcome:
+    """Decides whether the stairs are those of samples seen again.
+
+    Args:
+        context: the measurement.
+        nearly_all: part of the boundaries that must drop.
+        same_lr: relative change of the LR at a boundary that counts as none.
+        rise: part of a drop that the loss may gain back within the epoch.
+        heldout_part: part of the fall over boundaries that the held-out loss may share before it speaks against.
+    """
+    run, pooled = context.run, context.pooled
+    if pooled.reason:
+        return Skipped(ID, pooled.reason, "")
+    if pooled.direction >= 0:
+        return Checked(ID, f"no drop at the boundaries ({pooled.down} of {pooled.total} down, {p_value(pooled.p)})")
+    measured = [b for b in context.boundaries if math.isfinite(b.z)]
+    drops = [b for b in measured if b.jump < b.placebo_median]
+    if len(drops) < nearly_all * len(measured):
+        return Checked(ID, f"only {len(drops)} of {plural(len(measured), 'boundary')} drop")
+    cut = [k.index for k in drops if _ratio(run, k) < 1 - same_lr]
+    if 2 * len(cut) > len(drops):
+        return Checked(
+            ID, f"the LR falls at {len(cut)} of the {len(drops)} drops, so they cannot be told apart from its effect"
+        )
+    same = _same_samples(context)
+    if same is False:
+        return Checked(ID, "the epochs do not hold the same samples")
+    gained = _gain_within(context)
+    fall = -median(np.array([b.jump for b in drops]))
+    if math.isfinite(gained) and gained > rise * fall:
+        return Checked(
+            ID,
+            f"the loss rises within the epochs (median {signed(gained)} after drops of {number(fall)}): a sawtooth, not stairs",
+        )
+    return _finding(context, drops, fall, same=same, heldout_part=heldout_part)
+
+
+def _finding(context: Context, drops: list[Boundary], fall: float, *, same: bool | None, heldout_part: float) -> Finding:
+    run, pooled, heldout = context.run, context.pooled, _heldout_fall(context)
+    trend = median(np.array([b.placebo_median for b in drops]))
+    share = min(1.0, max(0.0, 1 + trend / fall)) if math.isfinite(trend) and fall > 0 else None
+    evidence = [
+        Evidence(
+            f"drop at {pooled.down} of {pooled.total} boundaries, median {signed(pooled.median)} ({p_value(pooled.p)})",
+            "loss",
+        ),
+        Evidence(f"cuts beside the boundaries change by {signed(trend)} (the trend)"),
+    ]
+    against: list[Evidence] = []
+    missing: list[str] = []
+    if run.has("lr"):
+        ratios = [_ratio(run, b) for b in drops]
+        evidence.append(Evidence(f"the LR stays as it is there (median ratio {times(median(np.array(ratios)))})", "lr"))
+    else:
+        missing.append("writer.watch(model, optimizer)")
+    if same:
+        evidence.append(Evidence(f"the same samples in each of {plural(len(context.epochs), 'epoch')}", "sample_ids"))
+    elif same is None:
+        missing.append("train_loader = writer.wrap(train_loader)")
+    if math.isfinite(heldout):
+        text = f"the held-out loss changes by {signed(-heldout)} an epoch, the training loss by {signed(-fall)} at a boundary"
+        (against if heldout > heldout_part * fall else evidence).append(Evidence(text))
+    else:
+        missing.append('val_loader = writer.wrap(val_loader, split="val")')
+    if context.found("repeated_order"):
+        against.append(Evidence("the order is the same in each epoch, which is a fault of its own"))
+    first = drops[0].index == 0
+    if not first:
+        against.append(Evidence(f"the first repeated pass does not drop; the first drop is at boundary {drops[0].index + 1}"))
+    score = 0.8 + 0.05 * bool(same) + 0.1 * (math.isfinite(heldout) and not against) - 0.25 * len(against)
+    return Finding(
+        ID, "benign", "possible" if against else "likely", "Samples seen before",
+        f"The loss steps down by {number(fall)} when a new pass begins, since the model has seen these samples before.",
+        score=min(1.0, max(0.1, score)), share=share,
+        boundaries=tuple(b.index for b in drops), steps=tuple(b.step for b in drops[:20]),
+        evidence=tuple(evidence), against=tuple(against), missing=tuple(missing),
+        advice="Expected when a model sees its data again. Watch the held-out loss: if it rises, use fewer epochs, a lower LR "
+        "or augmentation.",
+        confirm="Train one pass over new samples only: the drop at the boundary is gone.",
+    )  # fmt: skip
+
+
+def _ratio(run: Run, boundary: Boundary) -> float:
+    """LR after the boundary over the LR before it; 1 where it is unknown."""
+    lr = run.columns.get("lr")
+    if lr is None or boundary.batch < 1:
+        return 1.0
+    before, after = float(lr[boundary.batch - 1]), float(lr[boundary.batch])
+    return after / before if before > 0 and math.isfinite(after) and math.isfinite(before) else 1.0
+
+
+def _same_samples(context: Context) -> bool | None:
+    """Whether at least half of neighbouring epochs hold the same set of samples; None if that is unknown.
+
+    With `drop_last` a few samples differ each epoch, so equal loaders over one data set count as well.
+    """
+    known = same = 0
+    for left, right in zip(context.epochs, context.epochs[1:], strict=False):
+        a, b = left.fields.get("set_hash"), right.fields.get("set_hash")
+        if a is None or b is None:
+            continue
+        known += 1
+        size_a = (left.fields.get("loader") or {}).get("dataset_size")
+        size_b = (right.fields.get("loader") or {}).get("dataset_size")
+        same += a == b or (size_a is not None and size_a == size_b and 10 * len(left) >= 9 * len(right) >= 8 * len(left))
+    return None if not known else 2 * same >= known
+
+
+def _gain_within(context: Context) -> float:
+    """Median rise of the loss from the start to the end of an epoch, positive if it rises at nearly all; NaN if unknown."""
+    loss = context.run.loss
+    gains = []
+    for left, right in zip(context.boundaries, context.boundaries[1:], strict=False):
+        if math.isfinite(left.after) and math.isfinite(right.before):
+            gains.append(right.before - left.after)
+    up, down, p = sign_test(np.array(gains))
+    if not gains or not len(loss):
+        return math.nan
+    return median(np.array(gains)) if up > down and p < 0.05 else 0.0
+
+
+def _heldout_fall(context: Context) -> float:
+    """Median fall of the held-out loss from one epoch to the next; NaN without two of them."""
+    values = np.array([v.value for v in context.run.validations], dtype=np.float64)
+    return -median(np.diff(values)) if len(values) > 2 else math.nan

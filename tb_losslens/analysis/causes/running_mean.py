@@ -1,0 +1,206 @@
+"""running_mean: the logged loss is the mean since the epoch (or the training) began, not the loss of the batch.
+
+What it sees:
+    Within an epoch the curve gets smoother and smoother, and at each boundary it starts again at the loss of one batch.
+Why it matters:
+    The mean of an epoch drags its early, higher losses along; when it restarts, the curve drops (or rises) although
+    the training did nothing at all. Progress bars, Keras and many hand-written loops log this. It is the first
+    thing to exclude.
+How it decides:
+    With the raw loss beside the logged one (column `logged_loss`): an identity, to the precision of float32.
+    Without: let i count batches since the mean began, and `u_i = (i x_i - j x_j) / (i - j)` for logged neighbours j < i.
+    If x is a mean, its steps shrink as 1/i (slope of log |x_i - x_j| on log i below `slope`) **and** u is as rough late
+    as early (|log2| of the ratio below `roughness`). A raw or exponentially smoothed curve fails one of the two: its u
+    gets rougher in proportion to i.
+What to try:
+    Log the loss of the batch. LossLens takes the mean apart again and judges what is left.
+When it is wrong:
+    No error on six logs and six transforms of them with both statistics together; either alone fails (the slope on a
+    curve that flattens, the roughness on an exponential mean of 0.99). Fewer than 12 points an epoch: it abstains.
+    Stairs with noise that stays the same are `memorization`.
+
+References:
+    Keras `ProgbarLogger` and `Metric.reset_state`; the identity u_i = i x_i - (i - 1) x_(i-1).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.text import number, percent, plural
+from tb_losslens.store.run import Run
+
+ID = "running_mean"
+REQUIRES: tuple[str, ...] = ("loss",)
+SINCE = ("epoch", "training")
+
+
+def find(
+    context: Context, *, least_points: int = 12, slope: float = -0.8, roughness: float = 0.5, tolerance: float = 1e-4
+) -> Outcome:
+    """Decides by identity where the raw loss is known beside the logged one, else by two statistics."""
+    run = context.run
+    if len(run) < least_points:
+        return Skipped(ID, f"the run has {plural(len(run), 'batch')}; below {least_points} a mean cannot be recognised", "")
+    if run.has("logged_loss"):
+        return _by_identity(context, tolerance)
+    seen: dict[str, tuple[float, float]] = {}
+    for since in SINCE:
+        position = _position(run, since)
+        statistics = _statistics(run.loss, position, least_points) if position is not None else None
+        if statistics is None:
+            continue
+        seen[since] = statistics
+        if statistics[0] < slope and abs(statistics[1]) < roughness:
+            return _finding(context, since, statistics)
+    if not seen:
+        return Skipped(ID, f"no epoch has {least_points} points that differ", "")
+    best = min(seen.values())
+    return Checked(
+        ID,
+        f"steps of the curve go as i^{number(best[0], 2)} with the batch i (a mean: i^-1), and taken apart it gets "
+        f"{number(2 ** best[1], 2)} times as rough (a mean: 1)",
+    )
+
+
+def de_averaged(run: Run, since: str) -> Run:
+    """The run with the loss of each batch in place of the mean since the epoch or training began (`since`)."""
+    position = _position(run, since)
+    if position is None:
+        return run
+    return replace(run, columns={**run.columns, "loss": _take_apart(run.loss, position)})
+
+
+def _position(run: Run, since: str) -> NDArray[np.int64] | None:
+    """How many batches are in the mean at each row, counted from 1; None if that is unknown."""
+    rows = np.arange(len(run), dtype=np.int64)
+    if since == "training":
+        return rows + 1 if not run.plain else run.step - int(run.step[0]) + 1
+    if not run.epochs:
+        return None
+    index = run.columns.get("index")
+    if index is not None and (index >= 0).all():
+        return np.asarray(index, dtype=np.int64) + 1
+    first = np.zeros(len(run), dtype=np.int64)
+    for epoch in run.epochs:
+        first[epoch.first : epoch.last] = epoch.first
+    return rows - first + 1
+
+
+def _take_apart(loss: Floats, position: NDArray[np.int64]) -> Floats:
+    """`(i x_i - j x_j) / (i - j)` over neighbours, and `x_i` itself where the mean begins; shape (n,)."""
+    before = np.concatenate([[np.nan], loss[:-1]])
+    last = np.concatenate([[0], position[:-1]])
+    goes_on = position > last
+    goes_on[0] = False
+    gap = np.where(goes_on, position - last, 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(goes_on, (position * loss - last * before) / gap, loss)
+
+
+def _statistics(loss: Floats, position: NDArray[np.int64], least_points: int) -> tuple[float, float] | None:
+    """Slope of log |x_i - x_j| on log i, and log2 of late over early roughness of u; None with too few points.
+
+    Medians over rows of about the same i (bins of equal width in log i), so that no single batch decides.
+    """
+    goes_on = np.concatenate([[False], position[1:] > position[:-1]])
+    longest = int(position.max(initial=0))
+    usable = goes_on & np.isfinite(loss) & np.isfinite(np.concatenate([[np.nan], loss[:-1]]))
+    if longest < least_points or usable.sum() < least_points:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.abs(np.diff(loss, prepend=np.nan))
+        u = _take_apart(loss, position)
+        jitter = np.abs(np.diff(u, prepend=np.nan))
+    edges = np.unique(np.round(np.geomspace(2, longest + 1, 13)).astype(np.int64))
+    which = np.digitize(position, edges)
+    x, y = [], []
+    for part in range(1, len(edges)):
+        mine = usable & (which == part)
+        typical = median(step[mine])
+        if typical > 0:
+            x.append(math.log(median(position[mine])))
+            y.append(math.log(typical))
+    rough = usable & np.concatenate([[False], usable[:-1]])
+    early, late = median(jitter[rough & (position <= longest // 2)]), median(jitter[rough & (position > longest // 2)])
+    if len(x) < 4 or not (early > 0 and late > 0):
+        return None
+    return float(np.polyfit(x, y, 1)[0]), math.log2(late / early)
+
+
+def _by_identity(context: Context, tolerance: float) -> Outcome:
+    """The logged curve against the mean of the raw one, batch by batch."""
+    run = context.run
+    logged = run.float("logged_loss")
+    for since in SINCE:
+        position = _position(run, since)
+        if position is None:
+            continue
+        raw = np.where(np.isfinite(run.loss), run.loss, 0.0)
+        total = np.cumsum(raw)
+        start = np.arange(len(raw)) - position + 1
+        if (start < 0).any():
+            continue
+        mean = (total - np.where(start > 0, total[start - 1], 0.0)) / position
+        known = np.isfinite(logged) & np.isfinite(run.loss) & (position > 1)
+        close = np.abs(mean - logged) <= tolerance * np.maximum(np.abs(mean), 1e-12)
+        plainly = np.abs(run.loss - logged) <= tolerance * np.maximum(np.abs(run.loss), 1e-12)
+        if known.sum() >= 12 and close[known].mean() > 0.99 and plainly[known].mean() < 0.5:
+            return _finding(context, since, None, int(known.sum()))
+    return Checked(ID, "the logged loss is not the mean of the raw one since the epoch or the training began")
+
+
+def _finding(context: Context, since: str, statistics: tuple[float, float] | None, rows: int = 0) -> Finding:
+    pooled = context.pooled
+    what = "since the epoch began" if since == "epoch" else "since the training began"
+    share: float | None = None
+    moved: tuple[Boundary, ...] = ()
+    if statistics is None:
+        evidence = [Evidence(f"logged value equals the mean of the raw loss {what} at {plural(rows, 'batch')}", "logged_loss")]
+    else:
+        shrinks, rougher = number(statistics[0], 2), number(2 ** statistics[1], 2)
+        evidence = [
+            Evidence(f"steps of the curve shrink as i^{shrinks} with the batch i ({what}); those of a mean as i^-1", "loss"),
+            Evidence(f"taken apart it is as rough late as early (ratio {rougher}); a raw curve would get rougher"),
+        ]
+        moved = tuple(
+            b for b in context.boundaries if b.significant or (b.jump - b.placebo_median) * pooled.direction > 0
+        )  # what the screen shows; whether the training does it too is told by the curve taken apart
+        share = _share(context, since, moved)
+    if share is not None:
+        evidence.append(Evidence(f"{percent(share)} of the median jump is gone once the curve is taken apart"))
+    explains = bool(moved) and since == "epoch" and (share is None or share > 0)
+    text = (
+        "so it restarts with each epoch and moves although the training does not" if since == "epoch" else "so it lags behind"
+    )
+    return Finding(
+        ID, "artifact", "proved" if statistics is None else "likely", "The logged loss is a running mean",
+        f"The logged value is the mean {what}, {text}.",
+        detail=since, score=1.0 if statistics is None else 0.95,
+        boundaries=tuple(b.index for b in moved) if explains else (),
+        steps=tuple(b.step for b in moved[:20]) if explains else (),
+        share=share, explains_jump=explains, evidence=tuple(evidence),
+        missing=("writer.log_batch(loss)",) if statistics is not None else (),
+        advice="Log the loss of the batch and let the chart smooth it. All other tests were made on the curve taken apart.",
+        fix='writer.log_batch(loss)     # or: writer.add_scalar("Loss/train", loss.item(), step)',
+        confirm="Log the loss of the batch beside it for one epoch and compare.",
+    )  # fmt: skip
+
+
+def _share(context: Context, since: str, moved: tuple[Boundary, ...]) -> float | None:
+    """Part of the jumps that is gone in the curve taken apart, 0..1; None without jumps."""
+    if not moved:
+        return None
+    raw, _ = context.measure(de_averaged(context.run, since))
+    logged = median(np.array([b.jump - b.placebo_median for b in moved]))
+    left = median(np.array([raw[b.index].jump - raw[b.index].placebo_median for b in moved]))
+    if not (math.isfinite(logged) and math.isfinite(left)) or logged == 0:
+        return None
+    return min(1.0, max(0.0, 1 - left / logged))

@@ -1,0 +1,73 @@
+"""unknown: a jump is more than noise, and nothing that was recorded explains it.
+
+What it sees:
+    Significant boundaries that no finding before it accounts for.
+Why it matters:
+    Many public threads on such curves were settled by a guess, and wrongly. Saying what is missing is worth more.
+How it decides:
+    Last of all causes: a boundary that is significant alone, or part of a pooled direction, and in the boundaries of no
+    finding that explains its jump. It lists the signals that would separate the causes which are left, with the line of
+    code for each.
+What to try:
+    Record what is missing, and train a few epochs again.
+When it is wrong:
+    As often as the measurement: no alarm on 71 healthy trainings with the limits used here.
+
+References:
+    None.
+"""
+
+from __future__ import annotations
+
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.text import number, p_value, signed, some
+from tb_losslens.events.columns import BY_NAME, how_to_record
+
+ID = "unknown"
+REQUIRES: tuple[str, ...] = ("loss",)
+TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean", "classes", "batch_size")
+
+
+def find(context: Context) -> Outcome:
+    """Names the boundaries that nothing explains, and what to record."""
+    pooled = context.pooled
+    if pooled.reason:
+        return Skipped(ID, pooled.reason, "")
+    explained = {k for o in context.earlier if isinstance(o, Finding) and o.explains_jump for k in o.boundaries}
+    moved = [
+        b
+        for b in context.boundaries
+        if b.significant or (pooled.direction and (b.jump - b.placebo_median) * pooled.direction > 0)
+    ]
+    left = [b for b in moved if b.index not in explained]
+    alone = [b for b in left if b.significant]
+    if not alone and (not pooled.direction or 2 * len(left) < len(moved)):
+        return Checked(ID, "every jump beyond noise is explained" if moved else "no jump beyond noise is left to explain")
+    run = context.run
+    missing = [name for name in TELLING if not run.has(name)]
+    known = [BY_NAME[name].label for name in TELLING if run.has(name)]
+    most = max(left, key=lambda b: abs(b.z))
+    if len(left) == 1:
+        shape = most.shape.replace("_", " ") if most.shape != "none" else "step"
+        what = f"The loss makes a {shape} of {signed(most.jump)} at boundary {most.index + 1} (step {most.step:,})"
+    else:
+        what = f"The loss moves by up to {signed(most.jump)} at boundaries {some([b.index + 1 for b in left])}"
+    again = f"Run the batches around step {most.step:,} again with the same weights, in this order and in another."
+    span = (max(0, most.batch - most.m), most.batch + most.m)
+    size = number(abs(most.z), 2)
+    return Finding(
+        ID, "unknown", "possible", "Nothing recorded explains it",
+        f"{what}, and none of the causes that could be tested explains it.",
+        detail=most.shape, boundaries=tuple(b.index for b in left), steps=tuple(b.step for b in left[:20]),
+        explains_jump=False,
+        evidence=(
+            Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {size}× the noise beside it", "loss", span),
+            Evidence(f"{pooled.up} up, {pooled.down} down of {pooled.total} ({p_value(pooled.p)})"),
+            Evidence(f"recorded and not the cause: {some(known, 8)}" if known else "nothing but the loss was recorded"),
+        ),
+        missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),
+        advice="Record what is missing and train a few epochs again." if missing else again,
+        confirm="Evaluate one fixed batch just before and after such a boundary: if its loss is unchanged, look at the data "
+        "or the logger; if it changed, at the state.",
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""From a run to its diagnosis: measure, ask each cause in order, rank, put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tb_losslens.analysis.causes import CAUSES, running_mean
+from tb_losslens.analysis.context import Cause, Context, Outcome
+from tb_losslens.analysis.finding import Checked, Diagnosis, Finding, Skipped
+from tb_losslens.analysis.jump import measure
+from tb_losslens.analysis.ranking import marked, ranked
+from tb_losslens.analysis.stats import noise
+from tb_losslens.analysis.verdict import in_words
+from tb_losslens.events.columns import BY_NAME, how_to_record
+from tb_losslens.store.run import Run
+
+
+def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
+    """Everything that can be said of one run.
+
+    The causes are asked in the order of `causes`; each sees what was decided before it. Once the logged loss turns
+    out to be a running mean, the causes after it judge the loss taken apart; the boundaries that are returned remain
+    those of the curve as it was logged, since that is the one on the screen.
+    """
+    first = build_context(run)
+    context = first
+    outcomes: list[Outcome] = []
+    for cause in causes:
+        decided = decide(cause, replace(context, earlier=tuple(outcomes)))
+        outcomes += decided
+        mean = next((o for o in decided if isinstance(o, Finding) and o.cause == running_mean.ID), None)
+        if mean is not None and not run.has("logged_loss"):
+            context = build_context(running_mean.de_averaged(run, mean.detail))
+    findings = ranked(o for o in outcomes if isinstance(o, Finding))
+    boundaries = marked(first.boundaries, first.pooled, findings)
+    words = in_words(first.pooled, boundaries, findings, len(run))
+    return Diagnosis(
+        run=run.name,
+        verdict=words.verdict,
+        kind=words.kind,
+        headline=words.headline,
+        subline=words.subline,
+        aside=words.aside,
+        short=words.short,
+        boundaries=boundaries,
+        pooled=first.pooled,
+        findings=findings,
+        checked=tuple(o for o in outcomes if isinstance(o, Checked)),
+        skipped=tuple(o for o in outcomes if isinstance(o, Skipped)),
+        problems=run.problems,
+        batches=len(run),
+        epochs=len(run.epochs),
+    )
+
+
+def build_context(run: Run) -> Context:
+    """The measurement that all causes start from."""
+    boundaries, pooled = measure(run)
+    return Context(run, run.epochs, boundaries, pooled, noise(run.loss), measure)
+
+
+def decide(cause: Cause, context: Context) -> list[Outcome]:
+    """What one cause says; `Skipped` if a column that it requires was not recorded, or if it fails."""
+    lacking = [name for name in cause.REQUIRES if not context.run.has(name)]
+    if lacking:
+        labels = " and ".join(BY_NAME[name].label if name in BY_NAME else name for name in lacking)
+        how = "; ".join(dict.fromkeys(how_to_record(name) for name in lacking))
+        return [Skipped(cause.ID, f"needs {labels}, which was not recorded", how)]
+    try:
+        outcome = cause.find(context)
+    except Exception as error:  # noqa: BLE001 - a cause that fails must not take the verdicts of the others along
+        return [Skipped(cause.ID, f"failed on this run: {type(error).__name__}: {error}", "")]
+    return outcome if isinstance(outcome, list) else [outcome]

@@ -1,0 +1,196 @@
+"""How much the loss moves at each epoch boundary, against the same contrast at cuts that are no boundary.
+
+For every boundary, `J` is the mean of m batches after it less the mean of m batches before it. Its placebos are the
+same contrast at cuts inside the two epochs that meet there, at least 2m away from it. They share the local trend and
+the local noise, so `z = (J - median P) / scale P` needs no model of the curve. Placebos from the whole run would not
+do: the steep start fills their tails.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.boundaries import Cuts, find_cuts, refusal, window_sizes
+from tb_losslens.analysis.contrast import Contrast, at, contrast, take
+from tb_losslens.analysis.finding import Boundary, Pooled
+from tb_losslens.analysis.shape import shapes
+from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, sign_test
+from tb_losslens.store.run import Run
+
+Flags = NDArray[np.bool_]
+
+
+def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
+    """Every boundary of a run, and all of them together.
+
+    Boundaries are returned also where there is no verdict; their numbers are NaN where too few batches lie around.
+    Runs in O(n) array operations: a million batches in a thousand epochs take a fraction of a second.
+    """
+    cuts = find_cuts(run)
+    reason = refusal(run, cuts)
+    loss = run.loss
+    sizes = window_sizes(cuts.length)
+    if not sizes or len(cuts) == 0:
+        return _unmeasured(run, cuts, loss), Pooled(reason=reason)
+    log_scale = _is_log(loss, cuts)
+    linear = [contrast(loss, cuts, m) for m in sizes]
+    used = linear
+    if log_scale.any():
+        with np.errstate(invalid="ignore", divide="ignore"):
+            logs = np.where(loss > 0, np.log(loss), np.nan)
+        used = [_merge(log_scale, contrast(logs, cuts, m), line) for m, line in zip(sizes, linear, strict=True)]
+    z = np.stack([c.z for c in used])  # (sizes, boundaries)
+    significant = _alone(z, [c.tail for c in used]) & (reason == "")
+    pooled = _pool(used, linear[0].jump, significant, reason)
+    return _boundaries(
+        run, cuts, dict(zip(sizes, z, strict=True)), used[0], linear[0], log_scale=log_scale, significant=significant
+    ), pooled
+
+
+def _is_log(loss: Floats, cuts: Cuts, *, fold: float = 2.0) -> Flags:
+    """Where the level changes more than `fold` within the two epochs and every loss is positive."""
+    quarter = max(1, cuts.length // 4)
+    means = moving_mean(loss, quarter)
+    corners = (cuts.first, cuts.last - quarter, cuts.start, cuts.end - quarter)
+    levels = np.stack([at(means, corner) for corner in corners], axis=1)
+    bad = np.concatenate([[0], np.cumsum(loss <= 0)])
+    positive = (bad[cuts.last] == bad[cuts.first]) & (bad[cuts.end] == bad[cuts.start])
+    known = np.isfinite(levels)
+    top = np.where(known, levels, -np.inf).max(axis=1)
+    bottom = np.where(known, levels, np.inf).min(axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        out: Flags = positive & (known.sum(axis=1) > 1) & (bottom > 0) & (top > fold * bottom)
+    return out
+
+
+def _merge(choose: Flags, first: Contrast, second: Contrast) -> Contrast:
+    """`first` where `choose`, else `second`; their z have no unit, so both kinds can stand side by side."""
+
+    def pick(a: Floats, b: Floats) -> Floats:
+        return np.where(choose, a, b)
+
+    tails = [t for t in (first.tail, second.tail) if math.isfinite(t)]
+    return Contrast(
+        pick(first.jump, second.jump),
+        pick(first.centre, second.centre),
+        pick(first.scale, second.scale),
+        pick(first.low, second.low),
+        pick(first.high, second.high),
+        np.where(choose, first.count, second.count),
+        max(tails, default=math.nan) if not choose.all() else first.tail,
+    )
+
+
+def _alone(z: Floats, tails: list[float], *, limit: float = 6.0) -> Flags:
+    """Boundaries that are significant by themselves: beyond `limit` and beyond this run's own tail at two sizes."""
+    limits = np.array([max(limit, tail) if math.isfinite(tail) else limit for tail in tails])[:, None]
+    up, down = (z > limits).sum(axis=0), (z < -limits).sum(axis=0)
+    needed = min(2, len(tails))
+    out: Flags = (up >= needed) | (down >= needed)
+    return out
+
+
+def _pool(
+    used: list[Contrast],
+    jump: Floats,
+    significant: Flags,
+    reason: str,
+    *,
+    level: float = 0.01,
+    least_z: float = 0.25,
+    least_part: float = 0.6,
+) -> Pooled:
+    """Sign test over the boundaries: at two window sizes at least, in the same direction.
+
+    The windows of two boundaries share no batch, so their signs are independent under the null. With many boundaries a
+    hair's breadth of bias would pass, hence `least_z` (median z) and `least_part` of the boundaries. With too few for
+    a sign test, half of them must be significant alone and none against them.
+    """
+    z = used[0].z
+    if reason:
+        return Pooled(reason=reason, total=int(np.isfinite(z).sum()), median=median(jump), z=median(z))
+    tests = [sign_test(c.jump - c.centre) for c in used]
+    up, down, _ = tests[0]
+    p = sorted(test[2] for test in tests)[min(1, len(tests) - 1)]
+    agree = {1 if a > b else -1 for a, b, q in tests if q <= p} if p < 1 else set()
+    middle = median(z)
+    direction = 0
+    if p < level and len(agree) == 1:
+        side = agree.pop()
+        part = (up if side > 0 else down) / max(up + down, 1)
+        direction = side if part >= least_part and side * middle >= least_z else 0
+    if direction == 0 and up + down:
+        alone_up, alone_down = int((significant & (z > 0)).sum()), int((significant & (z < 0)).sum())
+        if min(alone_up, alone_down) == 0 and 2 * max(alone_up, alone_down) >= up + down:
+            direction = 1 if alone_up else -1
+    total = int(np.isfinite(z).sum())
+    return Pooled(
+        direction, up, down, total, median(jump), middle, p, "" if total else "Too few batches lie around the boundaries."
+    )
+
+
+def _boundaries(
+    run: Run,
+    cuts: Cuts,
+    z_by_m: dict[int, Floats],
+    used: Contrast,
+    linear: Contrast,
+    *,
+    log_scale: Flags,
+    significant: Flags,
+) -> tuple[Boundary, ...]:
+    loss, m = run.loss, next(iter(z_by_m))
+    means = moving_mean(loss, m)
+    before = take(means, cuts.last - m, cuts.first, cuts.last)
+    after = take(means, cuts.start, cuts.start, cuts.end, m=m)
+    with np.errstate(over="ignore", invalid="ignore"):  # a band on log loss is a factor on the level before
+
+        def band(value: Floats, plain: Floats) -> Floats:
+            return np.where(log_scale, before * np.expm1(np.minimum(value, 700)), plain)
+
+        low, high = band(used.low, linear.low), band(used.high, linear.high)
+        middle = band(used.centre, linear.centre)
+    steps = run.step[cuts.start]
+    names = shapes(loss, cuts, m, jump=linear.jump, centre=linear.centre, significant=significant)
+    z = z_by_m[m]
+    by_m = np.stack(list(z_by_m.values()), axis=1).tolist()
+    return tuple(
+        Boundary(
+            index=k,
+            batch=int(cuts.start[k]),
+            step=int(steps[k]),
+            epoch=int(cuts.epoch[k]),
+            m=m,
+            before=float(before[k]),
+            after=float(after[k]),
+            jump=float(linear.jump[k]),
+            z=float(z[k]),
+            z_by_m=dict(zip(z_by_m, by_m[k], strict=True)),
+            significant=bool(significant[k]),
+            placebo_low=float(low[k]),
+            placebo_high=float(high[k]),
+            placebo_median=float(middle[k]),
+            placebo_count=int(used.count[k]),
+            log_scale=bool(log_scale[k]),
+            shape=names[k],
+        )
+        for k in range(len(cuts))
+    )
+
+
+def _unmeasured(run: Run, cuts: Cuts, loss: Floats) -> tuple[Boundary, ...]:
+    """Boundaries with the plain difference of what little lies around them, and no z."""
+    m = max(1, cuts.length // 4)
+    steps = run.step
+    out = []
+    for k in range(len(cuts)):
+        left = finite(loss[max(cuts.first[k], cuts.last[k] - m) : cuts.last[k]])
+        right = finite(loss[cuts.start[k] : min(cuts.end[k], cuts.start[k] + m)])
+        before = float(left.mean()) if len(left) else math.nan
+        after = float(right.mean()) if len(right) else math.nan
+        row = int(cuts.start[k])
+        out.append(Boundary(k, row, int(steps[row]), int(cuts.epoch[k]), m, before, after, after - before, math.nan))
+    return tuple(out)

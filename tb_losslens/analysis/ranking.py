@@ -1,0 +1,56 @@
+"""Which finding comes first, and which one each boundary is marked with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from tb_losslens.analysis.finding import Boundary, Finding, Pooled
+
+_STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
+
+
+def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Findings, best first: why the loss moved, then what is wrong beside it, then what is expected, then what is unknown.
+
+    A proof outranks a correlation only if it also explains the jump; otherwise it stands beside it. Within a group the
+    strength of the evidence decides, then the share of the jump, then the score.
+    """
+    return tuple(sorted(findings, key=_key))
+
+
+def _key(finding: Finding) -> tuple[int, int, float, float]:
+    actionable = finding.kind in ("artifact", "fault", "planned")
+    if finding.explains_jump and actionable:
+        group = 0 if finding.kind == "artifact" else 1
+    elif finding.kind in ("artifact", "fault") and finding.strength != "possible":
+        group = 2
+    elif finding.kind == "unknown":
+        group = 3
+    elif finding.explains_jump:
+        group = 4
+    else:
+        group = 5
+    return group, _STRENGTH[finding.strength], -(finding.share or 0.0), -finding.score
+
+
+def marked(boundaries: Sequence[Boundary], pooled: Pooled, findings: Sequence[Finding]) -> tuple[Boundary, ...]:
+    """Boundaries with the kind and cause of the best finding that explains each; `findings` are ranked.
+
+    A significant jump without one is "unknown"; a jump that is neither significant nor named by a finding is "none".
+    """
+    owner: dict[int, Finding] = {}
+    for finding in findings:
+        if finding.explains_jump or finding.kind == "unknown":
+            for k in finding.boundaries:
+                owner.setdefault(k, finding)
+    out = []
+    for boundary in boundaries:
+        best = owner.get(boundary.index)
+        if best is not None:
+            out.append(replace(boundary, kind=best.kind, cause=best.cause))
+        elif boundary.significant and not pooled.reason:
+            out.append(replace(boundary, kind="unknown"))
+        else:
+            out.append(boundary)
+    return tuple(out)

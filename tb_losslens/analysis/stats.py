@@ -1,0 +1,146 @@
+"""Small statistics that stay right with outliers, gaps and few values. All ignore values that are not finite."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as _scipy
+
+MAD_TO_SIGMA = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
+
+Floats = NDArray[np.float64]
+
+
+def finite(values: NDArray[Any]) -> Floats:
+    """The finite values, float64, flat."""
+    flat = np.asarray(values, dtype=np.float64).ravel()
+    return flat[np.isfinite(flat)]
+
+
+def median(values: NDArray[Any]) -> float:
+    """Median of the finite values; NaN if there is none."""
+    known = finite(values)
+    return float(np.median(known)) if len(known) else math.nan
+
+
+def mean(values: NDArray[Any]) -> float:
+    """Mean of the finite values; NaN if there is none, infinite where the sum is too large for a float."""
+    known = finite(values)
+    with np.errstate(over="ignore"):
+        return float(known.mean()) if len(known) else math.nan
+
+
+def robust_sigma(values: NDArray[Any]) -> float:
+    """1.4826 MAD of the finite values; NaN if there are fewer than 2."""
+    known = finite(values)
+    if len(known) < 2:
+        return math.nan
+    return MAD_TO_SIGMA * float(np.median(np.abs(known - np.median(known))))
+
+
+def noise(values: NDArray[Any]) -> float:
+    """Standard deviation from batch to batch, shape (n,) -> units of `values`; NaN below 3 finite values.
+
+    1.4826 MAD of the first differences over sqrt 2: a trend over many batches does not enter.
+    """
+    known = finite(values)
+    if len(known) < 3:
+        return math.nan
+    return MAD_TO_SIGMA * float(np.median(np.abs(np.diff(known)))) / math.sqrt(2)
+
+
+def row_median(rows: Floats) -> Floats:
+    """Median of the finite values of each row, shape (r, c) -> (r,); NaN for a row without any.
+
+    `np.nanmedian` warns on empty rows and loops over long ones in Python.
+    """
+    return row_quantile(rows, 0.5)
+
+
+def row_quantile(rows: Floats, q: float) -> Floats:
+    """Quantile `q` (linear between neighbours) of the finite values of each row, shape (r, c) -> (r,)."""
+    if rows.shape[0] == 0 or rows.shape[1] == 0:
+        return np.full(rows.shape[0], np.nan)
+    ordered = np.sort(np.where(np.isfinite(rows), rows, np.nan), axis=1)  # NaN sorts last
+    count = np.isfinite(ordered).sum(axis=1)
+    at = q * np.maximum(count - 1, 0)
+    low = np.floor(at).astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(count - 1, 0))
+    every = np.arange(len(rows))
+    part = at - low
+    out: Floats = ordered[every, low] * (1 - part) + ordered[every, high] * part
+    return out
+
+
+def row_sigma(rows: Floats) -> Floats:
+    """1.4826 MAD of each row's finite values, shape (r, c) -> (r,)."""
+    return MAD_TO_SIGMA * row_median(np.abs(rows - row_median(rows)[:, None]))
+
+
+def moving_sum(values: NDArray[Any], m: int) -> Floats:
+    """Sums of `m` neighbours, shape (n,) -> (max(n - m + 1, 0),); element i sums `values[i:i + m]`.
+
+    Built from sums of 1, 2, 4, ... neighbours, so that one huge value disturbs only the windows that hold it; a
+    difference of cumulative sums would lose every later one.
+    """
+    n = len(values)
+    if m > n:
+        return np.empty(0)
+    power = values.astype(np.float64)
+    total = np.zeros(n - m + 1)
+    width, done = 1, 0
+    while True:
+        if m & width:
+            total += power[done : done + n - m + 1]
+            done += width
+        if width * 2 > m:
+            return total
+        power = power[:-width] + power[width:]
+        width *= 2
+
+
+def moving_mean(values: Floats, m: int) -> Floats:
+    """Means of `m` neighbours, shape as `moving_sum`; NaN where fewer than half of them are finite."""
+    known = np.isfinite(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if known.all():
+            return moving_sum(values, m) / m
+        count = moving_sum(known, m)
+        total = moving_sum(np.where(known, values, 0.0), m)
+        return np.where(2 * count >= m, total / np.maximum(count, 1), np.nan)
+
+
+def sign_test(values: NDArray[Any]) -> tuple[int, int, float]:
+    """How many values are above and below 0, and the two-sided exact binomial p; p is 1 if there is none."""
+    known = finite(values)
+    up, down = int((known > 0).sum()), int((known < 0).sum())
+    if up + down == 0:
+        return up, down, 1.0
+    p = 2 * float(_scipy.binom.cdf(min(up, down), up + down, 0.5))
+    return up, down, min(1.0, p)
+
+
+def rank_correlation(x: NDArray[Any], y: NDArray[Any]) -> tuple[float, float]:
+    """Spearman's rho and its two-sided p over pairs of finite values; (NaN, 1) below 4 pairs or without variation."""
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan, 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scipy warns when the p-value underflows to 0
+        result = _scipy.spearmanr(x, y)
+    return float(result.statistic), float(result.pvalue)
+
+
+def rank_sum_p(x: NDArray[Any], y: NDArray[Any]) -> float:
+    """Two-sided Mann-Whitney p of the finite values of `x` against those of `y`; 1 if one of them has none."""
+    x, y = finite(x), finite(y)
+    if len(x) == 0 or len(y) == 0:
+        return 1.0
+    return float(_scipy.mannwhitneyu(x, y).pvalue)

@@ -1,0 +1,80 @@
+"""Numbers as a reader wants them: at most three significant digits, with their units, a thin space before a unit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+THIN = "\u2009"
+
+
+def number(value: float, digits: int = 3) -> str:
+    """At most `digits` significant digits: 0.00123, 0.31, 12.4, 1,230, 1.2e+07; "unknown" for NaN."""
+    value = float(value)
+    if math.isnan(value):
+        return "unknown"
+    if math.isinf(value):
+        return "infinite" if value > 0 else "-infinite"
+    if value == 0:
+        return "0"
+    rounded = float(f"{value:.{digits - 1}e}")
+    size = abs(rounded)
+    if size >= 1e6 or size < 1e-4:
+        mantissa, _, exponent = f"{rounded:.{digits - 1}e}".partition("e")
+        return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"
+    if size >= 1000:
+        return f"{rounded:,.0f}"
+    places = max(0, digits - 1 - math.floor(math.log10(size)))
+    text = f"{rounded:.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text and size >= 1 else text
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """As `number`, with its sign: +0.31, -1.2; "0" has none."""
+    text = number(value, digits)
+    return f"+{text}" if value > 0 and math.isfinite(value) else text.replace("-", "\u2212", 1) if value < 0 else text
+
+
+def percent(part: float) -> str:
+    """A part of 1 as percent: 84 %."""
+    value = 100 * part
+    return f"{value:.1f}{THIN}%" if 0 < abs(value) < 1 else f"{value:.0f}{THIN}%"
+
+
+def times(ratio: float) -> str:
+    """A factor: ×51, ×0.13."""
+    return f"×{number(ratio)}"
+
+
+def p_value(p: float) -> str:
+    """A p-value: p < 0.001, p = 0.02."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: 1 batch, 12 boundaries."""
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y"):
+        noun = noun[:-1] + "ie"
+    return f"{count:,} {noun}{'es' if noun.endswith('batch') else 's'}"
+
+
+def some(items: Iterable[object], most: int = 5) -> str:
+    """A short list: 3, 7 and 9; beyond `most` the rest is counted."""
+    words = [f"{item:,}" if isinstance(item, int) else str(item) for item in items]
+    if len(words) > most:
+        return ", ".join(words[:most]) + f" and {len(words) - most:,} more"
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else "none"
+
+
+def lower_first(sentence: str) -> str:
+    """The sentence as it reads after a colon: its first letter small, unless it starts an abbreviation."""
+    if len(sentence) > 1 and sentence[0].isupper() and sentence[1].islower():
+        return sentence[0].lower() + sentence[1:]
+    return sentence
+
+
+def sentences(parts: Sequence[str]) -> str:
+    """Sentences joined by spaces, each closed with a full stop, empty ones left out."""
+    return " ".join(part if part[-1] in ".:!?`" else f"{part}." for part in (p.strip() for p in parts) if part)

@@ -1,0 +1,107 @@
+"""The answer in words: what the loss does at its boundaries, with numbers, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tb_losslens.analysis.finding import Boundary, Finding, Kind, Pooled
+from tb_losslens.analysis.text import lower_first, number, p_value, percent, plural, sentences, signed, some
+
+KINDS: dict[str, str] = {
+    "artifact": "Artifact",
+    "benign": "Expected",
+    "planned": "Planned",
+    "fault": "Fault",
+    "unknown": "Unknown",
+}
+
+
+@dataclass(frozen=True)
+class Words:
+    """The parts of a verdict, as `Diagnosis` has them."""
+
+    headline: str
+    subline: str
+    aside: str
+    short: str
+    kind: Kind
+
+    @property
+    def verdict(self) -> str:
+        """Headline, aside and subline in one line."""
+        head = f"{self.headline} {self.aside}" if self.aside else self.headline
+        return sentences([head, self.subline])
+
+
+def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[Finding], batches: int) -> Words:
+    """The verdict of a run; `findings` are ranked, `boundaries` marked.
+
+    The first finding gives the kind. It gives the second sentence too, or its own headline where it acts inside an epoch.
+    """
+    best = findings[0] if findings else None
+    kind: Kind = best.kind if best else "benign"
+    headline, aside, short = _what(pooled, boundaries, batches)
+    moved = bool(pooled.direction) or any(b.significant for b in boundaries)
+    if best is None or best.cause == "batch_noise":
+        return Words(headline, pooled.reason or (best.text if best else ""), aside, short, kind)
+    if not moved and not best.explains_jump and best.kind != "benign":
+        # nothing happens at the boundaries: what was found is the news
+        quiet = pooled.reason or f"{headline}."
+        return Words(best.title, sentences([_why(best), quiet]), "", lower_first(best.title), kind)
+    parts = [_why(best)]
+    if best.kind == "unknown":
+        parts = [f"Unknown: {lower_first(best.text)}"]
+    elif not best.explains_jump and moved:
+        parts.append("It does not explain the jump")
+        other = next((f for f in findings if f.explains_jump), None)
+        if other is not None:
+            parts.append(_why(other))
+    elif best.explains_jump and best.share is not None and moved:
+        parts.append(f"It accounts for {percent(best.share)} of the jump")
+    beside = next((f for f in findings[1:] if f.kind == "fault" and not f.explains_jump), None)
+    if beside is not None and best.explains_jump:
+        parts.append(f"Beside it: {lower_first(beside.title)} ({beside.strength})")
+    return Words(headline, sentences(parts), aside, short if moved else lower_first(best.title), kind)
+
+
+def _why(finding: Finding) -> str:
+    """Kind, strength and the first sentence of a finding."""
+    first = finding.text.split(". ")[0].rstrip(".")
+    return f"{KINDS[finding.kind]}, {finding.strength}: {lower_first(first)}"
+
+
+def _what(pooled: Pooled, boundaries: Sequence[Boundary], batches: int) -> tuple[str, str, str]:
+    """Headline, aside and a few words for the run list, from the measurement alone."""
+    if pooled.reason:
+        return ("No batch recorded" if batches == 0 else "No verdict on epoch boundaries"), "", "no verdict"
+    if pooled.direction:
+        up = pooled.direction > 0
+        count = pooled.up if up else pooled.down
+        way = "up" if up else "down"
+        verb = "jumps up" if up else "drops"
+        headline = f"Loss {verb} at {count} of {plural(pooled.total, 'epoch boundary')}, median {signed(pooled.median)}"
+        return headline, _aside(abs(pooled.z), pooled.p), f"jumps {way} {count} of {pooled.total}"
+    alone = [b for b in boundaries if b.significant]
+    if alone:
+        most = max(alone, key=lambda b: abs(b.z))
+        if len(alone) == 1:
+            verb = "jumps up" if most.jump > 0 else "drops"
+            headline = f"Loss {verb} at boundary {most.index + 1} of {pooled.total}, by {signed(most.jump)}"
+            return headline, _aside(abs(most.z), 1.0), f"{verb} at boundary {most.index + 1}"
+        places = some([b.index + 1 for b in alone])
+        headline = (
+            f"Loss jumps at {len(alone)} of {plural(pooled.total, 'epoch boundary')} ({places}), by up to {signed(most.jump)}"
+        )
+        return headline, _aside(abs(most.z), 1.0), f"jumps at {len(alone)} of {pooled.total}"
+    return f"No jump beyond noise at {plural(pooled.total, 'boundary')}", "", "nothing beyond noise"
+
+
+def _aside(z: float, p: float) -> str:
+    parts = []
+    if math.isfinite(z) and z >= 0.1:
+        parts.append(f"{number(z, 2)}× the noise")
+    if p < 0.05:
+        parts.append(p_value(p))
+    return f"({', '.join(parts)})" if parts else ""
