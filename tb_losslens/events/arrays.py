@@ -1,0 +1,129 @@
+"""One array and its bytes: narrowing without loss, byte shuffle, compression."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.errors import CorruptChunkError, UnknownEncodingError
+from tb_losslens.events import losslens_pb2 as pb
+
+LEVEL = 4
+"""zlib level; higher ones take longer and save nothing on shuffled floats."""
+
+WORTH = 0.9
+"""Bytes are kept raw unless compression brings them below this share: reading raw ones is several times faster."""
+
+MAX_BYTES = 1 << 28
+"""A column that claims to be larger is corrupt, not real: one event is read as a whole and gRPC ends at 256 MiB."""
+
+_UINT24 = "<u3"
+"""Our own number type: the low three bytes of an unsigned 32-bit integer."""
+
+
+def narrow(array: NDArray[Any]) -> NDArray[Any]:
+    """The same values in the smallest type that holds each of them exactly.
+
+    Floats become float32 if all survive the way there and back (NaN counts as surviving), integers the smallest signed
+    type, or the smallest unsigned one of at least 16 bits where none is negative.
+    """
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4:
+        with np.errstate(over="ignore"):
+            short = array.astype(np.float32)
+        return short if np.array_equal(short.astype(array.dtype), array, equal_nan=True) else array
+    if array.dtype.kind in "iu" and array.size:
+        low, high = int(array.min()), int(array.max())
+        kinds = (np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
+        for kind in kinds:
+            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+                return array.astype(kind)
+    return array
+
+
+def encode_array(name: str, array: NDArray[Any]) -> pb.Column:
+    """`array` (bool, integer or float, any shape with at least one axis) as a column; its type is kept exactly."""
+    if array.dtype.kind not in "biuf" or array.ndim == 0:
+        raise ValueError(f"column {name!r} must be an array of numbers with at least one axis, got {array.dtype} {array.shape}")
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    column = pb.Column(name=name, dtype=array.dtype.str, shape=array.shape)
+    if not array.size:
+        return column
+    rows = array.view(np.uint8).reshape(len(array), -1)
+    if (rows == rows[0]).all():
+        column.encoding = pb.CONSTANT
+        column.data = rows[0].tobytes()
+        return column
+    planes = array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize)
+    if array.dtype == np.uint32 and not planes[:, 3].any():
+        column.dtype = _UINT24
+        planes = planes[:, :3]
+    packed = zlib.compress(planes.T.tobytes(), LEVEL)
+    if len(packed) < WORTH * planes.size:
+        column.encoding = pb.ZLIB_SHUFFLE
+        column.data = packed
+    else:
+        column.encoding = pb.RAW
+        column.data = planes.tobytes()
+    return column
+
+
+def decode_array(column: pb.Column) -> NDArray[Any]:
+    """The array of a column; read-only.
+
+    Raises:
+        UnknownEncodingError: its encoding or number type is not known here.
+        CorruptChunkError: its bytes do not fit its shape.
+    """
+    dtype, width = _number_type(column)
+    shape = tuple(column.shape)
+    size = math.prod(shape) * width
+    if not shape or size > MAX_BYTES:
+        raise CorruptChunkError(f"column {column.name!r} claims the shape {shape}")
+    data = column.data
+    if column.encoding == pb.CONSTANT:
+        element = size // shape[0] if shape[0] else len(data)
+        if len(data) != element:
+            raise CorruptChunkError(f"column {column.name!r} has {len(data)} bytes for one element of {element}")
+        return np.broadcast_to(_from_rows(data, dtype, width).reshape(shape[1:]), shape)
+    if column.encoding == pb.ZLIB_SHUFFLE:
+        data = _inflate(column.name, data, size)
+    if len(data) != size:
+        raise CorruptChunkError(f"column {column.name!r} has {len(data)} bytes where its shape needs {size}")
+    if column.encoding == pb.ZLIB_SHUFFLE:
+        data = np.frombuffer(data, np.uint8).reshape(width, -1).T.tobytes()
+    return _from_rows(data, dtype, width).reshape(shape)
+
+
+def _number_type(column: pb.Column) -> tuple[np.dtype[Any], int]:
+    """The numpy type of a column and the bytes that one number takes on disk."""
+    if column.encoding not in (pb.RAW, pb.ZLIB_SHUFFLE, pb.CONSTANT):
+        raise UnknownEncodingError(f"column {column.name!r} has the unknown encoding {column.encoding}")
+    if column.dtype == _UINT24:
+        return np.dtype("<u4"), 3
+    try:
+        dtype = np.dtype(column.dtype)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = np.dtype(object)
+    if dtype.kind not in "biuf" or dtype.names is not None or dtype.subdtype is not None:
+        raise UnknownEncodingError(f"column {column.name!r} has the unknown number type {column.dtype!r}")
+    return dtype, dtype.itemsize
+
+
+def _from_rows(data: bytes, dtype: np.dtype[Any], width: int) -> NDArray[Any]:
+    if width == dtype.itemsize:
+        return np.frombuffer(data, dtype)
+    wide = np.zeros((len(data) // width, dtype.itemsize), np.uint8)
+    wide[:, :width] = np.frombuffer(data, np.uint8).reshape(-1, width)
+    return wide.view(dtype).reshape(-1)
+
+
+def _inflate(name: str, data: bytes, size: int) -> bytes:
+    """Decompresses to at most one byte more than expected, so that a hostile column cannot fill the memory."""
+    try:
+        return zlib.decompressobj().decompress(data, size + 1)
+    except zlib.error as error:
+        raise CorruptChunkError(f"column {name!r} cannot be decompressed: {error}") from error

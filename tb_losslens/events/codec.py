@@ -1,0 +1,143 @@
+"""A chunk, a run of consecutive batches with what happened between them, and its bytes (losslens.proto)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from tb_losslens.errors import CorruptChunkError, NewerFormatError, UnknownEncodingError
+from tb_losslens.events import losslens_pb2 as pb
+from tb_losslens.events.arrays import decode_array, encode_array
+from tb_losslens.events.crc32c import crc32c
+from tb_losslens.events.metadata import FORMAT
+
+LENGTHS = ".len"
+"""A list-valued column `x` has its lists one after the other, and their lengths in `x.len`."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Something that happened before batch `batch` of the session (an index) and after the one before it.
+
+    `step` is the user's own there, `time` in seconds since 1970, `fields` what a JSON object can hold.
+    """
+
+    kind: str
+    batch: int
+    step: int = 0
+    time: float = 0.0
+    text: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Batches `first_batch <= i < first_batch + count` of a session.
+
+    Attributes:
+        session: id of the session.
+        first_batch: index of the first batch in the session.
+        count: batches; 0 if there are records only.
+        columns: one array of length `count` by name; for lists `name`, shape (total,) or (total, k), with `name.len`.
+        records: in the order in which they were made.
+        unknown: names of columns that this release cannot decode.
+    """
+
+    session: str
+    first_batch: int
+    count: int
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    records: tuple[Record, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def end(self) -> int:
+        """Index of the batch after the last one."""
+        return self.first_batch + self.count
+
+
+def encode_chunk(chunk: Chunk) -> bytes:
+    """The bytes of a chunk, exactly as `decode_chunk` gives it back.
+
+    Raises:
+        ValueError: a column is not numeric or has the wrong length.
+    """
+    _check_lengths(chunk.count, chunk.columns, ValueError)
+    body = pb.Body(
+        columns=[encode_array(name, array) for name, array in chunk.columns.items()],
+        records=[_encode_record(record) for record in chunk.records],
+    ).SerializeToString()
+    return pb.Chunk(
+        format=FORMAT,
+        session=chunk.session,
+        first_batch=chunk.first_batch,
+        count=chunk.count,
+        body=body,
+        body_crc32c=crc32c(body),
+    ).SerializeToString()
+
+
+def decode_chunk(data: bytes) -> Chunk:
+    """The chunk of these bytes.
+
+    Raises:
+        CorruptChunkError: they are damaged.
+        NewerFormatError: a later release wrote them.
+    """
+    try:
+        outer = pb.Chunk.FromString(data)
+        if outer.format > FORMAT:
+            raise NewerFormatError(outer.format, FORMAT)
+        if outer.format == 0 or not outer.session or outer.first_batch < 0:
+            raise CorruptChunkError("these bytes are not a chunk")
+        if crc32c(outer.body) != outer.body_crc32c:
+            raise CorruptChunkError(f"chunk at batch {outer.first_batch} of session {outer.session} has a wrong checksum")
+        body = pb.Body.FromString(outer.body)
+    except DecodeError as error:
+        raise CorruptChunkError("these bytes are not a chunk") from error
+    columns, unknown = {}, []
+    for column in body.columns:
+        try:
+            columns[column.name] = decode_array(column)
+        except UnknownEncodingError:
+            unknown.append(column.name)
+    for name in unknown:  # the two columns of a list make sense only together
+        columns.pop(name.removesuffix(LENGTHS), None)
+        columns.pop(name + LENGTHS, None)
+    _check_lengths(outer.count, columns, CorruptChunkError)
+    records = tuple(_decode_record(record) for record in body.records)
+    return Chunk(outer.session, outer.first_batch, outer.count, columns, records, tuple(unknown))
+
+
+def _check_lengths(count: int, columns: Mapping[str, NDArray[Any]], error: type[Exception]) -> None:
+    for name, array in columns.items():
+        lengths = columns.get(name + LENGTHS)
+        expected = count if lengths is None else int(lengths.sum())
+        if len(array) != expected:
+            raise error(f"column {name!r} must have {expected} elements, it has {len(array)}")
+
+
+def _encode_record(record: Record) -> pb.Record:
+    return pb.Record(
+        kind=record.kind,
+        batch=record.batch,
+        step=record.step,
+        time=record.time,
+        text=record.text,
+        fields=json.dumps(dict(record.fields), default=str) if record.fields else "",
+    )
+
+
+def _decode_record(record: pb.Record) -> Record:
+    try:
+        fields = json.loads(record.fields) if record.fields else {}
+    except ValueError as error:
+        raise CorruptChunkError(f"the fields of a record of kind {record.kind!r} are not JSON") from error
+    if not isinstance(fields, dict):
+        raise CorruptChunkError(f"the fields of a record of kind {record.kind!r} are not a JSON object")
+    return Record(record.kind, record.batch, record.step, record.time, record.text, fields)

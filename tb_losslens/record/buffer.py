@@ -1,0 +1,209 @@
+"""The chunk that is being filled: its rows in a segment of the ring, its lists and records in the segment's log and here."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.events.codec import Record
+from tb_losslens.events.tail import LIST, RECORD, list_description, record_payload
+from tb_losslens.record.chunks import OpenChunk
+from tb_losslens.record.layout import Layout
+from tb_losslens.record.ring import Ring, Segment
+
+HandOver = Callable[[OpenChunk, Segment], None]
+
+
+class Buffer:
+    """Fills one chunk after the other.
+
+    Not thread-safe, and it knows no clock: `Session` decides when a chunk is closed.
+
+    Args:
+        make_ring: makes the memory, given the bytes that a segment must have at least (0: any).
+        hand_over: takes a closed chunk and its segment, which stays as it is until it is released.
+        wait: returns when every chunk handed over before is written, or cannot be.
+
+    Attributes:
+        count: rows of the chunk.
+        capacity: rows that it may hold.
+        full: true if the next row should go into another chunk, for want of room.
+        stuck: true if no segment came free: nothing can be stored any more.
+    """
+
+    def __init__(self, make_ring: Callable[[int], Ring], hand_over: HandOver, wait: Callable[[], None]) -> None:
+        self._make_ring = make_ring
+        self._hand_over = hand_over
+        self._wait = wait
+        self._ring = make_ring(0)
+        self._layout = Layout()
+        self._names: tuple[str, ...] = ()
+        self._described: dict[tuple[str, str, int], bytes] = {}
+        self.stuck = False
+        self._open(0)
+
+    def _open(self, first_batch: int) -> None:
+        """Begins an empty chunk with the current layout."""
+        self.first_batch = first_batch
+        self.count = 0
+        self.capacity = self._layout.capacity
+        self.full = False
+        self._names = self._layout.names
+        self._lists: dict[str, dict[int, NDArray[Any]]] = {}
+        self._records: list[Record] = []
+        self._newest = (0, 0)  # end of the log, and number of records, before the newest row
+        segment = self._acquire(first_batch)
+        if segment is None:
+            self.stuck = True
+            return
+        self._segment = segment
+        self._memory, self._words = self._ring.memory, self._ring.words
+        self._rows_word = segment.rows_word
+        self._position = segment.rows
+
+    def _acquire(self, first_batch: int) -> Segment | None:
+        for _ in range(2):
+            try:
+                segment = self._ring.acquire(first_batch, self._layout.columns, self._layout.capacity)
+            except ValueError:  # rows of thousands of columns: once in a run
+                self._wait()
+                self._ring.close(remove=self._ring.empty)
+                self._ring = self._make_ring(4 * self._layout.capacity * self._layout.row_bytes)
+                continue
+            if segment is not None:
+                return segment
+            self._wait()
+        return None
+
+    def close(self) -> None:
+        """Hands the chunk over, unless nothing is in it, and begins the next one."""
+        if not self.count and not self._records:
+            return
+        table = self._segment.table(self.count)
+        chunk = OpenChunk(self.first_batch, self.count, self._segment.layout, table, self._lists, tuple(self._records))
+        self._hand_over(chunk, self._segment)
+        self._open(self.first_batch + self.count)
+
+    def end(self) -> None:
+        """Lets go of the memory; the tail file is removed if everything that was put stands in the event file."""
+        if not self.stuck and not self.count and not self._records:
+            self._segment.release()
+        self._ring.close(remove=self._ring.empty)
+
+    def store(self, row: Mapping[str, Any], lists: Mapping[str, NDArray[Any]]) -> None:
+        """Adds a row and its list values; there must be room (`count < capacity`), unless it has a new column.
+
+        Raises:
+            ValueError: a value is not a number.
+        """
+        if self._names == tuple(row):
+            values: Any = row.values()
+        else:
+            if not self._layout.fits(row):
+                row = self._relayout(row)
+            values = self._layout.values(row)
+        if lists and self.count and sum(array.nbytes + 256 for array in lists.values()) > self._segment.room:
+            self.close()
+        self._newest = (self._segment.log_end, len(self._records))
+        for name, array in lists.items():
+            self._add_list(name, array)
+        try:
+            self._layout.pack(self._memory, self._position, *values)
+        except struct.error:  # a value of another type than usual
+            self._take_back(self.count)
+            self.store(self._relayout(row), lists)
+            return
+        self.count += 1
+        self._position += self._layout.row_bytes
+        self._words[self._rows_word] = self.count
+
+    def amend(self, values: Mapping[str, Any]) -> None:
+        """Sets columns of the newest row of this chunk, which must have one.
+
+        Raises:
+            ValueError: a value is not a number.
+        """
+        places, position = self._layout.places, self._position - self._layout.row_bytes
+        try:
+            for name, value in values.items():
+                offset, pack = places[name]
+                pack(self._memory, position + offset, value)
+        except (KeyError, struct.error):
+            self._replace_newest(values)
+
+    def log(self, record: Record) -> None:
+        """Adds a record."""
+        self._records.append(record)
+        if not self._segment.append(RECORD, record.batch, b"", record_payload(record)):
+            self.full = True
+
+    def _add_list(self, name: str, array: NDArray[Any]) -> None:
+        self._lists.setdefault(name, {})[self.count] = array
+        key = (name, array.dtype.str, array.shape[1] if array.ndim > 1 else 0)
+        description = self._described.get(key)
+        if description is None:
+            description = self._described[key] = list_description(name, array)
+        if not self._segment.append(LIST, self.first_batch + self.count, description, array.tobytes()):
+            self.full = True
+
+    def _relayout(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Makes room for the columns of `row`, and gives it back as plain numbers.
+
+        A chunk has one layout: the rows so far are handed over, and `row` will be the first of the next chunk.
+        """
+        layout, plain = self._layout.converted(row)
+        if layout is self._layout:
+            return plain
+        self._layout = layout
+        if self.count:
+            self.close()
+        else:
+            records, segment = self._records, self._segment
+            self._open(self.first_batch)
+            for record in records:
+                self.log(record)
+            segment.release()
+        return plain
+
+    def _take_back(self, rows: int) -> dict[str, NDArray[Any]]:
+        """Forgets rows from `rows` on, and what was logged since the newest one began; gives the lists of row `rows`."""
+        mark, records = self._newest
+        self._segment.rewind(mark, rows)
+        del self._records[records:]
+        self.count = rows
+        lists = {}
+        for name, arrays in self._lists.items():
+            if rows in arrays:
+                lists[name] = arrays.pop(rows)
+        return lists
+
+    def _replace_newest(self, values: Mapping[str, Any]) -> None:
+        """Puts the newest row again, with `values`: it may go into a chunk of another layout."""
+        _, plain = self._layout.converted(values)  # raises before anything is changed
+        position = self._position - self._layout.row_bytes
+        row = dict(zip(self._layout.names, self._layout.unpack(self._memory, position), strict=True))
+        row.update(plain)
+        records = self._records[self._newest[1] :]
+        lists = self._take_back(self.count - 1)
+        self._position = position
+        self.store(row, lists)
+        for record in records:
+            self.log(record)
+
+
+def as_list(values: Any) -> NDArray[Any]:
+    """List values as a contiguous array of numbers, shape (any,) or (any, k).
+
+    Raises:
+        ValueError: they are not numbers.
+    """
+    array = np.ascontiguousarray(values)
+    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
+        if array.size == 0:
+            return np.empty(0, np.int64)
+        raise ValueError(f"a list of numbers was expected, got {array.dtype} of shape {array.shape}")
+    return array

@@ -1,0 +1,250 @@
+"""Writes one event file, several times faster than TensorBoard's own writer, and never stops a training.
+
+It stands where torch's `FileWriter.event_writer` stands. The file is kept open, checksums come from C, and every byte is
+written by a background thread: the training thread only puts into a queue.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+from tensorboard.compat.proto import event_pb2
+
+from tb_losslens.events.crc32c import masked_crc32c
+from tb_losslens.record.forks import forget_in_child
+
+_T = TypeVar("_T")
+
+_numbers = itertools.count()
+
+LINGER = 0.2
+"""Seconds for which the background thread gathers events before it writes them all at once."""
+
+MAX_PENDING = 64 << 20
+"""Bytes in the queue from which on the caller waits: a disk slower than the training must not fill the memory."""
+
+
+class _Flush:
+    """Asks the background thread to release `lock` when everything before it is written, and then to stop if told so."""
+
+    def __init__(self, *, stop: bool = False) -> None:
+        self.lock = threading.Lock()
+        self.lock.acquire()  # released by the other thread
+        self.stop = stop
+
+
+class _Job:
+    """Records that are made on the background thread; `done(written)` is called there afterwards."""
+
+    def __init__(self, make: Callable[[], list[bytes]], done: Callable[[bool], None]) -> None:
+        self.make = make
+        self.done = done
+
+
+def frame(data: bytes) -> bytes:
+    """One TFRecord: length, masked CRC of the length, data, masked CRC of the data."""
+    length = struct.pack("<Q", len(data))
+    return b"".join((length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))))
+
+
+def _drain(queue: SimpleQueue[_T]) -> list[_T]:
+    items: list[_T] = []
+    try:
+        while True:
+            items.append(queue.get_nowait())
+    except Empty:
+        return items
+
+
+class EventFile:
+    """An event file that is open for writing.
+
+    Nothing here raises once the file was asked for: if the directory cannot be made, the disk is full or a write fails,
+    `warn` is called once with a sentence, `failed` becomes true and everything later is dropped.
+
+    Args:
+        logdir: directory of the run, created if need be.
+        max_queue_size: as in torch, and without effect: the queue is bounded by bytes.
+        flush_secs: as in torch, and without effect: everything is on disk within a fraction of a second.
+        filename_suffix: appended to the file's name.
+        path: an event file of the directory to append to, instead of a new one.
+        warn: called at most once, possibly on another thread.
+    """
+
+    def __init__(
+        self,
+        logdir: str | os.PathLike[str],
+        max_queue_size: int = 10,  # noqa: ARG002
+        flush_secs: float = 120,  # noqa: ARG002
+        filename_suffix: str = "",
+        *,
+        path: str | os.PathLike[str] | None = None,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
+        self._logdir = os.fspath(logdir)
+        self._suffix = filename_suffix
+        self._warn = warn
+        self.failed = False
+        self._forked = False
+        self._fd = -1
+        self.path = Path(path) if path is not None else self._new_path()
+        self._open(append=path is not None)
+        forget_in_child(self)
+
+    def _new_path(self) -> Path:
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+        return Path(self._logdir, name + self._suffix)
+
+    def _open(self, *, append: bool) -> None:
+        self._queue: SimpleQueue[bytes | _Job | _Flush] = SimpleQueue()
+        self._hurry: SimpleQueue[None] = SimpleQueue()
+        self._pending = 0
+        self._thread: threading.Thread | None = None
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_EXCL), 0o644)
+            self._size = os.fstat(self._fd).st_size
+        except OSError as error:
+            self._fail(error)
+            return
+        self._thread = threading.Thread(target=self._work, name="losslens-event-file", daemon=True)
+        self._thread.start()
+        if not self._size:
+            self.add_event(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def get_logdir(self) -> str:
+        """Directory of the event file."""
+        return self._logdir
+
+    def add_event(self, event: event_pb2.Event) -> None:
+        """Appends one event."""
+        if not isinstance(event, event_pb2.Event):
+            raise TypeError(f"expected an event_pb2.Event, got {type(event)}")
+        self.add_bytes(event.SerializeToString())
+
+    def add_bytes(self, data: bytes) -> None:
+        """Appends one serialized event."""
+        if self._thread is None or self.failed:
+            return
+        self._pending += len(data)
+        if self._pending > MAX_PENDING:
+            self.flush()
+        self._queue.put(data)
+
+    def add_job(self, make: Callable[[], list[bytes]], done: Callable[[bool], None]) -> None:
+        """Has serialized events made, and appended, by the background thread, at once.
+
+        `done` is told there whether they stand in the file; it is called exactly once, on this thread if there is no
+        file any more.
+        """
+        if self._thread is None or self.failed:
+            done(False)
+            return
+        self._queue.put(_Job(make, done))
+        self._hurry.put(None)
+
+    def flush(self) -> None:
+        """Returns when everything added before stands in the file.
+
+        May be called from a signal handler: it takes no lock that an interrupted call could hold.
+        """
+        self._wait(_Flush())
+
+    def close(self) -> None:
+        """Flushes and closes; a second call does nothing."""
+        self._wait(_Flush(stop=True))
+        self._thread = None
+        self._close_file()
+
+    def reopen(self) -> None:
+        """Begins a new file in the same directory after `close`; does nothing if it was not closed."""
+        if self._thread is None and not self.failed and not self._forked:
+            self.path = self._new_path()
+            self._open(append=False)
+
+    def forget(self) -> None:
+        """In a forked child: every later call does nothing."""
+        self._forked = True
+        self._thread = None
+        self._close_file()
+
+    def _wait(self, flush: _Flush) -> None:
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return
+        self._queue.put(flush)
+        self._hurry.put(None)
+        while not flush.lock.acquire(timeout=1.0):
+            if not thread.is_alive():  # the interpreter is shutting down
+                return
+
+    def _work(self) -> None:
+        while True:
+            items = [self._queue.get()]
+            with suppress(Empty):
+                self._hurry.get(timeout=LINGER)
+            # in this order: what was put before a mark that is taken here is in the queue by now
+            _drain(self._hurry)
+            items += _drain(self._queue)
+            self._pending = 0
+            self._write(items)
+            if any(isinstance(item, _Flush) and item.stop for item in items):
+                return
+
+    def _write(self, items: list[bytes | _Job | _Flush]) -> None:
+        frames: list[bytes] = []
+        after: list[tuple[_Job, bool]] = []
+        for item in items:
+            if isinstance(item, bytes):
+                frames.append(frame(item))
+            elif isinstance(item, _Job):
+                try:
+                    frames += [frame(data) for data in item.make()]
+                    after.append((item, True))
+                except Exception as error:  # noqa: BLE001  a training goes on whatever is wrong with its record
+                    self._fail(error)
+                    after.append((item, False))
+        written = self._append(b"".join(frames))
+        for job, made in after:
+            job.done(made and written)
+        for item in items:
+            if isinstance(item, _Flush):
+                item.lock.release()
+
+    def _append(self, data: bytes) -> bool:
+        """Writes all or nothing; False if it failed, now or before."""
+        if self.failed:
+            return False
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._fd, view) :]
+        except OSError as error:
+            self._fail(error)
+            with suppress(OSError):  # half a record would hide all later ones of this file from TensorBoard
+                os.ftruncate(self._fd, self._size)
+            return False
+        self._size += len(data)
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        if self.failed:
+            return
+        self.failed = True
+        if self._warn is not None:
+            self._warn(f"LossLens cannot write to {self.path} ({error}); the training goes on without a record from here.")
+
+    def _close_file(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

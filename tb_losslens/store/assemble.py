@@ -1,0 +1,268 @@
+"""Everything that was read of one run becomes one `Run`: sessions in order, one row for each batch, lists on demand."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.events.codec import LENGTHS, Chunk, Record
+from tb_losslens.events.tail import Tail
+from tb_losslens.store.lists import Lists, gather
+from tb_losslens.store.pieces import Piece, resolve
+from tb_losslens.store.run import Run, RunEvent
+
+LIVE_SECONDS = 60.0
+"""A session that was not closed counts as running for so long after its last write."""
+
+_EXACT = ("loss", "time")
+"""Columns that are float64 in memory, however short they could be stored."""
+
+_OUT_OF_SIGHT = ("facts", "closed")
+"""Kinds of records that become facts and sessions, not events."""
+
+
+@dataclass
+class Recording:
+    """What was read of one run.
+
+    Attributes:
+        chunks: of batch columns and records, in any order, doubles allowed.
+        tails: those that stand beside the event files.
+        ids: reads the chunks of large lists (ids); called once, when they are asked for.
+        has_ids: false if there are none.
+        corrupt: chunks that could not be read.
+        newer: chunks in a newer format, by format.
+        cut: event files whose last record is not complete.
+        last_write: seconds since 1970.
+    """
+
+    chunks: list[Chunk] = field(default_factory=list)
+    tails: list[Tail] = field(default_factory=list)
+    ids: Callable[[], Iterable[Chunk]] = tuple
+    has_ids: bool = False
+    corrupt: int = 0
+    newer: dict[int, int] = field(default_factory=dict)
+    cut: int = 0
+    last_write: float = 0.0
+
+
+@dataclass
+class _Session:
+    """One session while it is put together; `kept` are the indices of its batches that are rows of the run."""
+
+    id: str
+    pieces: list[Piece]
+    records: list[Record]
+    start: float
+    lost: int
+    step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    batch: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    keep: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
+    base: int = 0
+
+    @property
+    def closed(self) -> bool:
+        return any(record.kind == "closed" for record in self.records)
+
+
+def assemble(name: str, recording: Recording, now: float | None = None) -> Run:
+    """The run of a recording.
+
+    Sessions are ordered by their start. From the first step of a session on, rows of older ones are left out and counted
+    in `superseded`; what happened between two batches is moved to the row before which it happened. Doubles (a chunk
+    that stands in the tail and in the event file) count once.
+    """
+    sessions = _sessions(recording)
+    superseded = _supersede(sessions)
+    columns = _columns(sessions)
+    events: list[RunEvent] = []
+    facts: dict[str, Any] = {}
+    lists: set[str] = {"sample_ids"} if recording.has_ids else set()
+    for session in sessions:
+        events += _events(session)
+        for record in session.records:
+            if record.kind == "facts":
+                lists.update(record.fields.get("lists", ()))
+                facts.update({key: value for key, value in record.fields.items() if key != "lists"})
+    last_write = max([recording.last_write, *(_last_time(session) for session in sessions)])
+    live = bool(sessions) and not sessions[-1].closed and (time.time() if now is None else now) - last_write < LIVE_SECONDS
+    return Run(
+        name,
+        columns,
+        _lists(sessions, recording, lists),
+        tuple(events),
+        facts,
+        _problems(recording, sessions, live=live),
+        tuple(_summary(session) for session in sessions),
+        superseded,
+        live,
+    )
+
+
+def _sessions(recording: Recording) -> list[_Session]:
+    chunks: dict[str, list[Chunk]] = {}
+    starts: dict[str, float] = {}
+    for chunk in recording.chunks:
+        chunks.setdefault(chunk.session, []).append(chunk)
+    for tail in recording.tails:
+        starts[tail.session] = tail.start
+        chunks.setdefault(tail.session, []).extend(tail.chunks)
+    sessions = []
+    for key, found in chunks.items():
+        pieces, lost = resolve(found)
+        records = list({(r.kind, r.batch, r.time, r.text): r for chunk in found for r in chunk.records}.values())
+        records.sort(key=lambda record: (record.batch, record.time))
+        start = next((float(r.fields["start"]) for r in records if r.kind == "facts" and "start" in r.fields), None)
+        if start is None:
+            start = starts.get(key, records[0].time if records else 0.0)
+        sessions.append(_Session(key, pieces, records, start, lost))
+    sessions.sort(key=lambda session: (session.start, session.id))
+    return sessions
+
+
+def _supersede(sessions: list[_Session]) -> int:
+    """Fills `step`, `batch`, `keep` and `base` of each session; returns how many rows are left out."""
+    cut = np.iinfo(np.int64).max
+    superseded = 0
+    for session in reversed(sessions):
+        parts = [np.arange(p.chunk.first_batch + p.skip, p.chunk.end, dtype=np.int64) for p in session.pieces]
+        session.batch = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        step = _column(session, "step")
+        session.step = session.batch if step is None else np.where(step == -1, session.batch, step).astype(np.int64)
+        session.keep = session.step < cut
+        superseded += int((~session.keep).sum())
+        if len(session.step):
+            cut = min(cut, int(session.step[0]))
+    base = 0
+    for session in sessions:
+        session.base = base
+        base += int(session.keep.sum())
+    return superseded
+
+
+def _column(session: _Session, name: str) -> NDArray[Any] | None:
+    """Column `name` of all rows of a session, also those left out; None if no chunk has it."""
+    parts = [piece.chunk.columns.get(name) for piece in session.pieces]
+    known = [part for part in parts if part is not None]
+    if not known:
+        return None
+    integer = all(part.dtype.kind in "biu" for part in known)
+    wide = name in _EXACT or any(part.dtype.itemsize > 4 or part.dtype.kind != "f" for part in known)
+    dtype = np.dtype(np.int64 if integer else np.float64 if wide else np.float32)
+    rows = sum(len(piece) for piece in session.pieces)
+    out = np.full(rows, -1 if integer else np.nan, dtype)
+    at = 0
+    for piece, part in zip(session.pieces, parts, strict=True):
+        if part is not None:
+            new = part[piece.skip :]
+            out[at : at + len(new)] = new if integer or new.dtype.kind == "f" else _as_float(new)
+        at += len(piece)
+    return out
+
+
+def _columns(sessions: list[_Session]) -> dict[str, NDArray[Any]]:
+    names = dict.fromkeys(
+        name
+        for session in sessions
+        for piece in session.pieces
+        for name, array in piece.chunk.columns.items()
+        if array.ndim == 1 and not name.endswith(LENGTHS) and name + LENGTHS not in piece.chunk.columns
+    )
+    out = {}
+    for name in names:
+        parts = [(_column(session, name), session.keep) for session in sessions if len(session.batch)]
+        integer = all(part.dtype.kind == "i" for part, _ in parts if part is not None)
+        arrays = []
+        for part, keep in parts:
+            if part is None:
+                arrays.append(np.full(int(keep.sum()), -1 if integer else np.nan, np.int64 if integer else np.float32))
+            else:
+                arrays.append(_as_float(part[keep]) if part.dtype.kind == "i" and not integer else part[keep])
+        out[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+    if "step" not in out and sessions:
+        out["step"] = np.concatenate([session.step[session.keep] for session in sessions])
+    return out
+
+
+def _as_float(array: NDArray[Any]) -> NDArray[np.float64]:
+    """-1 means "unknown" among integers only."""
+    return np.where(array == -1, np.nan, array.astype(np.float64))
+
+
+def _events(session: _Session) -> list[RunEvent]:
+    """Records with the row of the run before which they happened; those of rows that are left out go with them."""
+    kept = session.batch[session.keep]
+    newest = int(kept[-1]) + 1 if len(kept) else 0
+    cut = not session.keep.all()
+    out = []
+    for record in session.records:
+        if record.kind in _OUT_OF_SIGHT or (cut and record.batch > newest):
+            continue
+        row = session.base + int(np.searchsorted(kept, record.batch))
+        out.append(RunEvent(record.kind, row, record.step, record.time, record.text, record.fields))
+    return out
+
+
+def _lists(sessions: list[_Session], recording: Recording, large: set[str]) -> Mapping[str, Any]:
+    rows = [(session.id, session.batch[session.keep]) for session in sessions]
+    small: dict[str, list[Chunk]] = {}
+    for session in sessions:
+        for piece in session.pieces:
+            for name in piece.chunk.columns:
+                if name.endswith(LENGTHS):
+                    small.setdefault(name.removesuffix(LENGTHS), []).append(piece.chunk)
+    tails = [chunk for tail in recording.tails for chunk in tail.chunks]
+    eager = {name: gather(name, rows, chunks) for name, chunks in small.items() if name not in large}
+
+    def load() -> dict[str, Any]:
+        chunks = [*recording.ids(), *tails]
+        return {name: gather(name, rows, chunks) for name in sorted(large)}
+
+    return Lists(eager, frozenset(large), load)
+
+
+def _last_time(session: _Session) -> float:
+    times = _column(session, "time")
+    newest = float(np.nanmax(times)) if times is not None and not np.isnan(times).all() else 0.0
+    return max([newest, *(record.time for record in session.records)])
+
+
+def _summary(session: _Session) -> dict[str, Any]:
+    return {
+        "id": session.id,
+        "first_step": int(session.step[0]) if len(session.step) else None,
+        "last_step": int(session.step[-1]) if len(session.step) else None,
+        "batches": len(session.step),
+        "start": session.start,
+        "closed": session.closed,
+    }
+
+
+def _problems(recording: Recording, sessions: list[_Session], *, live: bool) -> tuple[str, ...]:
+    out = []
+    if recording.corrupt:
+        out.append(f"{_count(recording.corrupt, 'chunk is', 'chunks are')} damaged and left out; the rest is shown.")
+    for found, chunks in sorted(recording.newer.items()):
+        out.append(
+            f"{_count(chunks, 'chunk was', 'chunks were')} written by a newer LossLens (format {found}) "
+            "and left out: upgrade tb_losslens to read them."
+        )
+    for session in sessions:
+        if session.lost:
+            lost = _count(session.lost, "batch", "batches")
+            out.append(f"{lost} of {session.lost + len(session.batch)} could not be read in session {session.id}.")
+    unknown = sorted({name for session in sessions for piece in session.pieces for name in piece.chunk.unknown})
+    if unknown:
+        out.append(f"{_count(len(unknown), 'column', 'columns')} can only be read by a newer LossLens: {', '.join(unknown)}.")
+    if recording.cut and not live:
+        out.append(f"The last record of {_count(recording.cut, 'event file', 'event files')} is cut short and left out.")
+    return tuple(out)
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

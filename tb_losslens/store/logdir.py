@@ -1,0 +1,138 @@
+"""Reads the recordings below a directory straight from their files, without TensorBoard's sampling and at full speed."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.protobuf.message import DecodeError
+from tensorboard.compat.proto import event_pb2
+
+from tb_losslens.errors import CorruptChunkError, LogdirError, NewerFormatError
+from tb_losslens.events.codec import Chunk, decode_chunk
+from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
+from tb_losslens.events.tail import read_tail
+from tb_losslens.store.assemble import Recording, assemble
+from tb_losslens.store.records import Damage, scan_records
+from tb_losslens.store.run import Run
+
+_RANK = re.compile(r"rank\d+")
+_NEEDLE = PLUGIN_NAME.encode()
+
+
+def load_runs(logdir: str | os.PathLike[str]) -> dict[str, Run]:
+    """Every recorded run below `logdir`, by the name that TensorBoard gives it; empty if nothing was recorded.
+
+    A name is the path from `logdir`, `.` for the directory itself. Directories `rank1`, `rank2`... of a distributed run
+    belong to the run above them and are not listed.
+
+    Raises:
+        LogdirError: there is no such directory.
+    """
+    root = Path(logdir)
+    if not root.is_dir():
+        raise LogdirError(f"{root} is not a directory: give the directory that TensorBoard's --logdir gets.")
+    runs = {}
+    for directory in sorted(run_directories(root)):
+        recording = read_recording(directory)
+        if recording.chunks or recording.tails or recording.corrupt or recording.newer:
+            name = directory.relative_to(root).as_posix()
+            runs[name] = assemble(name, recording)
+    return runs
+
+
+def run_directories(root: Path) -> Iterator[Path]:
+    """The directories below `root`, itself included, that hold event files or tails; no ranks."""
+    found = set()
+    for path, _, files in os.walk(root, followlinks=True):
+        if any(is_event_file(name) or is_tail(name) for name in files):
+            found.add(Path(path))
+    for directory in found:
+        if not (_RANK.fullmatch(directory.name) and directory.parent in found):
+            yield directory
+
+
+def is_event_file(name: str) -> bool:
+    """True for a file name that TensorBoard takes for an event file."""
+    return "tfevents" in name
+
+
+def is_tail(name: str) -> bool:
+    """True for the file name of a tail."""
+    return name.startswith(f"{PLUGIN_NAME}.") and name.endswith(".tail")
+
+
+def read_recording(directory: Path) -> Recording:
+    """Everything of ours in the files of one run's directory."""
+    recording = Recording()
+    read_tails(directory, recording)  # first: a chunk leaves its tail only when it stands in the event file
+    ids: list[bytes] = []
+    for path in sorted(directory.iterdir()):
+        if is_event_file(path.name) and path.is_file():
+            recording.last_write = max(recording.last_write, path.stat().st_mtime)
+            _read_event_file(path, recording, ids)
+    recording.has_ids = bool(ids)
+
+    def decode_ids() -> Iterator[Chunk]:
+        for data in ids:
+            try:
+                yield decode_chunk(data)
+            except (CorruptChunkError, NewerFormatError):
+                continue  # its batches have no ids then; their columns may be whole
+
+    recording.ids = decode_ids
+    return recording
+
+
+def read_tails(directory: Path, recording: Recording) -> None:
+    """Adds the tails of a directory to a recording."""
+    for path in sorted(directory.iterdir()):
+        if not is_tail(path.name):
+            continue
+        try:
+            recording.tails.append(read_tail(path))
+        except FileNotFoundError:
+            continue  # its writer was closed this moment: everything stands in the event file
+        except (CorruptChunkError, OSError):
+            recording.corrupt += 1
+        except NewerFormatError as error:
+            recording.newer[error.format] = recording.newer.get(error.format, 0) + 1
+
+
+def _read_event_file(path: Path, recording: Recording, ids: list[bytes]) -> None:
+    data = path.read_bytes()
+    damage = Damage()
+    for begin, end in scan_records(data, damage):
+        if data.find(_NEEDLE, begin, end) >= 0:
+            for kind, chunk in _chunks_of(data[begin:end]):
+                if kind == "i":
+                    ids.append(chunk)
+                else:
+                    add_chunk(recording, chunk)
+    recording.corrupt += damage.broken
+    recording.cut += damage.truncated
+
+
+def add_chunk(recording: Recording, data: bytes) -> None:
+    """Decodes a chunk of batch columns into a recording, or counts why that failed."""
+    try:
+        recording.chunks.append(decode_chunk(data))
+    except CorruptChunkError:
+        recording.corrupt += 1
+    except NewerFormatError as error:
+        recording.newer[error.format] = recording.newer.get(error.format, 0) + 1
+
+
+def _chunks_of(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """Kind of tag ("b" or "i") and bytes of each chunk in a serialized event; a damaged event is an empty chunk."""
+    try:
+        event = event_pb2.Event.FromString(data)
+    except DecodeError:
+        yield "b", b""
+        return
+    for value in event.summary.value:
+        tag = parse_tag(value.tag)
+        if tag is not None and value.HasField("tensor"):
+            yield tag[1], value.tensor.string_val[0] if value.tensor.string_val else b""
