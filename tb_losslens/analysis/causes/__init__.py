@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from tb_losslens.analysis.causes import batch_noise, log_overlap, memorization, running_mean, unknown
+from tb_losslens.analysis.causes import batch_noise, log_overlap, memorization, running_mean, unknown, wrong_mode
 from tb_losslens.analysis.context import Cause
 
 CAUSES: tuple[Cause, ...] = tuple(
@@ -20,6 +20,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         log_overlap,
         running_mean,
         # proofs by equality
+        wrong_mode,
         # regressions
         memorization,
         # the schedule

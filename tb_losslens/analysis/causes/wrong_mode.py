@@ -1,0 +1,228 @@
+"""Training ran in evaluation mode, or a validation ran in training mode.
+
+What it sees:
+    `train_mode` at the forward of every training step (1 all modules train, 0 none, 0.5 some), and mode and statistics
+    updates inside each validation.
+
+Why it matters:
+    `model.eval()` in a validation without `model.train()` after it switches dropout off and freezes the running
+    statistics of BatchNorm for the rest of the training. The loss moves where that happens, up or down: without dropout
+    it is lower, with frozen statistics often higher. A validation in training mode drops units at random and teaches
+    BatchNorm the validation data, so its value is not that of the model that is saved.
+
+How it decides:
+    By equality, not by a test: a training step with mode 0, a validation with mode 1 or with updates of running
+    statistics. The jump is explained where the mode changes exactly at a boundary that moves. Where the recorded model
+    has no module that knows its mode, and the loss does not move with it, the same fact is harmless and called benign.
+
+What to try:
+    `model.train()` at the top of each epoch, `model.eval()` around each validation.
+
+When it is wrong:
+    A mode that is 0 from the first step to the last may be meant (fine-tuning without dropout); it is said. Mode 0.5 at
+    all steps is a part that is frozen by design and is no finding. Modules of one's own that read `self.training` are
+    not counted as having a mode. False-alarm rate: none on steps that are recorded right. A validation that spikes
+    in eval mode only is `batchnorm_drift`.
+
+References:
+    PyTorch documentation, `torch.nn.Module.train` and `eval`. Ioffe and Szegedy, Batch Normalization, 2015.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.cuts import Cut, measure_rows
+from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
+from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.text import number, percent, plural, signed, some
+
+ID = "wrong_mode"
+REQUIRES: tuple[str, ...] = ("train_mode",)
+
+_WATCH = "writer.watch(model, optimizer, criterion=criterion)"
+_HARMLESS = " It changes nothing in this model, but it would as soon as dropout or batch normalisation is added."
+
+
+def find(context: Context, *, most_steps: int = 50) -> list[Outcome]:
+    """Both directions, each a finding of its own; `most_steps` bounds `Finding.steps`."""
+    found = [_training_in_eval(context, most_steps), _validation_in_train(context, most_steps)]
+    said: list[Outcome] = [finding for finding in found if finding is not None]
+    return said or [Checked(ID, _fine(context))]
+
+
+def _fine(context: Context) -> str:
+    mode = context.run.float("train_mode")
+    known = mode[np.isfinite(mode)]
+    partly = int(((known > 0) & (known < 1)).sum())
+    said = f"no training step of {len(known):,} ran in evaluation mode"
+    if partly:
+        said += f"; in {plural(partly, 'step')} a part of the model did, as frozen layers do"
+    validations = [e for e in context.run.events if e.kind == "validation_end" and e.fields.get("train_mode") is not None]
+    return f"{said}, and none of {plural(len(validations), 'validation')} in training mode" if validations else said
+
+
+def _modules(context: Context) -> tuple[int, int] | None:
+    """(dropout, batch normalisation) modules of the model, None if unknown."""
+    model = context.run.facts.get("model")
+    if not isinstance(model, dict) or not {"dropout", "batchnorm"} <= set(model):
+        return None
+    return int(model["dropout"]), int(model["batchnorm"])
+
+
+def _about_model(modules: tuple[int, int] | None) -> list[Evidence]:
+    if modules is None:
+        return []
+    if not any(modules):
+        return [Evidence("the model has no dropout (p > 0) and no batch normalisation, so the mode makes no difference to it")]
+    names = ("dropout module", "batch normalisation module")
+    parts = [plural(n, name) for n, name in zip(modules, names, strict=True) if n]
+    return [Evidence(f"the model has {' and '.join(parts)}, which act differently in the two modes")]
+
+
+def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
+    run = context.run
+    mode = run.float("train_mode")
+    off = np.flatnonzero(mode == 0)
+    if not len(off):
+        return None
+    first, known = int(off[0]), int(np.isfinite(mode).sum())
+    flips = _flips(mode)
+    at = tuple(b.index for b in context.boundaries if b.batch in flips)
+    moved = bool(at) and jumps(context, at)
+    inside = _moved_inside(context, flips)
+    modules = _modules(context)
+    harmless = modules == (0, 0) and not moved and not inside
+    throughout = len(off) == known
+    where = (
+        "at every step"
+        if throughout
+        else f"from step {run.step[first]:,} on"
+        if len(off) > 1
+        else f"at step {run.step[first]:,}"
+    )
+    evidence = [
+        Evidence(
+            f"{len(off):,} of {plural(known, 'training step')} ran in evaluation mode, first step {run.step[first]:,}",
+            "train_mode",
+            (first, int(off[-1]) + 1),
+        )
+    ]
+    if first in flips and any(e.kind == "validation_end" and e.batch == first for e in run.events):
+        evidence.append(Evidence(f"a validation ended right before step {run.step[first]:,}, and the mode was not set back"))
+    against: list[Evidence] = []
+    if moved:
+        level = signed(typical_excess(context.boundaries[k] for k in at))
+        evidence.append(
+            Evidence(
+                f"the mode changes exactly at {plural(len(at), 'boundary')}, and the loss moves there by {level}",
+                "loss",
+                around(context.boundaries[at[0]]),
+            )
+        )
+    elif at:
+        against.append(Evidence(f"the mode changes at {plural(len(at), 'boundary')}, but the loss does not move there", "loss"))
+    for cut in inside[:3]:
+        at_step = f"the mode changes at step {run.step[cut.row]:,}"
+        said = f"{at_step}, and the loss moves there by {signed(cut.excess)} ({number(cut.z, 2)} sigma)"
+        evidence.append(Evidence(said, "loss", (cut.row - cut.m, cut.row + cut.m)))
+    if throughout:
+        against.append(Evidence("it is so from the first step to the last and may be meant, as in fine-tuning without dropout"))
+    (against if harmless else evidence).extend(_about_model(modules))
+    return Finding(
+        ID,
+        "benign" if harmless else "fault",
+        "proved",
+        "Training in evaluation mode",
+        f"The model is in evaluation mode {where}, in {percent(len(off) / known)} of the training steps."
+        + harmless * _HARMLESS,
+        detail="training_in_eval",
+        score=0.2 if harmless else 0.95 if moved or inside else 0.6 if throughout else 0.75,
+        boundaries=at,
+        steps=_steps(run.step, off, most_steps),
+        share=share_against_rest(context, at) if moved else None,
+        explains_jump=moved or bool(inside),
+        evidence=tuple(evidence),
+        against=tuple(against),
+        missing=(_WATCH,) if modules is None else (),
+        advice="Set the mode where the epoch begins, not once before the training: a validation in between changes it.",
+        fix=(
+            "for epoch in range(epochs):\n"
+            f"    model.train()          # the model was in eval mode {where}\n"
+            "    for x, y in train_loader:\n"
+            "        ...\n"
+            "    model.eval()\n"
+            "    with torch.no_grad():\n"
+            "        validate(model, val_loader)"
+        ),
+        confirm=f"Print `model.training` at step {run.step[first]:,}: it is False now and must be True after the change.",
+    )
+
+
+def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
+    ends = [e for e in context.run.events if e.kind == "validation_end"]
+    known = [e for e in ends if e.fields.get("train_mode") is not None or e.fields.get("bn_updates") is not None]
+    wrong = [e for e in known if e.fields.get("train_mode") == 1 or (e.fields.get("bn_updates") or 0) > 0]
+    if not wrong:
+        return None
+    updates = int(sum(e.fields.get("bn_updates") or 0 for e in wrong))
+    modules = _modules(context)
+    harmless = modules == (0, 0) and not updates
+    in_mode = [e for e in wrong if e.fields.get("train_mode") == 1]
+    evidence = []
+    if in_mode:
+        said = f"the model was in training mode in {len(in_mode)} of {plural(len(known), 'validation')}"
+        evidence.append(Evidence(f"{said}, the first ends at step {in_mode[0].step:,}"))
+    if updates:
+        evidence.append(Evidence(f"validation batches updated running statistics {updates:,} times: held-out data got in"))
+    against = [Evidence("it changes the validation value, not the training loss at the boundary")]
+    (against if harmless else evidence).extend(_about_model(modules))
+    epochs = sorted({int(e.fields.get("epoch", -1)) for e in wrong} - {-1})
+    during = f" (epochs {some(epochs)})" if epochs else ""
+    text = f"{len(wrong)} of {plural(len(known), 'validation')} ran in training mode{during}."
+    return Finding(
+        ID,
+        "benign" if harmless else "fault",
+        "proved",
+        "Validation in training mode",
+        text + (_HARMLESS if harmless else " Its values are not those of the model that is saved."),
+        detail="validation_in_train",
+        score=0.15 if harmless else 0.7,
+        steps=tuple(e.step for e in wrong[:most_steps]),
+        explains_jump=False,
+        evidence=tuple(evidence),
+        against=tuple(against),
+        missing=(_WATCH,) if modules is None else (),
+        advice="Call `model.eval()` before each validation and `model.train()` after it.",
+        fix=(
+            "model.eval()               # was missing\n"
+            "with torch.no_grad():\n"
+            "    value = validate(model, val_loader)\n"
+            "model.train()"
+        ),
+        confirm="Validate twice in a row without a step in between: the two values must be equal.",
+    )
+
+
+def _moved_inside(context: Context, flips: set[int], *, most: int = 20) -> list[Cut]:
+    """The first `most` changes of mode inside an epoch at which the loss clearly moves."""
+    boundaries = [b.batch for b in context.boundaries]
+    reach = max(50, len(context.run) // max(len(context.epochs), 1))
+    cuts = measure_rows(context.run.loss, sorted(flips - set(boundaries))[:most], reach=reach, others=boundaries)
+    return [cut for cut in cuts if cut.clear]
+
+
+def _flips(mode: NDArray[np.float64]) -> set[int]:
+    """Rows whose mode is 0 where the row before has another, or the other way round."""
+    before, after = mode[:-1], mode[1:]
+    change = ((before == 0) != (after == 0)) & np.isfinite(before) & np.isfinite(after)
+    return {int(row) + 1 for row in np.flatnonzero(change)}
+
+
+def _steps(step: NDArray[np.int64], rows: NDArray[np.int64], most: int) -> tuple[int, ...]:
+    """First step of each stretch of consecutive `rows` (and the last one of a single stretch), at most `most`."""
+    starts = rows[np.concatenate([[True], np.diff(rows) > 1])]
+    chosen = sorted({*starts.tolist(), int(rows[-1])}) if len(starts) == 1 else starts.tolist()
+    return tuple(int(s) for s in step[np.array(chosen[:most])])

@@ -1,0 +1,86 @@
+"""The move of the loss at any row, judged like a boundary: for events that lie inside an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tb_losslens.analysis.boundaries import Cuts, window_sizes
+from tb_losslens.analysis.contrast import contrast
+from tb_losslens.analysis.stats import Floats, median
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The move of the loss at one row.
+
+    Attributes:
+        row: first row after the cut.
+        m: batches a side.
+        jump: mean of the m rows after less mean of the m rows before, NaN if either side is cut short.
+        expected: median of the same contrast at cuts nearby.
+        z: distance of `jump` from `expected` in robust standard deviations of those contrasts; NaN with too few.
+        clear: two window sizes agree that this is more than noise.
+    """
+
+    row: int
+    m: int = 0
+    jump: float = math.nan
+    expected: float = math.nan
+    z: float = math.nan
+    clear: bool = False
+
+    @property
+    def excess(self) -> float:
+        """Jump beyond what cuts nearby show."""
+        return self.jump - (self.expected if math.isfinite(self.expected) else 0.0)
+
+
+def measure_rows(
+    loss: Floats, rows: Sequence[int], *, reach: int, others: Sequence[int] = (), clear_z: float = 6.0, fold: float = 2.0
+) -> list[Cut]:
+    """Judges the loss, shape (n,), at each of `rows` against cuts within `reach` rows on either side.
+
+    Args:
+        loss: one value a batch.
+        rows: first row after each cut, in order.
+        reach: rows on either side; comparisons end earlier at the next of `rows` or `others`.
+        others: rows of further events, as the boundaries of the epochs.
+        clear_z: a move is clear beyond this |z|, and beyond what its own placebos reach, at two window sizes.
+        fold: work on log loss where the level changes by more than this factor.
+    """
+    fences = np.unique([0, len(loss), *rows, *others])
+    out = []
+    for row in rows:
+        if not 0 < row < len(loss):
+            out.append(Cut(row))
+            continue
+        first = max(int(fences[fences < row].max()), row - reach)
+        end = min(int(fences[fences > row].min()), row + reach)
+        low, here, high = (np.array([v], dtype=np.int64) for v in (first, row, end))
+        out.append(_measure(loss, Cuts(low, here, here, high, np.zeros_like(here), reach), clear_z, fold))
+    return out
+
+
+def _measure(loss: Floats, cut: Cuts, clear_z: float, fold: float) -> Cut:
+    first, row, end = int(cut.first[0]), int(cut.start[0]), int(cut.end[0])
+    sizes = window_sizes(min(row - first, end - row))
+    if not sizes:
+        return Cut(row)
+    near = loss[first:end]
+    used = loss
+    if (near > 0).all() and len(near):
+        levels = [median(part) for part in np.array_split(near, 4)]
+        if max(levels) > fold * min(levels):
+            used = np.log(np.where(loss > 0, loss, np.nan))
+    judged = [contrast(used, cut, m) for m in sizes]
+    limits = [max(clear_z, c.tail) if math.isfinite(c.tail) else clear_z for c in judged]
+    z = [float(c.z[0]) for c in judged]
+    up = sum(value > limit for value, limit in zip(z, limits, strict=True))
+    down = sum(value < -limit for value, limit in zip(z, limits, strict=True))
+    plain = contrast(loss, cut, sizes[0])
+    clear = max(up, down) >= min(2, len(sizes))
+    return Cut(row, sizes[0], float(plain.jump[0]), float(plain.centre[0]), z[0], clear)

@@ -1,0 +1,86 @@
+"""How much of the jumps at some boundaries a cause accounts for.
+
+A jump counts as its distance from the median of its placebos, so that a falling curve is no jump.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.finding import Boundary
+from tb_losslens.analysis.stats import finite, median
+from tb_losslens.store.run import Run
+
+
+def excess(boundary: Boundary) -> float:
+    """Jump less the median of its placebos, in units of the loss; NaN where it was not measured."""
+    return boundary.jump - (boundary.placebo_median if math.isfinite(boundary.placebo_median) else 0.0)
+
+
+def typical_excess(boundaries: Iterable[Boundary]) -> float:
+    """Median of `excess` over boundaries, NaN if none was measured."""
+    return median(np.array([excess(boundary) for boundary in boundaries]))
+
+
+def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.0) -> bool:
+    """True if the loss moves at boundaries that a recorded event singles out.
+
+    Either one of them is significant by itself; or they are most of the boundaries and all together have a direction;
+    or, since the event says where to look, their z lies `located_z` beyond that of the other boundaries in the same
+    direction at two window sizes (several boundaries count together, as a mean over root n).
+    """
+    chosen = [context.boundaries[k] for k in sorted(set(indices))]
+    if any(boundary.significant for boundary in chosen):
+        return True
+    if len(chosen) > len(context.boundaries) / 2:
+        return context.pooled.direction != 0
+    taken = {boundary.index for boundary in chosen}
+    rest = [boundary for boundary in context.boundaries if boundary.index not in taken]
+    scores = []
+    for m in sorted({m for boundary in chosen for m in boundary.z_by_m}):
+        here = finite(np.array([b.z_by_m.get(m, math.nan) for b in chosen]))
+        usual = median(np.array([b.z_by_m.get(m, math.nan) for b in rest]))
+        if len(here) and math.isfinite(usual):
+            scores.append(math.sqrt(len(here)) * (float(here.mean()) - usual))
+    return sum(score > located_z for score in scores) >= 2 or sum(score < -located_z for score in scores) >= 2
+
+
+def with_loss(run: Run, loss: NDArray[np.float64]) -> Run:
+    """The same run with another loss column, shape (n,)."""
+    return replace(run, columns={**run.columns, "loss": loss})
+
+
+def share_without(context: Context, loss: NDArray[np.float64], indices: Iterable[int]) -> float | None:
+    """Part of the jumps at boundaries `indices` that is gone once the run's loss is replaced by `loss` (shape (n,)).
+
+    The jumps are measured again by the same rules. 1 means that nothing is left, 0 that all of it is (or more). None
+    where nothing was measured.
+    """
+    chosen = tuple(indices)
+    again, _ = context.measure(with_loss(context.run, loss))
+    before = typical_excess(context.boundaries[k] for k in chosen)
+    after = typical_excess(again[k] for k in chosen if k < len(again))
+    if not math.isfinite(before) or not math.isfinite(after) or before == 0:
+        return None
+    return float(np.clip(1 - after / before, 0.0, 1.0))
+
+
+def share_against_rest(context: Context, indices: Iterable[int]) -> float | None:
+    """Part of the typical jump at `indices` that the run's other boundaries do not have; None without others."""
+    chosen = set(indices)
+    here = typical_excess(b for b in context.boundaries if b.index in chosen)
+    rest = typical_excess(b for b in context.boundaries if b.index not in chosen)
+    if not math.isfinite(here) or not math.isfinite(rest) or here == 0:
+        return None
+    return float(np.clip(1 - rest / here, 0.0, 1.0))
+
+
+def around(boundary: Boundary) -> tuple[int, int]:
+    """The rows that the jump was measured on, for `Evidence.span`."""
+    return max(0, boundary.batch - boundary.m), boundary.batch + boundary.m
