@@ -30,6 +30,11 @@ def numbers(values: NDArray[Any]) -> list[Any]:
     return out
 
 
+def shortened(values: list[float | None]) -> list[Any]:
+    """A list as `numbers` would write it."""
+    return numbers(np.array([math.nan if value is None else value for value in values], dtype=np.float64))
+
+
 def encode(body: Any) -> bytes:
     """JSON text of `body`, UTF-8, without spaces; a float anywhere that is not finite becomes null."""
     try:

@@ -1,0 +1,122 @@
+"""The command `losslens`: reads arguments, calls the library, prints. Nothing is decided here.
+
+Exit codes: 0 done; 1 a finding of the kind that `--fail-on` names; 2 something cannot be read, said in one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tb_losslens import __version__
+from tb_losslens.analysis.finding import Diagnosis
+from tb_losslens.errors import LossLensError
+from tb_losslens.store.run import Run
+
+_FAILED = 1
+_UNREADABLE = 2
+_WIDTH = 110
+"""Columns of a report that goes to a file or a pipe."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and gives its exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        if arguments.command == "demo":
+            return _demo(arguments.logdir)
+        return _report(arguments.logdir, arguments.format, arguments.run, arguments.fail_on)
+    except LossLensError as error:
+        sys.stderr.write(f"losslens: {error}\n")
+        return _UNREADABLE
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="losslens", description="Why did the loss jump there?")
+    parser.add_argument("--version", action="version", version=f"losslens {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    report = commands.add_parser("report", help="print the verdicts of the runs in a log directory")
+    report.add_argument("logdir", help="what `tensorboard --logdir` would be given")
+    report.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="text by default")
+    report.add_argument("--run", help="only the run of this name")
+    report.add_argument(
+        "--fail-on", choices=("fault", "artifact", "unknown"), help="exit with code 1 if a run has a finding of this kind"
+    )
+    demo = commands.add_parser("demo", help="train the demo runs and open them in TensorBoard (from a checkout)")
+    demo.add_argument("--logdir", default="demo/runs", help="where the runs go (default: %(default)s)")
+    return parser
+
+
+def _report(logdir: str, form: str, only: str | None, fail_on: str | None) -> int:
+    from tb_losslens.analysis.engine import diagnose
+
+    diagnoses = [diagnose(run) for run in _load(logdir, only)]
+    _print(diagnoses, form)
+    found = any(finding.kind == fail_on for diagnosis in diagnoses for finding in diagnosis.findings)
+    return _FAILED if found else 0
+
+
+def _load(logdir: str, only: str | None) -> list[Run]:
+    """The recorded runs, sorted by name.
+
+    Raises:
+        LossLensError: if there is none, or none of the name `only`.
+    """
+    from tb_losslens.store.logdir import load_runs
+
+    runs = {name: run for name, run in sorted(load_runs(logdir).items()) if not run.plain}
+    if not runs:
+        raise LossLensError(
+            f"no run in {logdir} was recorded with LossLens: use LossLensWriter in place of SummaryWriter, then train again"
+        )
+    if only is None:
+        return list(runs.values())
+    if only not in runs:
+        raise LossLensError(f"no run {only!r} in {logdir}; the recorded runs are: {', '.join(map(repr, runs))}")
+    return [runs[only]]
+
+
+def _print(diagnoses: list[Diagnosis], form: str) -> None:
+    from rich.console import Console
+
+    from tb_losslens import report
+
+    if form == "json":
+        sys.stdout.write(report.to_json(diagnoses) + "\n")
+        return
+    if form == "markdown":
+        sys.stdout.write(report.to_markdown(diagnoses) + "\n")
+        return
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # the marks are not ASCII, and a run's name may be anything
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
+    for number, diagnosis in enumerate(diagnoses):
+        if number:
+            console.rule(style="dim")
+        report.print_text(diagnosis, console)
+
+
+def _demo(logdir: str) -> int:
+    root = Path(__file__).resolve().parents[1]
+    if not (root / "demo" / "run.py").is_file():
+        raise LossLensError("the demo trainings are part of the source: clone the repository and run `make demo` there")
+    target = str(Path(logdir).resolve())
+    for step in ("demo.run", "demo.serve"):
+        code = subprocess.run([sys.executable, "-m", step, "--logdir", target], cwd=root, check=False).returncode
+        if code:
+            return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""What each route answers, as data: no HTTP here, only runs in and dictionaries out. See http_api.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from tensorboard import errors
+
+from tb_losslens.analysis.finding import Boundary, Diagnosis
+from tb_losslens.plugin import timeline
+from tb_losslens.plugin.cache import Judged, Overview, RunCache
+from tb_losslens.plugin.scalars import Scalars, rows_of
+from tb_losslens.plugin.wire import numbers, shortened
+from tb_losslens.store.downsample import strongest
+from tb_losslens.store.run import Run
+
+MAX_POINTS = 4000
+MAX_LENS_VALUES = 12_000
+"""Values of all signals of a lens together: a user may log hundreds of columns, and a response stays under 250 KB."""
+
+HINT = (
+    "Nothing here was recorded with LossLens yet. Two lines of the training script start it:\n"
+    'writer = LossLensWriter("runs/exp1")  # from tb_losslens, in place of SummaryWriter\n'
+    "train_loader = writer.wrap(train_loader)"
+)
+
+PLAIN = "Only the scalars that TensorBoard kept: record this training with LossLens to see every batch."
+
+
+def runs_impl(cache: RunCache, scalars: Scalars) -> dict[str, Any]:
+    """All runs, recorded ones with their last known verdict; never waits."""
+    recorded = cache.overview()
+    rows = [_row(name, seen) for name, seen in recorded.items()]
+    rows += [_plain_row(name) for name in scalars.tags() if name not in recorded]
+    return {"runs": sorted(rows, key=lambda row: str(row["run"])), "hint": "" if recorded else HINT}
+
+
+def diagnosis_impl(cache: RunCache, run: str) -> dict[str, Any]:
+    """The whole diagnosis; of very many boundaries the 4,000 strongest."""
+    diagnosis = _judged(cache, run).diagnosis
+    body = diagnosis.to_dict()
+    body["boundaries"] = [boundary.to_dict() for boundary in _shown(diagnosis)]
+    for finding in body["findings"]:
+        finding["boundaries"] = finding["boundaries"][:MAX_POINTS]
+        finding["steps"] = finding["steps"][:MAX_POINTS]
+    return body
+
+
+def boundaries_impl(cache: RunCache, run: str) -> dict[str, Any]:
+    """Step, epoch, jump and z of each boundary, as columns."""
+    kept = [boundary.to_dict() for boundary in _shown(_judged(cache, run).diagnosis)]
+    return {name: [boundary[name] for boundary in kept] for name in ("step", "epoch", "jump", "z")}
+
+
+def timeline_impl(cache: RunCache, run: str, *, first: int, last: int | None, points: int) -> dict[str, Any]:
+    """The loss of the rows `first <= row < last` in at most `points` buckets; `last` beyond the run means its end.
+
+    Raises:
+        InvalidArgumentError: if the range is empty though the run is not.
+    """
+    recorded = _run(cache, run)
+    n = len(recorded)
+    end = n if last is None else min(last, n)
+    if first >= end and n > 0:
+        raise errors.InvalidArgumentError(f"the run has batches 0 to {n - 1}; from={first} to={last} holds none of them")
+    return timeline.build(recorded, min(first, end), end, points)
+
+
+def lens_impl(cache: RunCache, run: str, *, boundary: int, m: int | None) -> dict[str, Any]:
+    """One boundary with `m` batches a side, every signal, and the jump as the sum of its parts.
+
+    Raises:
+        NotFoundError: if the run has no boundary of that number.
+    """
+    from tb_losslens.analysis.lens import lens
+
+    judged = _judged(cache, run)
+    count = len(judged.diagnosis.boundaries)
+    if boundary >= count:
+        raise errors.NotFoundError(f"the run {run!r} has {count} boundaries, numbered from 0; there is no number {boundary}")
+    body = lens(judged.run, judged.diagnosis, boundary, m)
+    room = MAX_LENS_VALUES // max(1, len(body["columns"][0]))  # those that moved come first, so they are never cut
+    body["signals"] = [{**signal, "value": shortened(signal["value"])} for signal in body["signals"][:room]]
+    return body
+
+
+def overlay_impl(cache: RunCache, run: str, *, points: int) -> dict[str, Any]:
+    """All epochs on one axis, at most 40 of at most `points` positions each."""
+    from tb_losslens.analysis.overlay import overlay
+
+    return overlay(_run(cache, run), points)
+
+
+def report_impl(cache: RunCache, run: str) -> dict[str, str]:
+    """The diagnosis as markdown."""
+    return {"markdown": _judged(cache, run).diagnosis.to_markdown()}
+
+
+def scalars_impl(scalars: Scalars, run: str) -> dict[str, Any]:
+    """The standard scalars of a run, recorded or not.
+
+    Raises:
+        NotFoundError: if TensorBoard knows no scalars of that run.
+    """
+    tags: Mapping[str, list[str]] = scalars.tags()
+    if run not in tags:
+        raise errors.NotFoundError(f"there are no scalars of a run {run!r}")
+    return {"tags": tags[run][:MAX_POINTS]}
+
+
+def scalar_impl(cache: RunCache, scalars: Scalars, run: str, tag: str) -> dict[str, Any]:
+    """TensorBoard's points of one scalar, with the batch that each belongs to."""
+    recorded = _run(cache, run)
+    points = scalars.points(run, tag)
+    rows = rows_of(recorded, points)
+    columns = [rows.tolist(), points.step[: len(rows)].tolist(), numbers(points.value[: len(rows)])]
+    return {"tag": tag, "names": ["batch", "step", "value"], "columns": columns}
+
+
+def _row(name: str, seen: Overview) -> dict[str, Any]:
+    known = seen.diagnosis
+    kind, verdict, short = "pending", "", ""
+    if known is not None:
+        kind, verdict, short = known.kind, known.verdict, known.short
+    if seen.trouble:
+        kind, verdict, short = "unknown", seen.trouble, "not readable"
+    size = {"batches": known.batches if known else 0, "epochs": known.epochs if known else 0}
+    return {"run": name, **size, "verdict": verdict, "kind": kind, "short": short, "live": seen.live, "plain": False}
+
+
+def _plain_row(name: str) -> dict[str, Any]:
+    row = {"run": name, "batches": 0, "epochs": 0, "verdict": PLAIN, "kind": "plain", "short": "scalars only"}
+    return {**row, "live": False, "plain": True}
+
+
+def _run(cache: RunCache, name: str) -> Run:
+    run = cache.run(name)
+    if run is None:
+        raise errors.NotFoundError(_no_such_run(name))
+    return run
+
+
+def _judged(cache: RunCache, name: str) -> Judged:
+    judged = cache.judged(name)
+    if judged is None:
+        raise errors.NotFoundError(_no_such_run(name))
+    return judged
+
+
+def _no_such_run(name: str) -> str:
+    return f"no run {name!r} was recorded with LossLens in this log directory"
+
+
+def _shown(diagnosis: Diagnosis) -> list[Boundary]:
+    z = np.array([boundary.z for boundary in diagnosis.boundaries], dtype=np.float64)
+    return [diagnosis.boundaries[at] for at in strongest(z, MAX_POINTS).tolist()]

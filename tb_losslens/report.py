@@ -1,0 +1,163 @@
+"""Writes diagnoses for people without a browser: as text for a terminal, as JSON for programs, as markdown for an issue."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tb_losslens.analysis.finding import Boundary, Diagnosis, Finding
+
+SCHEMA = 1
+"""Version of the JSON report; a key that changes its meaning raises it, a new key does not."""
+
+_STYLE = {"fault": "bold red", "artifact": "magenta", "planned": "cyan", "benign": "green", "unknown": "bold"}
+_MARK = {"fault": "▲", "artifact": "◆", "planned": "■", "benign": "●", "unknown": "?", "none": "·"}
+_CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
+
+
+def to_json(diagnoses: Sequence[Diagnosis]) -> str:
+    """`{"schema": 1, "runs": [...]}` with one `Diagnosis.to_dict()` a run; numbers that are not finite are null."""
+    return json.dumps({"schema": SCHEMA, "runs": [_finite(d.to_dict()) for d in diagnoses]}, indent=2, allow_nan=False)
+
+
+def to_markdown(diagnoses: Sequence[Diagnosis]) -> str:
+    """One section a run, to paste into an issue."""
+    return "\n\n".join(diagnosis.to_markdown().strip() for diagnosis in diagnoses)
+
+
+def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, boundaries: int = 10) -> None:
+    """Prints one run: the verdict, then what supports it, then the boundaries. About one screen.
+
+    Args:
+        diagnosis: what to print.
+        console: where to.
+        findings: how many are printed with their evidence; the others with their title.
+        boundaries: how many rows the table has at most; the strongest are kept.
+    """
+    console.print(Text.assemble((_clean(diagnosis.run), "bold"), (f"   {_size(diagnosis)}", "dim")))
+    console.print()
+    kind = diagnosis.kind
+    console.print(Text.assemble((f"{_MARK[kind]} {kind.upper()}  ", _STYLE[kind]), (_clean(diagnosis.verdict), "bold")))
+    for problem in diagnosis.problems:
+        console.print(Text(f"! {_clean(problem)}", style="yellow"))
+    for number, finding in enumerate(diagnosis.findings, 1):
+        console.print()
+        if number <= findings:
+            _print_finding(number, finding, console)
+        else:
+            console.print(_title(number, finding))
+    if diagnosis.boundaries:
+        console.print()
+        console.print(_table(diagnosis.boundaries, boundaries))
+    _print_rest(diagnosis, console)
+
+
+def _print_finding(number: int, finding: Finding, console: Console) -> None:
+    console.print(_title(number, finding))
+    rows = Table.grid(padding=(0, 1))
+    rows.add_column(style="dim", no_wrap=True)
+    rows.add_column()
+    rows.add_row("what", Text(_clean(finding.text)))
+    for sentence in finding.evidence:
+        rows.add_row("for", Text(_clean(sentence)))
+    for sentence in finding.against:
+        rows.add_row("against", Text(_clean(sentence)))
+    if not finding.against:
+        rows.add_row("against", Text("nothing found", style="dim"))
+    if finding.advice:
+        rows.add_row("advice", Text(_clean(finding.advice)))
+    if finding.fix:
+        rows.add_row("fix", Text(_clean(finding.fix), style="cyan"))
+    if finding.confirm:
+        rows.add_row("confirm", Text(_clean(finding.confirm)))
+    for line in finding.missing:
+        rows.add_row("missing", Text(_clean(line), style="dim"))
+    console.print(Padding(rows, (0, 0, 0, 3)))
+
+
+def _title(number: int, finding: Finding) -> Text:
+    share = "" if finding.share is None else f", {finding.share:.0%} of the jump"
+    aside = "" if finding.explains_jump else ", not why the loss moved"
+    return Text.assemble(
+        f"{number}. ",
+        (f"{_MARK[finding.kind]} {_clean(finding.title)}", _STYLE[finding.kind]),
+        (f"   {finding.kind}, {finding.strength}{share}{aside}", "dim"),
+    )
+
+
+def _table(boundaries: Sequence[Boundary], limit: int) -> Table:
+    kept = sorted(sorted(boundaries, key=_strength, reverse=True)[:limit], key=lambda boundary: boundary.index)
+    caption = None
+    if len(kept) < len(boundaries):
+        caption = f"the {len(kept)} strongest of {len(boundaries)}; --format json has all"
+    table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left", header_style="dim")
+    table.add_column("", no_wrap=True)
+    for name in ("epoch", "step", "before", "after", "jump", "z"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("shape")
+    table.add_column("cause")
+    for boundary in kept:
+        table.add_row(
+            Text(_MARK.get(boundary.kind, "·"), style=_STYLE.get(boundary.kind, "dim")),
+            str(boundary.epoch),
+            f"{boundary.step:,}",
+            _number(boundary.before),
+            _number(boundary.after),
+            _number(boundary.jump, signed=True),
+            _number(boundary.z, signed=True, digits=2),
+            boundary.shape if boundary.shape != "none" else "",
+            boundary.cause if boundary.kind != "none" else Text("within noise", style="dim"),
+        )
+    return table
+
+
+def _print_rest(diagnosis: Diagnosis, console: Console) -> None:
+    if diagnosis.checked:
+        console.print()
+        console.print(Text(f"checked and fine: {', '.join(item.cause for item in diagnosis.checked)}", style="dim"))
+    if diagnosis.skipped:
+        console.print()
+        console.print(Text("not checked:", style="dim"))
+        by_remedy: dict[tuple[str, str], list[str]] = {}
+        for item in diagnosis.skipped:
+            by_remedy.setdefault((item.why, item.how), []).append(item.cause)
+        for (why, how), causes in by_remedy.items():
+            line = f"  {', '.join(causes)}: {_clean(why)}" + (f"  ->  {_clean(how)}" if how else "")
+            console.print(Text(line, style="dim"))
+
+
+def _size(diagnosis: Diagnosis) -> str:
+    batches = f"{diagnosis.batches:,} batch{'' if diagnosis.batches == 1 else 'es'}"
+    return f"{batches}, {diagnosis.epochs:,} epoch{'' if diagnosis.epochs == 1 else 's'}"
+
+
+def _strength(boundary: Boundary) -> float:
+    return abs(boundary.z) if math.isfinite(boundary.z) else -1.0
+
+
+def _number(value: float, *, signed: bool = False, digits: int = 3) -> str:
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:{'+' if signed else ''}.{digits}g}"
+
+
+def _clean(text: str) -> str:
+    """Text with its control characters made visible: a run's name must not steer the terminal."""
+    return str(text).translate(_CONTROL)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
