@@ -1,0 +1,52 @@
+// Bundles the page into the folder that the plugin serves: one module, with the styles inside it as text.
+import { context, build } from "esbuild";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { trimUplot } from "./trim-uplot.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = join(here, "..", "tb_losslens", "plugin", "static");
+
+const options = {
+  entryPoints: [join(here, "src", "index.ts")],
+  bundle: true,
+  format: "esm",
+  minify: true,
+  target: ["es2021"],
+  outfile: join(out, "index.js"),
+  loader: { ".css": "text" },
+  jsx: "automatic",
+  jsxImportSource: "preact",
+  legalComments: "none",
+  charset: "utf8",
+  plugins: [
+    {
+      name: "trimmed-uplot",
+      setup(setup) {
+        setup.onLoad({ filter: /uPlot\.esm\.js$/ }, async ({ path }) => ({ contents: trimUplot(await readFile(path, "utf8")), loader: "js" }));
+      },
+    },
+    {
+      // Styles travel as a string, which esbuild does not minify by itself.
+      name: "minified-css",
+      setup(setup) {
+        setup.onLoad({ filter: /\.css$/ }, async ({ path }) => {
+          const result = await build({ entryPoints: [path], bundle: true, write: false, minify: true, target: ["chrome105", "firefox110", "safari16"] });
+          return { contents: result.outputFiles[0].text.trim(), loader: "text" };
+        });
+      },
+    },
+  ],
+};
+
+await mkdir(out, { recursive: true });
+if (process.argv.includes("--watch")) {
+  await (await context(options)).watch();
+} else {
+  await rm(join(out, "index.js"), { force: true });
+  await build(options);
+  const size = gzipSync(await readFile(join(out, "index.js")), { level: 9 }).length;
+  process.stdout.write(`index.js: ${(size / 1024).toFixed(1)} KiB gzipped\n`);
+}

@@ -1,0 +1,51 @@
+// The one file that talks to the server. Addresses are relative, so that path prefixes and proxies need no care.
+
+import type { Diagnosis, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
+
+/** The server's own sentence on what went wrong; `status` is 0 where it could not be reached. */
+export class ApiError extends Error {
+  constructor(
+    readonly sentence: string,
+    readonly status: number,
+  ) {
+    super(sentence);
+  }
+}
+
+type Params = Record<string, string | number | null>;
+
+async function get(route: string, params: Params, signal?: AbortSignal): Promise<unknown> {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(params)) if (value !== null) query.set(key, String(value));
+  const text = query.toString();
+  let response: Response;
+  try {
+    response = await fetch(text === "" ? route : `${route}?${text}`, { signal: signal ?? null, headers: { Accept: "application/json" } });
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError("TensorBoard does not answer. Is it still running?", 0);
+  }
+  if (!response.ok) {
+    const sentence = (await response.text()).trim();
+    const readable = sentence !== "" && sentence.length < 600 && !sentence.startsWith("<");
+    throw new ApiError(readable ? sentence : `TensorBoard answered ${response.status} ${response.statusText}.`, response.status);
+  }
+  try {
+    return await response.json();
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError("TensorBoard's answer is no JSON; is a proxy in between?", response.status);
+  }
+}
+
+export const api = {
+  runs: async (signal?: AbortSignal) => (await get("runs", {}, signal)) as RunsResponse,
+  diagnosis: async (run: string, signal?: AbortSignal) => (await get("diagnosis", { run }, signal)) as Diagnosis,
+  timeline: async (run: string, zoom: readonly [number, number] | null, points: number, signal?: AbortSignal) =>
+    (await get("timeline", { run, from: zoom ? zoom[0] : null, to: zoom ? zoom[1] : null, points }, signal)) as Timeline,
+  lens: async (run: string, boundary: number, signal?: AbortSignal) => (await get("lens", { run, boundary }, signal)) as Lens,
+  overlay: async (run: string, signal?: AbortSignal) => (await get("overlay", { run, points: 100 }, signal)) as Overlay,
+  tags: async (run: string, signal?: AbortSignal) => (await get("scalars", { run }, signal)) as ScalarTags,
+  scalar: async (run: string, tag: string, signal?: AbortSignal) => (await get("scalar", { run, tag }, signal)) as Scalar,
+  report: async (run: string) => (await get("report", { run })) as Report,
+};

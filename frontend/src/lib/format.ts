@@ -1,0 +1,83 @@
+// Numbers as the page writes them: at most three significant digits, a thin space between thousands, a real minus.
+
+import type { Num } from "../types";
+
+const THIN = "\u202f";
+const MINUS = "\u2212";
+const NONE = "\u2013";
+
+function grouped(digits: string): string {
+  return digits.replace(/\B(?=(\d{3})+(?!\d))/g, THIN);
+}
+
+/** A whole number in full: 23460 is "23 460". */
+export function count(value: number): string {
+  return (value < 0 ? MINUS : "") + grouped(String(Math.abs(Math.round(value))));
+}
+
+/** "1 batch", "2 batches": `many` is the plural of `one`. */
+export function counted(value: number, one: string, many: string): string {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+/**
+ * A measured value. Three significant digits; from 0.001 to a million written out, beyond that with an exponent.
+ * Null and non-finite values are a dash.
+ */
+export function num(value: Num | undefined, digits = 3): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  const sign = value < 0 ? MINUS : "";
+  if (size < 9.995e-4 || size >= 999_500) {
+    const [mantissa = "", exponent = ""] = size.toExponential(digits - 1).split("e");
+    return `${sign}${trimmed(mantissa)}e${exponent.replace("+", "").replace("-", MINUS)}`;
+  }
+  const rounded = Number(size.toPrecision(digits));
+  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(rounded)));
+  const [whole = "0", fraction] = trimmed(rounded.toFixed(decimals)).split(".");
+  return sign + grouped(whole) + (fraction ? `.${fraction}` : "");
+}
+
+function trimmed(text: string): string {
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+/** A change: always with its sign, "+0.31". Zero is "+0". */
+export function signed(value: Num | undefined, digits = 3): string {
+  const text = num(value, digits);
+  return text === NONE || text.startsWith(MINUS) ? text : `+${text}`;
+}
+
+/**
+ * A change in a row of changes: as many decimals as the largest of them needs for two significant digits, so that
+ * the parts can be added up by eye.
+ */
+export function signedLike(value: number, largest: number): string {
+  const size = Math.abs(largest);
+  if (!(size >= 1e-3 && size < 1e4)) return signed(value, 2);
+  const decimals = Math.max(0, 1 - Math.floor(Math.log10(size)));
+  const text = Math.abs(value).toFixed(decimals);
+  return (value < 0 && Number(text) !== 0 ? MINUS : "+") + text;
+}
+
+/** A share 0..1 as "84 %"; small shares keep one digit: "0.2 %". */
+export function percent(share: Num | undefined): string {
+  if (share === null || share === undefined || !Number.isFinite(share)) return NONE;
+  const value = share * 100;
+  return `${num(value, Math.abs(value) >= 1 ? 2 : 1)}${THIN}%`;
+}
+
+/** Labels of evenly spaced ticks: all with the decimals that the spacing needs. */
+export function tickLabels(ticks: readonly number[]): string[] {
+  const [first, second] = ticks;
+  if (first === undefined || second === undefined) return ticks.map((tick) => num(tick));
+  const spacing = Math.abs(second - first);
+  const largest = Math.max(...ticks.map(Math.abs));
+  if (largest >= 1e6 || (largest > 0 && largest < 1e-3)) return ticks.map((tick) => num(tick));
+  const decimals = Math.max(0, Math.min(6, -Math.floor(Math.log10(spacing) + 1e-9)));
+  return ticks.map((tick) => {
+    const [whole = "0", fraction] = Math.abs(tick).toFixed(decimals).split(".");
+    return (tick < 0 ? MINUS : "") + grouped(whole) + (fraction ? `.${fraction}` : "");
+  });
+}

@@ -1,0 +1,70 @@
+// The part of the page's state that a link carries, in TensorBoard's own form: `#losslens&p.losslens.run=exp1&...`.
+
+export interface Place {
+  run: string | null;
+  /** Index of the boundary in the lens. */
+  boundary: number | null;
+  /** Zoomed range of the timeline in batches, `from <= batch < to`; null is the whole run. */
+  zoom: readonly [number, number] | null;
+  axis: "epoch" | "step";
+  scale: "auto" | "linear" | "log";
+  /** Standard scalar that is laid under the timeline. */
+  scalar: string | null;
+}
+
+export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null };
+
+const PREFIX = "p.losslens.";
+
+function whole(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Reads a location's hash. Anything that is missing or makes no sense is at its default. */
+export function readPlace(hash: string): Place {
+  const fields = new Map<string, string>();
+  for (const part of hash.replace(/^#/, "").split("&")) {
+    const cut = part.indexOf("=");
+    const key = cut < 0 ? part : decoded(part.slice(0, cut));
+    if (cut >= 0 && key.startsWith(PREFIX)) fields.set(key.slice(PREFIX.length), decoded(part.slice(cut + 1)));
+  }
+  const from = whole(fields.get("from"));
+  const to = whole(fields.get("to"));
+  const scale = fields.get("scale");
+  return {
+    run: fields.get("run") ?? null,
+    boundary: whole(fields.get("boundary")),
+    zoom: from !== null && to !== null && to > from ? [from, to] : null,
+    axis: fields.get("axis") === "step" ? "step" : "epoch",
+    scale: scale === "linear" || scale === "log" ? scale : "auto",
+    scalar: fields.get("scalar") ?? null,
+  };
+}
+
+/** The same hash with `place` in it; what belongs to TensorBoard or to other plugins stays as it was. */
+export function writePlace(hash: string, place: Place): string {
+  const others = hash
+    .replace(/^#/, "")
+    .split("&")
+    .filter((part) => part !== "" && !decoded(part.split("=")[0] ?? "").startsWith(PREFIX));
+  if (others.length === 0) others.push("losslens");
+  const fields: [string, string | number | null][] = [
+    ["run", place.run],
+    ["boundary", place.boundary],
+    ["from", place.zoom ? place.zoom[0] : null],
+    ["to", place.zoom ? place.zoom[1] : null],
+    ["axis", place.axis === START.axis ? null : place.axis],
+    ["scale", place.scale === START.scale ? null : place.scale],
+    ["scalar", place.scalar],
+  ];
+  const own = fields.flatMap(([key, value]) => (value === null ? [] : [`${PREFIX}${key}=${encodeURIComponent(value)}`]));
+  return `#${[...others, ...own].join("&")}`;
+}

@@ -1,0 +1,40 @@
+// The vertical range of the timeline.
+
+import type { Num, Timeline } from "../types";
+import { extent, padded } from "./path";
+
+export interface YRange {
+  low: number;
+  high: number;
+  log: boolean;
+}
+
+/** A wide curve is easier to read on a log axis: where the largest value is this many times the median. */
+const WIDE = 25;
+
+export function column(table: { names: readonly string[]; columns: readonly Num[][] }, name: string): Num[] {
+  return table.columns[table.names.indexOf(name)] ?? [];
+}
+
+function median(values: readonly Num[]): number {
+  const sorted = values.filter((value): value is number => value !== null).sort((a, b) => a - b);
+  return sorted[sorted.length >> 1] ?? NaN;
+}
+
+/** Range of everything that is drawn: the band and the validation points. A run without finite values gets 0 to 1. */
+export function yRange(timeline: Timeline, scale: "auto" | "linear" | "log"): YRange {
+  const inside = timeline.validation.value.filter((_, index) => {
+    const batch = timeline.validation.batch[index] ?? -1;
+    return batch >= timeline.from && batch <= timeline.to;
+  });
+  const found = extent([...column(timeline, "min"), ...column(timeline, "max"), ...inside]);
+  if (found === null) return { low: 0, high: 1, log: false };
+  const [low, high] = found;
+  const wide = high > WIDE * median(column(timeline, "mean"));
+  if (low > 0 && (scale === "log" || (scale === "auto" && wide))) {
+    const pad = (high / low) ** 0.04;
+    return { low: low / pad, high: high * Math.max(pad, 1.02), log: true };
+  }
+  const [padLow, padHigh] = padded([low, high], 0.04);
+  return { low: low >= 0 ? Math.max(0, padLow) : padLow, high: padHigh, log: false };
+}

@@ -1,0 +1,59 @@
+// The page: runs at the left, the answer on top, what shows it below.
+
+import type { JSX } from "preact";
+import { retry } from "../actions";
+import type { State } from "../state";
+import { Failure } from "./card";
+import { Empty } from "./empty";
+import { Findings } from "./findings";
+import { LensCard } from "./lens";
+import { Plain } from "./plain";
+import { Choices, Facts, RunList } from "./runs";
+import { TimelineCard } from "./timeline";
+import { useStore } from "./use";
+import { Verdict } from "./verdict";
+
+function Main({ state }: { state: State }): JSX.Element {
+  const row = state.runs.value?.runs.find((item) => item.run === state.place.run);
+  if (row?.plain === true) return <Plain key={row.run} state={state} row={row} />;
+  return (
+    <>
+      <Verdict state={state} />
+      <TimelineCard state={state} />
+      <LensCard state={state} />
+      <Findings state={state} />
+    </>
+  );
+}
+
+export function App(): JSX.Element {
+  const state = useStore();
+  const { runs, place } = state;
+  const rows = runs.value?.runs ?? [];
+  const failed = runs.status === "failed" ? <Failure sentence={runs.error} onRetry={() => retry("runs")} /> : null;
+  if (rows.length === 0 && place.run === null) {
+    if (failed !== null) return <main class="alone">{failed}</main>;
+    if (runs.value === null) return <main class="alone waiting">Reading the runs…</main>;
+  }
+  if (runs.value !== null && rows.length === 0)
+    return (
+      <main class="alone">
+        <Empty hint={runs.value.hint} />
+      </main>
+    );
+  const hint = runs.value?.hint ?? "";
+  return (
+    <div class="page">
+      <aside class="side" aria-label="Runs and signals">
+        <RunList state={state} />
+        <Choices state={state} />
+        <Facts state={state} />
+      </aside>
+      <main>
+        {failed}
+        {hint === "" ? null : <Empty hint={hint} />}
+        <Main state={state} />
+      </main>
+    </div>
+  );
+}

@@ -1,0 +1,148 @@
+// Why: the findings with what speaks for and against each, what was checked, and what was not.
+
+import type { JSX } from "preact";
+import { openFinding, showEvidence } from "../actions";
+import { counted } from "../lib/format";
+import { causeTitle } from "../lib/kinds";
+import { groupSkipped, pill, where } from "../lib/words";
+import type { State } from "../state";
+import type { Diagnosis, EvidencePlace, Finding } from "../types";
+import { Shape } from "./shape";
+import { Code, Sentence } from "./text";
+
+interface ListProps {
+  title: string;
+  items: readonly string[];
+  places: readonly (EvidencePlace | null)[];
+  index: number;
+  shown: EvidencePlace | null;
+}
+
+function EvidenceList({ title, items, places, index, shown }: ListProps): JSX.Element {
+  return (
+    <>
+      <h4 class="label">{title}</h4>
+      <ul class="evidence">
+        {items.length === 0 ? <li>nothing found</li> : null}
+        {items.map((text, at) => {
+          const place = places[at] ?? null;
+          if (place === null)
+            return (
+              <li>
+                <Sentence text={text} />
+              </li>
+            );
+          return (
+            <li>
+              <button type="button" aria-pressed={shown === place} title="Show where this is drawn" onClick={() => showEvidence(place, index)}>
+                <Sentence text={text} />
+              </button>
+            </li>
+          );
+        })}
+      </ul>
+    </>
+  );
+}
+
+function FindingCard({ finding, index, state, total }: { finding: Finding; index: number; state: State; total: number }): JSX.Element {
+  const open = state.finding === index;
+  const place = where(finding, total);
+  return (
+    <article class={`card finding t-${finding.kind}`} id={`finding-${index}`} aria-label={finding.title}>
+      <header>
+        <Shape kind={finding.kind} size={13} named />
+        <h3>{finding.title}</h3>
+        <span class="pill">{pill(finding)}</span>
+      </header>
+      <p>
+        <Sentence text={finding.text} />
+      </p>
+      {open ? (
+        <>
+          <EvidenceList title="For" items={finding.evidence} places={finding.evidence_at} index={index} shown={state.highlight} />
+          <EvidenceList title="Against" items={finding.against} places={finding.against_at} index={index} shown={state.highlight} />
+          {finding.advice === "" ? null : (
+            <p class="advice">
+              <Sentence text={finding.advice} />
+            </p>
+          )}
+          {finding.fix === "" ? null : <Code code={finding.fix} name="the fix" />}
+          {finding.missing.length === 0 ? null : (
+            <p class="note">
+              To be certain, record:{" "}
+              {finding.missing.map((line) => (
+                <code>{line}</code>
+              ))}
+            </p>
+          )}
+          {finding.confirm === "" ? null : (
+            <p class="note">
+              To confirm: <Sentence text={finding.confirm} />
+            </p>
+          )}
+        </>
+      ) : (
+        <button type="button" class="more" aria-expanded={false} onClick={() => openFinding(index)}>
+          {[place, `${counted(finding.evidence.length, "line", "lines")} of evidence`].filter((text) => text !== "").join(" · ")}
+        </button>
+      )}
+    </article>
+  );
+}
+
+function CheckedCard({ checked }: { checked: Diagnosis["checked"] }): JSX.Element | null {
+  if (checked.length === 0) return null;
+  return (
+    <article class="card finding t-benign quiet" aria-label="Checked, fine">
+      <header>
+        <Shape kind="benign" size={13} />
+        <h3>{counted(checked.length, "other cause", "other causes")} tested</h3>
+        <span class="pill">checked, fine</span>
+      </header>
+      <dl>
+        {checked.map((item) => (
+          <>
+            <dt>{causeTitle(item.cause)}</dt>
+            <dd>
+              <Sentence text={item.text} />
+            </dd>
+          </>
+        ))}
+      </dl>
+    </article>
+  );
+}
+
+function SkippedCard({ skipped }: { skipped: Diagnosis["skipped"] }): JSX.Element | null {
+  if (skipped.length === 0) return null;
+  return (
+    <article class="card finding quiet" aria-label="Not checked">
+      <header>
+        <h3>Not checked</h3>
+      </header>
+      {groupSkipped(skipped).map((group) => (
+        <div class="skipped">
+          <p>
+            <b>{group.title}</b>: <Sentence text={group.why.join("; ")} />
+          </p>
+          {group.how === "" ? null : <Code code={group.how} name="the line that records it" />}
+        </div>
+      ))}
+    </article>
+  );
+}
+
+export function Findings({ state }: { state: State }): JSX.Element | null {
+  const diagnosis = state.diagnosis.value;
+  if (diagnosis === null) return null;
+  return (
+    <section class="findings" aria-label="Findings">
+      {diagnosis.findings.map((finding, index) => (
+        <FindingCard key={`${finding.cause}/${finding.detail}/${index}`} finding={finding} index={index} state={state} total={diagnosis.pooled.total} />
+      ))}
+      <CheckedCard checked={diagnosis.checked} />
+      <SkippedCard skipped={diagnosis.skipped} />
+    </section>
+  );
+}

@@ -1,0 +1,94 @@
+// The loss on both sides of the boundary: each batch a dot, the two levels, and what noise alone would do.
+
+import type { JSX } from "preact";
+import { niceTicks } from "../lib/axis";
+import { num, signed, tickLabels } from "../lib/format";
+import type { LensFrame } from "../lib/lens";
+import { extent, linear, padded } from "../lib/path";
+import { column } from "../lib/range";
+import { spread } from "../lib/spread";
+import { boundaryName } from "../lib/marks";
+import type { Lens, Num } from "../types";
+
+const HEIGHT = 138;
+const AXIS = 20;
+
+interface Props {
+  lens: Lens;
+  frame: LensFrame;
+  lit: boolean;
+}
+
+function middle(a: number, b: number): number {
+  return (a + b) / 2;
+}
+
+export function Jump({ lens, frame, lit }: Props): JSX.Element {
+  const { boundary, placebo } = lens;
+  const loss = column(lens, "loss");
+  const offsets = column(lens, "offset").map((value) => value ?? 0);
+  const level = (value: Num): number | null => (boundary.before === null || value === null ? null : boundary.before + value);
+  const [bandLow, bandHigh] = [level(placebo.low), level(placebo.high)];
+  const range = extent([...loss, bandLow, bandHigh, boundary.before, boundary.after]) ?? [0, 1];
+  const domain = padded(range, 0.06);
+  const y = linear(domain, [HEIGHT, 4]);
+  const ticks = niceTicks(domain[0], domain[1], 4);
+  const texts = tickLabels(ticks);
+  const cut = frame.x(-0.5);
+  const bar = frame.x(Math.min(lens.m - 1, boundary.m + 1));
+  const [jumpAt = 0, bandAt = 0] = spread(
+    [
+      boundary.before === null || boundary.after === null ? HEIGHT / 3 : y(middle(boundary.before, boundary.after)),
+      bandLow === null || bandHigh === null ? HEIGHT * 0.8 : y(middle(bandLow, bandHigh)),
+    ],
+    36,
+    12,
+    HEIGHT - 14,
+  );
+  const said = `Loss around ${boundaryName(boundary)}: ${num(boundary.before)} before, ${num(boundary.after)} after`;
+  return (
+    <div class={`row ${lit ? "lit" : ""}`} style={{ height: HEIGHT + AXIS }}>
+      <svg style={{ left: frame.left }} width={frame.width} height={HEIGHT + AXIS} role="img" aria-label={said}>
+        {ticks.map((tick, index) => (
+          <text x={-10} y={y(tick) + 4} text-anchor="end">
+            {texts[index]}
+          </text>
+        ))}
+        {bandLow === null || bandHigh === null ? null : (
+          <rect class="placebo" x={0} y={y(bandHigh)} width={frame.width} height={Math.max(1, y(bandLow) - y(bandHigh))} />
+        )}
+        <path class="cut" d={`M${cut} 0V${HEIGHT}`} />
+        {offsets.map((offset, index) => {
+          const value = loss[index];
+          if (value === null || value === undefined) {
+            return (
+              <text class="bad" x={frame.x(offset)} y={12} text-anchor="middle">
+                ×<title>not finite</title>
+              </text>
+            );
+          }
+          return <circle class="dot" cx={frame.x(offset)} cy={y(value)} r="2.7" />;
+        })}
+        {boundary.before === null ? null : <path class="level" d={`M${frame.x(-boundary.m - 0.5)} ${y(boundary.before)}H${cut}`} />}
+        {boundary.after === null ? null : <path class="level" d={`M${cut} ${y(boundary.after)}H${frame.x(boundary.m - 0.5)}`} />}
+        {boundary.before === null || boundary.after === null ? null : (
+          <path class={`jump s-${boundary.kind}`} d={`M${bar} ${y(boundary.before)}V${y(boundary.after)}`} />
+        )}
+        {frame.ticks.map((tick) => (
+          <text x={frame.x(tick)} y={HEIGHT + 14} text-anchor="middle">
+            {tick > 0 ? tick : `\u2212${-tick}`}
+          </text>
+        ))}
+        <text x={cut} y={HEIGHT + 14} text-anchor="middle">
+          {boundaryName(boundary).toLowerCase()}
+        </text>
+      </svg>
+      <b class={`words amount c-${boundary.kind}`} style={{ left: frame.words, top: jumpAt }}>
+        {boundary.jump === null ? "not measured" : signed(boundary.jump)}
+      </b>
+      <span class="words" style={{ left: frame.words, top: bandAt }}>
+        {placebo.count === 0 ? "too few batches for a placebo band" : "placebo band: 95\u202f% of cuts that are no boundary"}
+      </span>
+    </div>
+  );
+}

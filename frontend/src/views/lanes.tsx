@@ -1,0 +1,104 @@
+// Lanes below the timeline, on its x axis: learning rate, events, and a standard scalar.
+
+import type { JSX } from "preact";
+import { counted, num } from "../lib/format";
+import { type Frame, GUTTER, inner, xOf } from "../lib/frame";
+import { extent, linePath, linear, padded } from "../lib/path";
+import type { Num, Timeline } from "../types";
+
+interface LineProps {
+  frame: Frame;
+  label: string;
+  batches: readonly number[];
+  values: readonly Num[];
+  height: number;
+  lit: boolean;
+  /** Says why there is nothing to draw. */
+  empty: string;
+}
+
+export function LineLane({ frame, label, batches, values, height, lit, empty }: LineProps): JSX.Element {
+  const seen = values.filter((_, index) => (batches[index] ?? -1) >= frame.from && (batches[index] ?? -1) <= frame.to);
+  const range = extent(seen);
+  if (range === null)
+    return (
+      <div class="lane" style={{ height: 20 }}>
+        <span class="name" title={label}>
+          {label}
+        </span>
+        <span class="none" style={{ left: GUTTER.left }}>
+          {empty}
+        </span>
+      </div>
+    );
+  const y = linear(range[0] === range[1] ? range : padded(range, 0.08), [height - 4, 4]);
+  const xs = batches.map((batch) => xOf(frame, batch));
+  return (
+    <div class={`lane ${lit ? "lit" : ""}`} style={{ height }} role="img" aria-label={`${label}: ${num(range[0])} to ${num(range[1])}`}>
+      <span class="name" title={label}>
+        {label}
+        <small>{range[0] === range[1] ? num(range[0]) : `${num(range[0], 2)}…${num(range[1], 2)}`}</small>
+      </span>
+      <svg style={{ left: GUTTER.left }} width={inner(frame)} height={height} viewBox={`${GUTTER.left} 0 ${inner(frame)} ${height}`}>
+        <path class="trace" d={linePath(xs, values.map((value) => (value === null ? null : y(value))))} />
+      </svg>
+    </div>
+  );
+}
+
+type Glyph = "val" | "save" | "restore" | "change" | "note";
+
+const GLYPHS: Record<string, Glyph> = { validation: "val", validation_end: "val", save: "save", restore: "restore", config_change: "change", lr_change: "change" };
+const NAMES: Record<Glyph, string> = { val: "validation ran", save: "saved", restore: "restored", change: "settings changed", note: "note" };
+
+function glyphOf(kind: string): Glyph {
+  return GLYPHS[kind] ?? "note";
+}
+
+function drawGlyph(glyph: Glyph, x: number, y: number): JSX.Element {
+  if (glyph === "val") return <rect class="e-val" x={x - 3} y={y - 4} width="6" height="8" />;
+  if (glyph === "save") return <circle class="e-save" cx={x} cy={y} r="4" />;
+  if (glyph === "restore") return <circle class="e-restore" cx={x} cy={y} r="3.4" />;
+  if (glyph === "change") return <rect class="e-change" x={x - 4} y={y - 4} width="8" height="8" />;
+  return <path class="e-note" d={`M${x} ${y - 5}v10`} />;
+}
+
+export function EventLane({ frame, timeline }: { frame: Frame; timeline: Timeline }): JSX.Element | null {
+  const { batch, kind, text } = timeline.events;
+  if (batch.length === 0) return null;
+  return (
+    <div class="lane" style={{ height: 22 }} role="img" aria-label={counted(batch.length, "event", "events")}>
+      <span class="name">events</span>
+      <svg style={{ left: 0 }} width={frame.width} height="22">
+        {batch.map((at, index) => {
+          const name = kind[index] ?? "";
+          if (at < frame.from || at > frame.to) return null;
+          const said = [name.replaceAll("_", " "), text[index] ?? ""].filter((part) => part !== "").join(": ");
+          return (
+            <g>
+              <title>{said}</title>
+              {drawGlyph(glyphOf(name), xOf(frame, at), 11)}
+            </g>
+          );
+        })}
+      </svg>
+    </div>
+  );
+}
+
+/** The kinds of events that a timeline holds, for its legend. */
+export function EventLegend({ timeline }: { timeline: Timeline }): JSX.Element {
+  const present = new Set(timeline.events.kind.map(glyphOf));
+  return (
+    <>
+      {[...present].map((glyph) => (
+        <li>
+          <svg width="12" height="12" aria-hidden="true">
+            {drawGlyph(glyph, 6, 6)}
+          </svg>
+          {NAMES[glyph]}
+        </li>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,54 @@
+// What the timeline's marks and colours mean; only what is there.
+
+import type { JSX } from "preact";
+import { kindWords } from "../lib/kinds";
+import type { Mark } from "../lib/marks";
+import type { MarkKind, Timeline } from "../types";
+import { EventLegend } from "./lanes";
+import { Shape } from "./shape";
+
+const ORDER: readonly MarkKind[] = ["fault", "artifact", "planned", "benign", "unknown", "none"];
+
+export function Legend({ timeline, marks }: { timeline: Timeline; marks: readonly Mark[] }): JSX.Element {
+  const kinds = ORDER.filter((kind) => marks.some((mark) => mark.kind === kind));
+  return (
+    <ul class="legend">
+      {timeline.raw ? (
+        <li>
+          <i class="sw mean" />
+          each batch
+        </li>
+      ) : (
+        <>
+          <li>
+            <i class="sw band" />
+            batch loss, min to max
+          </li>
+          <li>
+            <i class="sw mean" />
+            mean
+          </li>
+        </>
+      )}
+      {timeline.validation.batch.length === 0 ? null : (
+        <li>
+          <i class="sw dot" />
+          validation loss
+        </li>
+      )}
+      {timeline.nonfinite.length === 0 ? null : (
+        <li>
+          <i class="sw cross">×</i>
+          not finite
+        </li>
+      )}
+      {kinds.map((kind) => (
+        <li>
+          <Shape kind={kind} size={11} />
+          {kindWords(kind)}
+        </li>
+      ))}
+      <EventLegend timeline={timeline} />
+    </ul>
+  );
+}

@@ -1,0 +1,102 @@
+// One boundary from close by: the loss on both sides, every signal on the same axis, and the parts of the jump.
+
+import type { JSX } from "preact";
+import { retry, stepBoundary } from "../actions";
+import { count } from "../lib/format";
+import { neighbour } from "../lib/marks";
+import type { State } from "../state";
+import { Card } from "./card";
+import { Jump } from "./jump";
+import { EpochOverlay } from "./overlay";
+import { SignalRows } from "./signals";
+import { Shape } from "./shape";
+import { useWidth } from "./use";
+import { Waterfall } from "./waterfall";
+import { lensFrame } from "../lib/lens";
+import type { Lens } from "../types";
+
+function Stack({ lens, state }: { lens: Lens; state: State }): JSX.Element {
+  const [ref, width] = useWidth();
+  const frame = lensFrame(lens.m, width);
+  return (
+    <div class="stack" ref={ref}>
+      {width === 0 ? null : (
+        <>
+          <Jump lens={lens} frame={frame} lit={state.highlight?.signal === "loss"} />
+          <SignalRows lens={lens} frame={frame} lit={state.highlight?.signal ?? null} />
+        </>
+      )}
+    </div>
+  );
+}
+
+function Steppers({ state }: { state: State }): JSX.Element {
+  const boundaries = state.diagnosis.value?.boundaries ?? [];
+  const step = (by: -1 | 1): JSX.Element => {
+    const to = neighbour(boundaries, state.place.boundary, by);
+    const number = to === null ? "" : count(to + 1);
+    return (
+      <button
+        type="button"
+        class="plain"
+        disabled={to === null}
+        aria-label={by < 0 ? `Previous boundary ${number}` : `Next boundary ${number}`}
+        title={by < 0 ? "Previous boundary (←)" : "Next boundary (→)"}
+        onClick={() => stepBoundary(by)}
+      >
+        {by < 0 ? `‹ ${number}` : `${number} ›`}
+      </button>
+    );
+  };
+  return (
+    <>
+      {step(-1)}
+      {step(1)}
+    </>
+  );
+}
+
+export function LensCard({ state }: { state: State }): JSX.Element | null {
+  const diagnosis = state.diagnosis.value;
+  const chosen = diagnosis?.boundaries.find((boundary) => boundary.index === state.place.boundary);
+  if (diagnosis !== null && diagnosis.boundaries.length === 0)
+    return (
+      <section class="card lens" aria-label="Boundary">
+        <header>
+          <h2>No boundary yet</h2>
+        </header>
+        <p class="note">
+          {diagnosis.pooled.reason === "" ? "A boundary is where one epoch ends and the next begins." : `${diagnosis.pooled.reason}.`} Epochs are known
+          from <code>train_loader = writer.wrap(train_loader)</code> or <code>writer.start_epoch(epoch)</code>.
+        </p>
+      </section>
+    );
+  const index = chosen?.index ?? state.place.boundary;
+  return (
+    <Card
+      area="lens"
+      title={index === null ? "Boundary" : `Boundary ${count(index + 1)}`}
+      load={state.lens}
+      onRetry={() => retry("lens")}
+      note={
+        chosen === undefined ? null : (
+          <span class="sub">
+            <Shape kind={chosen.kind} size={11} named /> epoch {chosen.epoch - 1} → {chosen.epoch} · step {count(chosen.step)}
+            {chosen.shape === "none" ? "" : ` · ${chosen.shape.replaceAll("_", " ")}`}
+          </span>
+        )
+      }
+      aside={<Steppers state={state} />}
+    >
+      {(lens) => (
+        <div class={`halves ${state.lens.status === "loading" ? "stale" : ""}`}>
+          <Stack lens={lens} state={state} />
+          <div class="beside">
+            <Waterfall lens={lens} />
+            {state.overlay.value === null ? null : <EpochOverlay overlay={state.overlay.value} chosen={lens.boundary.epoch} />}
+          </div>
+        </div>
+      )}
+    </Card>
+  );
+}

@@ -1,0 +1,132 @@
+// The list of runs, and what else can be chosen: three selects.
+
+import type { JSX } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { selectRun, setAxis, setScalar, setScale } from "../actions";
+import { kindWords } from "../lib/kinds";
+import { facts } from "../lib/words";
+import type { State } from "../state";
+import type { RunRow } from "../types";
+import { Shape } from "./shape";
+
+function subtitle(row: RunRow): string {
+  if (row.short !== "") return row.short;
+  return row.kind === "pending" ? "reading the verdict…" : kindWords(row.kind);
+}
+
+function Row({ row, chosen }: { row: RunRow; chosen: boolean }): JSX.Element {
+  const self = useRef<HTMLLIElement>(null);
+  useEffect(() => {
+    if (chosen) self.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [chosen]);
+  return (
+    <li
+      ref={self}
+      role="option"
+      aria-selected={chosen}
+      class={`run t-${row.kind}`}
+      title={row.verdict === "" ? row.run : `${row.run}\n${row.verdict}`}
+      onClick={() => selectRun(row.run)}
+    >
+      <Shape kind={row.kind} size={12} named />
+      <div class="names">
+        <b>{row.run}</b>
+        <span>
+          {row.live ? <em>live · </em> : null}
+          {subtitle(row)}
+        </span>
+      </div>
+    </li>
+  );
+}
+
+export function RunList({ state }: { state: State }): JSX.Element {
+  const rows = state.runs.value?.runs ?? [];
+  const at = rows.findIndex((row) => row.run === state.place.run);
+  const keys = (event: KeyboardEvent): void => {
+    const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 }[event.key];
+    const row = to === undefined ? undefined : rows[to];
+    if (to !== undefined) event.preventDefault();
+    if (row !== undefined) selectRun(row.run);
+  };
+  return (
+    <>
+      <h2 class="label" id="runs-label">
+        Runs
+      </h2>
+      <ul class="runs" role="listbox" aria-labelledby="runs-label" tabIndex={0} onKeyDown={keys}>
+        {rows.map((row) => (
+          <Row key={row.run} row={row} chosen={row.run === state.place.run} />
+        ))}
+      </ul>
+    </>
+  );
+}
+
+interface Choice {
+  label: string;
+  value: string;
+  options: readonly (readonly [value: string, text: string])[];
+  onChange: (value: string) => void;
+}
+
+function Select({ label, value, options, onChange }: Choice): JSX.Element {
+  return (
+    <label class="select">
+      <span>{label}</span>
+      <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+        {options.map(([key, text]) => (
+          <option key={key} value={key}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+export function Choices({ state }: { state: State }): JSX.Element {
+  const { place } = state;
+  const tags = state.tags.value?.tags ?? [];
+  const listed = place.scalar === null || tags.includes(place.scalar) ? tags : [place.scalar, ...tags];
+  const source = state.timeline.value?.settings.loss_source ?? "";
+  return (
+    <div class="choices">
+      <h2 class="label">Signal</h2>
+      <p class="source" title={source}>
+        batch loss, every batch{source === "" ? "" : ` · ${source}`}
+      </p>
+      <Select
+        label="under it"
+        value={place.scalar === null ? "" : `=${place.scalar}`}
+        options={[["", "nothing"], ...listed.map((tag) => [`=${tag}`, tag] as const)]}
+        onChange={(value) => setScalar(value === "" ? null : value.slice(1))}
+      />
+      <Select
+        label="x"
+        value={place.axis}
+        options={[
+          ["epoch", "epoch"],
+          ["step", "step"],
+        ]}
+        onChange={(value) => setAxis(value === "step" ? "step" : "epoch")}
+      />
+      <Select
+        label="y"
+        value={place.scale}
+        options={[
+          ["auto", "as fits"],
+          ["linear", "linear"],
+          ["log", "log"],
+        ]}
+        onChange={(value) => setScale(value === "log" || value === "linear" ? value : "auto")}
+      />
+    </div>
+  );
+}
+
+export function Facts({ state }: { state: State }): JSX.Element | null {
+  const row = state.runs.value?.runs.find((item) => item.run === state.place.run);
+  if (row === undefined || row.plain) return null;
+  return <p class="facts">{facts(row, state.timeline.value?.settings.overhead ?? null)}</p>;
+}

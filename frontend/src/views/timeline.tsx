@@ -1,0 +1,214 @@
+// The whole run, or the part that was zoomed into: loss, boundary marks, learning rate, events.
+
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { resetZoom, retry, selectBoundary, showFinding, zoom } from "../actions";
+import { epochTicks, logTicks, niceTicks, stepTicks, type Tick } from "../lib/axis";
+import { count, num, tickLabels } from "../lib/format";
+import { type Frame, inner } from "../lib/frame";
+import { type Mark, marks as layMarks } from "../lib/marks";
+import { column, yRange } from "../lib/range";
+import type { State } from "../state";
+import type { Num, Timeline } from "../types";
+import { Card } from "./card";
+import { EventLane, LineLane } from "./lanes";
+import { Legend } from "./legend";
+import { readPalette } from "./palette";
+import { createPlot, type Curve, type Plot } from "./plot";
+import { Shape } from "./shape";
+import { useWidth } from "./use";
+
+const HELP = "drag to zoom · click a mark to look closer · ← → next boundary";
+const NO_LR = "not recorded: writer.watch(model, optimizer)";
+
+function numbers(values: readonly Num[]): number[] {
+  return values.map((value) => value ?? 0);
+}
+
+/** The epoch that a batch lies in, as its own number. */
+function epochOf(timeline: Timeline, batch: number): number | null {
+  const { epoch, from } = timeline.epochs;
+  let found: number | null = null;
+  from.forEach((first, index) => {
+    if (first <= batch) found = epoch[index] ?? null;
+  });
+  return found;
+}
+
+/** What lies under the pointer, in words. */
+function readout(timeline: Timeline, index: number): string {
+  const at = (name: string): Num => column(timeline, name)[index] ?? null;
+  const batch = at("batch") ?? 0;
+  const epoch = epochOf(timeline, batch);
+  const parts = [epoch === null ? "" : `epoch ${epoch}`, `step ${count(at("step") ?? batch)}`, `loss ${num(at("mean"))}`];
+  if (!timeline.raw && at("mean") !== null) parts.push(`${num(at("min"))} to ${num(at("max"))}`);
+  return parts.filter((part) => part !== "").join(" · ");
+}
+
+function xTicks(timeline: Timeline, frame: Frame, axis: "epoch" | "step"): Tick[] {
+  const room = (frame.to - frame.from) * (30 / inner(frame));
+  if (axis === "epoch" && timeline.epochs.epoch.length > 0) return epochTicks(timeline.epochs, frame, room);
+  return stepTicks(numbers(column(timeline, "batch")), numbers(column(timeline, "step")), frame, inner(frame) / 90, tickLabels);
+}
+
+function MarkButtons({ marks, chosen }: { marks: readonly Mark[]; chosen: number | null }): JSX.Element {
+  const first = marks.find((mark) => mark.boundary === chosen) ?? marks[0];
+  return (
+    <div class="marks" role="group" aria-label="Boundaries">
+      {marks.map((mark) => (
+        <button
+          key={mark.key}
+          type="button"
+          style={{ left: mark.x }}
+          title={mark.label}
+          aria-label={mark.label}
+          aria-pressed={mark.boundary !== null && mark.boundary === chosen}
+          tabIndex={mark === first ? 0 : -1}
+          onClick={() => (mark.boundary === null ? showFinding(mark.finding ?? 0) : selectBoundary(mark.boundary))}
+        >
+          <Shape kind={mark.kind} size={mark.size} />
+        </button>
+      ))}
+    </div>
+  );
+}
+
+interface BodyProps {
+  state: State;
+  timeline: Timeline;
+  say: (text: string) => void;
+}
+
+function Body({ state, timeline, say }: BodyProps): JSX.Element {
+  const [ref, width] = useWidth();
+  const host = useRef<HTMLDivElement>(null);
+  const plot = useRef<Plot | null>(null);
+  const shown = useRef(timeline);
+  shown.current = timeline;
+  const { place, highlight, dark } = state;
+  const diagnosis = state.diagnosis.value;
+  const [from, to] = place.zoom ?? [0, Math.max(1, timeline.batches)];
+  const frame: Frame = { from, to, width };
+
+  const rows = useMemo(() => ({ batch: numbers(column(timeline, "batch")), step: numbers(column(timeline, "step")) }), [timeline]);
+  const marks = useMemo(
+    () => layMarks(diagnosis?.boundaries ?? [], diagnosis?.findings ?? [], rows, { from, to, width }, place.boundary),
+    [diagnosis, rows, from, to, width, place.boundary],
+  );
+  const curve = useMemo((): Curve => {
+    const y = yRange(timeline, place.scale);
+    const yTicks = y.log ? logTicks(y.low, y.high) : niceTicks(y.low, y.high, 5);
+    const inEpochs = timeline.epochs.from.map((first, index) => [first, timeline.epochs.to[index] ?? first] as const);
+    return {
+      width,
+      height: Math.round(Math.max(190, Math.min(330, width * 0.235))),
+      from,
+      to,
+      batches: rows.batch,
+      low: column(timeline, "min"),
+      high: column(timeline, "max"),
+      mean: column(timeline, "mean"),
+      raw: timeline.raw,
+      y,
+      yTicks,
+      yLabels: y.log ? yTicks.map((tick) => num(tick)) : tickLabels(yTicks),
+      xTicks: xTicks(timeline, { from, to, width }, place.axis),
+      shading: inEpochs.filter((_, index) => (timeline.epochs.epoch[index] ?? 0) % 2 === 1),
+      boundaries: marks.flatMap((mark) => {
+        const boundary = mark.boundary === null ? undefined : diagnosis?.boundaries.find((item) => item.index === mark.boundary);
+        return boundary === undefined ? [] : [{ batch: boundary.batch, kind: boundary.kind, chosen: boundary.index === place.boundary }];
+      }),
+      points: timeline.validation.batch.map((batch, index) => ({ batch, value: timeline.validation.value[index] ?? null })),
+      nonfinite: timeline.nonfinite,
+      span: highlight?.span ?? null,
+      palette: readPalette(),
+    };
+  }, [timeline, rows, marks, diagnosis, from, to, width, place.scale, place.axis, place.boundary, highlight, dark]);
+
+  useEffect(() => {
+    if (host.current === null || width === 0) return;
+    if (plot.current !== null) {
+      plot.current.update(curve);
+      return;
+    }
+    plot.current = createPlot(host.current, curve, {
+      onZoom: zoom,
+      onReset: resetZoom,
+      onHover: (index) => say(index === null ? "" : readout(shown.current, index)),
+    });
+  }, [curve]);
+  useEffect(
+    () => () => {
+      plot.current?.destroy();
+      plot.current = null;
+    },
+    [],
+  );
+
+  const scalar = place.scalar === null ? null : state.scalar.value;
+  const loss = `Loss of ${count(timeline.batches)} batches, ${num(curve.y.low)} to ${num(curve.y.high)}`;
+  return (
+    <div ref={ref} class={state.timeline.status === "loading" ? "stale" : ""}>
+      <MarkButtons marks={marks} chosen={place.boundary} />
+      <div ref={host} class="plot" role="img" aria-label={loss} style={{ height: curve.height }} />
+      {width === 0 ? null : (
+        <>
+          <LineLane
+            frame={frame}
+            label="LR"
+            batches={numbers(column(timeline.lanes, "batch"))}
+            values={column(timeline.lanes, "lr")}
+            height={36}
+            lit={highlight?.signal?.startsWith("lr") === true}
+            empty={NO_LR}
+          />
+          <EventLane frame={frame} timeline={timeline} />
+          {place.scalar === null ? null : state.scalar.status === "failed" ? (
+            <p class="note indent">{state.scalar.error}</p>
+          ) : (
+            <LineLane
+              frame={frame}
+              label={place.scalar}
+              batches={scalar === null ? [] : numbers(column(scalar, "batch"))}
+              values={scalar === null ? [] : column(scalar, "value")}
+              height={64}
+              lit={false}
+              empty={state.scalar.status === "loading" ? "reading…" : "no points here"}
+            />
+          )}
+        </>
+      )}
+      <Legend timeline={timeline} marks={marks} />
+    </div>
+  );
+}
+
+export function TimelineCard({ state }: { state: State }): JSX.Element {
+  const words = useRef<HTMLSpanElement>(null);
+  const say = (text: string): void => {
+    if (words.current !== null) words.current.textContent = text === "" ? HELP : text;
+  };
+  const zoomed = state.place.zoom !== null;
+  return (
+    <Card
+      area="timeline"
+      title="Timeline"
+      load={state.timeline}
+      onRetry={() => retry("timeline")}
+      aside={
+        <>
+          <span class="readout" ref={words}>
+            {HELP}
+          </span>
+          {zoomed ? (
+            <button type="button" class="button small" onClick={resetZoom}>
+              Whole run
+            </button>
+          ) : null}
+        </>
+      }
+    >
+      {(timeline) => (timeline.batches === 0 ? <p class="note">No batch was recorded yet.</p> : <Body state={state} timeline={timeline} say={say} />)}
+    </Card>
+  );
+}

@@ -1,0 +1,48 @@
+// The answer, before anything else: what the loss does, how sure that is, and why.
+
+import type { JSX } from "preact";
+import { retry } from "../actions";
+import { api } from "../api";
+import { address } from "../host";
+import type { State } from "../state";
+import { Failure } from "./card";
+import { Copy } from "./copy";
+import { Shape } from "./shape";
+
+export function Verdict({ state }: { state: State }): JSX.Element {
+  const { value, status, error } = state.diagnosis;
+  const run = state.place.run ?? "";
+  if (value === null)
+    return (
+      <div class="verdict">
+        {status === "failed" ? (
+          <Failure sentence={error} onRetry={() => retry("diagnosis")} />
+        ) : (
+          <div>
+            <h1 class="quiet" title={run}>
+              Reading {run === "" ? "the runs" : run}…
+            </h1>
+          </div>
+        )}
+      </div>
+    );
+  return (
+    <div class={`verdict t-${value.kind}`}>
+      <Shape kind={value.kind} size={19} named />
+      <div class="says" aria-live="polite">
+        <h1>
+          {value.headline || value.verdict} {value.aside === "" ? null : <small>{value.aside}</small>}
+        </h1>
+        {value.subline === "" ? null : <p>{value.subline}</p>}
+        {value.problems.map((problem) => (
+          <p class="problem">{problem}</p>
+        ))}
+        {status === "failed" ? <Failure sentence={error} onRetry={() => retry("diagnosis")} /> : null}
+      </div>
+      <div class="buttons">
+        <Copy text={async () => (await api.report(run)).markdown} label="Copy report" />
+        <Copy text={() => Promise.resolve(address())} label="Link" name="Copy a link to this view" />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,40 @@
+// Leaves out the parts of uPlot that this page never calls, a third of it: dates, bars, splines, steps, joins, axes
+// with other scales. uPlot is one closure, so a bundler cannot see that they are dead; the version is pinned, and a
+// function that is not where it was stops the build.
+
+const UNUSED = [
+  "timeAxisVals",
+  "timeAxisStamps",
+  "timeAxisVal",
+  "timeSeriesStamp",
+  "timeSeriesVal",
+  "fmtDate",
+  "tzDate",
+  "stepped",
+  "bars",
+  "splineInterp",
+  "_monotoneCubic",
+  "join",
+  "nullExpand",
+  "sortCols",
+  "isAsc",
+  "allHeadersSame",
+  "rangeAsinh",
+  "snapAsinhY",
+  "asinhAxisSplits",
+  "log10AxisValsFilt",
+  "log2AxisValsFilt",
+];
+
+/** The source without the bodies of `UNUSED`, and without the exports that keep them alive. */
+export function trimUplot(source) {
+  let text = source;
+  for (const name of UNUSED) {
+    const body = new RegExp(`^function ${name}\\(.*\\) \\{\\n[\\s\\S]*?^\\}`, "gm");
+    if ((text.match(body) ?? []).length !== 1) throw new Error(`uPlot has no function ${name} to leave out; see trim-uplot.mjs`);
+    text = text.replace(body, `function ${name}() {}`);
+  }
+  const dates = /^function genTimeStuffs\(ms\) \{\n[\s\S]*?^\}/m;
+  if (!dates.test(text)) throw new Error("uPlot has no function genTimeStuffs to leave out; see trim-uplot.mjs");
+  return text.replace(dates, "function genTimeStuffs() {\n\treturn [[], [], noop];\n}");
+}
