@@ -26,13 +26,16 @@ def number(value: float, digits: int = 3) -> str:
         return f"{rounded:,.0f}"
     places = max(0, digits - 1 - math.floor(math.log10(size)))
     text = f"{rounded:.{places}f}"
-    return text.rstrip("0").rstrip(".") if "." in text and size >= 1 else text
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """As `number`, with its sign: +0.31, -1.2; "0" has none."""
-    text = number(value, digits)
-    return f"+{text}" if value > 0 and math.isfinite(value) else text.replace("-", "\u2212", 1) if value < 0 else text
+    """As `number`, with its sign: +0.31, −1.2; "0" has none. A zero at the end stays, so that jumps line up: +0.30."""
+    text = number(abs(value), digits)
+    if text.startswith("0.") and abs(value) >= 1e-4:
+        digit = next(i for i, c in enumerate(text) if c in "123456789")
+        text = text.ljust(digit + digits, "0")
+    return f"+{text}" if value > 0 else f"\u2212{text}" if value < 0 else text
 
 
 def percent(part: float) -> str:
