@@ -94,7 +94,21 @@ def read_tail(path: Path) -> Tail:
     return Tail(header["session"], float(header["start"]), tuple(chunks), header)
 
 
-def _header(data: bytes, path: Path) -> dict[str, Any]:
+def tail_token(path: Path) -> tuple[Any, ...]:
+    """A value that changes whenever the tail gets another batch or record; cheap. Only the name if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            header = _header(file.read(HEADER_BYTES), path, whole=False)
+            heads = []
+            for index in range(header["segments"]):
+                file.seek(HEADER_BYTES + index * header["segment_bytes"])
+                heads.append(file.read(8 * (LOG + 1)))
+    except (OSError, CorruptChunkError, NewerFormatError):
+        return (path.name,)
+    return (path.name, *heads)
+
+
+def _header(data: bytes, path: Path, *, whole: bool = True) -> dict[str, Any]:
     if data[: len(MAGIC)] != MAGIC:
         raise CorruptChunkError(f"{path.name} is not a tail of LossLens")
     (length,) = struct.unpack_from("<I", data, len(MAGIC))
@@ -103,7 +117,7 @@ def _header(data: bytes, path: Path) -> dict[str, Any]:
         if header["format"] > FORMAT:
             raise NewerFormatError(header["format"], FORMAT)
         expected = HEADER_BYTES + header["segments"] * header["segment_bytes"]
-        if len(data) < expected or header["byteorder"] != sys.byteorder:
+        if (whole and len(data) < expected) or header["byteorder"] != sys.byteorder:
             raise CorruptChunkError(
                 f"{path.name} has {len(data)} bytes, {expected} in {header['byteorder']} order were expected"
             )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator
+from pathlib import Path, PurePath
 
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2
@@ -50,8 +50,13 @@ def run_directories(root: Path) -> Iterator[Path]:
         if any(is_event_file(name) or is_tail(name) for name in files):
             found.add(Path(path))
     for directory in found:
-        if not (_RANK.fullmatch(directory.name) and directory.parent in found):
+        if not is_rank(directory, found):
             yield directory
+
+
+def is_rank(run: PurePath, runs: Collection[PurePath]) -> bool:
+    """True for what a further process of a distributed run wrote: `rank<r>` in a directory that is a run itself."""
+    return _RANK.fullmatch(run.name) is not None and run.parent in runs
 
 
 def is_event_file(name: str) -> bool:
