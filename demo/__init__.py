@@ -1,0 +1,1 @@
+"""Real trainings that LossLens is shown on and judged by."""

@@ -1,0 +1,1 @@
+"""One real training for a cause that people meet, and a healthy one beside them."""

@@ -1,0 +1,59 @@
+"""The loss jumps up at every epoch boundary: the scheduler is created inside the epoch loop.
+
+The cosine schedule was meant to last the whole training. Since a new scheduler is made each epoch, after the LR was set back for
+it, the LR returns to its peak at every boundary, and the loss leaps with it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.utils.data import DataLoader
+
+from demo.data import mixed_units, split
+from demo.expect import Expect
+from tb_losslens import LossLensWriter
+
+EXPECT = {
+    "cosine_restarts": Expect(
+        kinds=("fault",), first=("lr_increase/scheduler_reset",), boundaries=tuple(range(11)), first_step=(160, 162), direction=1
+    ),
+}
+
+EPOCHS = 12
+
+
+def train(logdir: str, run: str) -> None:
+    torch.manual_seed(42)
+    data, held_out = split(mixed_units(160 * 96 + 960), 960)
+    train_loader = DataLoader(data, batch_size=96, shuffle=True)
+    model = nn.Linear(80, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    criterion = nn.MSELoss()
+
+    with LossLensWriter(logdir) as writer:
+        writer.watch(model, optimizer, criterion=criterion, config={"epochs": EPOCHS, "batch_size": 96})
+        train_loader = writer.wrap(train_loader)
+        val_loader = writer.wrap(DataLoader(held_out, batch_size=128), split="val")
+        step = 0
+        for epoch in range(EPOCHS):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.1
+            scheduler = CosineAnnealingLR(optimizer, T_max=len(train_loader), eta_min=0.002)
+            writer.watch(scheduler=scheduler)
+            model.train()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                loss = criterion(model(x), y)
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
+                writer.add_scalar("Loss/train", loss.item(), step)
+                step += 1
+            model.eval()
+            with torch.no_grad():
+                val_loss = sum(criterion(model(x), y).item() * len(y) for x, y in val_loader) / len(held_out)
+            writer.add_scalar("Loss/val", val_loss, epoch)
+            if epoch % 4 == 3:
+                writer.note(f"checkpoint of epoch {epoch}", kind="save")
