@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from typing import cast
 
-from tb_losslens.analysis.causes import batch_noise, log_overlap, memorization, running_mean, unknown, wrong_mode
+from tb_losslens.analysis.causes import (
+    batch_noise,
+    log_overlap,
+    memorization,
+    repeated_order,
+    running_mean,
+    unknown,
+    wrong_mode,
+)
 from tb_losslens.analysis.context import Cause
 
 CAUSES: tuple[Cause, ...] = tuple(
@@ -21,6 +29,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         running_mean,
         # proofs by equality
         wrong_mode,
+        repeated_order,
         # regressions
         memorization,
         # the schedule

@@ -1,0 +1,226 @@
+"""The samples come in the same order in every epoch.
+
+What it sees:
+    The digest of the order of sample ids of each epoch; without ids, the loss profile of one epoch against the next.
+
+Why it matters:
+    With a fixed order each batch holds the same samples for ever: the gradient noise does not average out over epochs, and
+    whatever differs between the first and the last batches returns at every boundary with the same sign. A run that jumps
+    by a hair at all boundaries often does so for this reason alone.
+
+How it decides:
+    Equal digests prove it. Whether it is *why* the loss jumps is another question. Under a fixed order every place in the
+    epoch has a step of its own that returns in each epoch; the boundary is explained if its step is no larger than those
+    at other places. A larger one has another cause (sorted samples, memorisation, LR), and this is reported beside it.
+    Without ids: the rank correlation of neighbouring epochs at equal positions against all circular shifts (likely).
+
+What to try:
+    `shuffle=True`, one generator for the whole run, `sampler.set_epoch(epoch)`; shuffle after the cache, not before.
+
+When it is wrong:
+    The proof is never wrong, but an order can be fixed on purpose (state carried from batch to batch). One batch an epoch or
+    fewer than 10 samples prove nothing and are left out. False-alarm rate of the profile: none in 60 shuffled
+    trainings; a rhythm inside the epoch shows at several shifts and is refused. Samples that are only nearly in order
+    are `incomplete_shuffle`.
+
+References:
+    Bottou, Curiously fast convergence of some stochastic gradient descent algorithms, 2009. PyTorch documentation,
+    `DistributedSampler.set_epoch` and "Reproducibility".
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tb_losslens.analysis.content import contents, position_effect
+from tb_losslens.analysis.content_jump import moving_difference
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.explain import around, excess, jumps, typical_excess
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
+from tb_losslens.analysis.orders import Repeats, loader_of, order_key, repeats
+from tb_losslens.analysis.phase import phase_profile
+from tb_losslens.analysis.stats import finite, median
+from tb_losslens.analysis.text import number, p_value, percent, plural, signed, some
+from tb_losslens.events.columns import how_to_record
+
+ID = "repeated_order"
+REQUIRES: tuple[str, ...] = ("epoch",)
+
+
+def find(context: Context, *, least_correlation: float = 0.4, least_z: float = 3.5, least_ratio: float = 2.0) -> Outcome:
+    """Decides by the digests where there are any, else by the profile of the loss.
+
+    Args:
+        context: the run and its measurement.
+        least_correlation: rank correlation between epochs that makes a profile.
+        least_z: the same in its standard deviations for one pair of epochs, 1 / root of the positions.
+        least_ratio: how many times it must exceed the largest at any circular shift.
+    """
+    run = context.run
+    if len(context.epochs) < 2:
+        return Skipped(ID, "the run has one epoch so far; two are needed to compare their orders", "")
+    carried = finite(run.float("hidden"))
+    if len(carried) and (carried > 0).mean() > 0.5:
+        return Checked(ID, "state is carried from batch to batch, so the order is kept on purpose")
+    seen = repeats(run)
+    if seen.trivial:
+        return Checked(ID, seen.trivial)
+    if seen.compared:
+        if seen.again or seen.later:
+            return _proved(context, seen)
+        return Checked(ID, f"the order of samples differs in all {plural(seen.compared, 'pair')} of neighbouring epochs")
+    profile = phase_profile(context)
+    if profile is None:
+        return Skipped(ID, "sample ids are unknown, and there is too little for a profile", how_to_record("sample_ids"))
+    said = (
+        f"the loss of an epoch predicts the next at equal positions, rank correlation {number(profile.correlation, 2)} "
+        f"({plural(profile.pairs, 'pair')}, {profile.positions:,} positions), {number(profile.shifted, 2)} at most if shifted"
+    )
+    needed = max(least_correlation, least_ratio * profile.shifted, least_z / math.sqrt(profile.positions))
+    if profile.correlation < needed:
+        return Checked(ID, said)
+    everywhere = tuple(b.index for b in context.boundaries)
+    return _finding(context, everywhere, strength="likely", evidence=[Evidence(said, "loss")], times=len(context.epochs))
+
+
+def _proved(context: Context, seen: Repeats) -> Finding:
+    epochs = context.epochs
+    key = order_key(epochs[seen.again[0] if seen.again else seen.later[0]])
+    digest = f" (digest {key[:8]})" if key else ""
+    evidence = []
+    if seen.again:
+        pairs = f"{len(seen.again)} of {plural(seen.compared, 'pair')} of epochs"
+        evidence.append(Evidence(f"the order of samples is the same in {pairs} in a row{digest}", "sample_ids"))
+    if seen.later:
+        numbers = some([epochs[k].epoch for k in seen.later])
+        evidence.append(Evidence(f"epochs {numbers} have the order of an earlier epoch{digest}", "sample_ids"))
+    first = epochs[seen.again[0] if seen.again else seen.later[0]].fields.get("first_ids") or ()
+    if len(first):
+        evidence.append(Evidence(f"they begin with samples {some(list(first)[:5], 5)}", "sample_ids"))
+    at = tuple(b.index for b in context.boundaries if b.index + 1 in seen.again)
+    return _finding(context, at, strength="proved", evidence=evidence, times=len({*seen.again, *seen.later}) + 1)
+
+
+def _finding(
+    context: Context,
+    at: tuple[int, ...],
+    *,
+    strength: Strength,
+    evidence: list[Evidence],
+    times: int,
+) -> Finding:
+    against: list[Evidence] = []
+    share = None
+    explains = bool(at) and jumps(context, at)
+    if explains:
+        explains, share, said = _boundary_is_like_other_places(context, at)
+        (evidence if explains else against).append(said)
+    elif at:
+        against.append(Evidence("the loss does not move at these boundaries beyond noise", "loss"))
+    how, fix, said_of_loader = _repair(context, times)
+    against += said_of_loader
+    text = f"The order of samples {'is' if strength == 'proved' else 'seems to be'} the same in {plural(times, 'epoch')}."
+    if not explains and at and jumps(context, at):
+        text += " It is worth mending, but it is not why the loss jumps."
+    return Finding(
+        ID,
+        "fault",
+        strength,
+        "Same order of samples each epoch",
+        text,
+        score=0.9 if explains else 0.7,
+        boundaries=at,
+        steps=tuple(context.boundaries[k].step for k in at[:50]),
+        share=share,
+        explains_jump=explains,
+        evidence=tuple(evidence),
+        against=tuple(against),
+        missing=() if strength == "proved" else (how_to_record("sample_ids"),),
+        advice=how,
+        fix=fix,
+        confirm="Print the first five sample ids of two epochs in a row: they are equal now and must differ after the change.",
+    )
+
+
+def _boundary_is_like_other_places(
+    context: Context, at: tuple[int, ...], *, least_places: int = 5, within: float = 3.0
+) -> tuple[bool, float | None, Evidence]:
+    """Whether steps of the loss that return at other places of the epoch are as large as that at the boundary.
+
+    Returns:
+        (explained, share, sentence). The share is what the other boundaries predict of each one: what returns.
+    """
+    m = context.boundaries[at[0]].m
+    level = typical_excess(context.boundaries[k] for k in at)
+    content = _sorted_content(context)
+    if content:
+        return False, None, Evidence(f"{content}: what is at the ends of the epoch differs, and that makes the jump", "classes")
+    moves = moving_difference(context.run.loss[:, None], m)[:, 0]
+    epochs = [context.epochs[k + 1] for k in at]
+    length = min(len(epoch) for epoch in epochs)
+    places = np.arange(m, length - m + 1)
+    if len(places) < least_places + m:
+        return False, None, Evidence("an epoch is too short to tell the boundary from other places in it", "loss")
+    returning = np.median(np.stack([moves[epoch.first + places] for epoch in epochs]), axis=0)
+    spread = 1.4826 * float(np.median(np.abs(returning - np.median(returning))))
+    usual = float(np.quantile(np.abs(returning), 0.95))
+    said = f"the step at the boundary is {signed(level)}; those that return elsewhere in the epoch reach ±{number(usual, 2)}"
+    evidence = Evidence(said, "loss", around(context.boundaries[at[0]]))
+    if not abs(level) <= max(within * spread, usual):
+        return False, None, evidence
+    return True, _returning_share(np.array([excess(context.boundaries[k]) for k in at])), evidence
+
+
+def _sorted_content(context: Context) -> str:
+    """What of the samples depends on the position in the epoch, as a clause, or ""."""
+    weight = context.run.float("batch_size")
+    for content in contents(context.run):
+        found = [position_effect(content, weight, epoch) for epoch in context.epochs]
+        effect = median(np.array([p.effect for p in found]))
+        p = median(np.array([p.p for p in found]))
+        if effect >= 0.05 and p < 1e-3:
+            return f"position in the epoch explains {percent(effect)} of the {content.label} ({p_value(p)})"
+    return ""
+
+
+def _returning_share(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
+    """Part of the squares of the jumps that the median of the others predicts; None for a single one."""
+    values = values[np.isfinite(values)]
+    if len(values) < 2 or not (values**2).sum() > 0:
+        return None
+    rest = np.array([float(np.median(np.delete(values, k))) for k in range(len(values))])
+    return float(np.clip(1 - ((values - rest) ** 2).sum() / (values**2).sum(), 0.0, 1.0))
+
+
+def _repair(context: Context, times: int) -> tuple[str, str, list[Evidence]]:
+    """(advice, code, what speaks against) for the loader of this run."""
+    loader = loader_of(context.run)
+    size = loader.get("batch_size")
+    batch = f", batch_size={size}" if isinstance(size, int) else ""
+    sampler = loader.get("sampler")
+    epochs = len(context.epochs)
+    if sampler == "DistributedSampler":
+        line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {times} epochs had one order\n"
+        fix = f"for epoch in range({epochs}):\n{line}    for x, y in train_loader:\n        ..."
+        return "Tell the distributed sampler the epoch.", fix, []
+    if loader.get("shuffle") is False or sampler == "SequentialSampler":
+        fix = f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # was shuffle=False"
+        against = Evidence("the loader was built with shuffle=False, so a fixed order may be meant")
+        advice = "Let the loader draw a new order each epoch. Shuffling the data once beforehand only fixes another order."
+        return advice, fix, [against]
+    if loader.get("shuffle") is True or sampler in ("RandomSampler", "WeightedRandomSampler", "SubsetRandomSampler"):
+        fix = (
+            "generator = torch.Generator().manual_seed(0)     # once, before the epochs\n"
+            f"train_loader = DataLoader(dataset{batch}, shuffle=True, generator=generator)\n"
+            f"for epoch in range({epochs}):                          # no manual_seed and no new loader in here\n"
+            "    for x, y in train_loader:\n        ..."
+        )
+        return "The loader shuffles, but from the same seed each epoch: seed once, and build the loader once.", fix, []
+    name = f"`{sampler}`" if isinstance(sampler, str) else "the sampler"
+    fix = (
+        f"rng = numpy.random.default_rng(0)                # once\nfor epoch in range({epochs}):\n"
+        "    order = rng.permutation(len(dataset))        # new each epoch\n    ..."
+    )
+    return f"Let {name} draw a new order in each epoch, from one generator for the whole run.", fix, []

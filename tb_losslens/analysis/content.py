@@ -1,0 +1,146 @@
+"""Whether the position of a batch in its epoch tells what is in it.
+
+In a shuffled epoch the batches are exchangeable: whatever is measured of a batch (its class mix, its mean target), blocks
+of neighbouring batches differ no more than single batches do. That is tested by an analysis of variance between blocks
+within each epoch; the size of the effect is the part of the variance of the *samples* that the block explains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats as _scipy
+
+from tb_losslens.analysis.stats import Floats
+from tb_losslens.store.run import Epoch, Ragged, Run
+
+
+@dataclass(frozen=True)
+class Content:
+    """One property of the samples, batch by batch.
+
+    Attributes:
+        signal: name of the column.
+        label: its name in a sentence.
+        mean: shape (n, k): mean of the property over the samples of each batch (shares, for k classes).
+        spread: variance of the property over single samples, summed over k; NaN if unknown.
+    """
+
+    signal: str
+    label: str
+    mean: Floats
+    spread: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far position tells content in one epoch.
+
+    Attributes:
+        effect: part of the variance over samples that blocks of neighbours explain, chance taken off; <= 1.
+        p: how often chance does as much.
+        blocks: how many blocks, after which the p-value was lowest.
+    """
+
+    effect: float
+    p: float
+    blocks: int
+
+
+def contents(run: Run) -> list[Content]:
+    """What was recorded of the samples: class mix, target mean; in that order, possibly none."""
+    out = []
+    if run.has("classes") and run.has("batch_size"):
+        shares = class_shares(run.ragged["classes"], run.float("batch_size"))
+        if shares.shape[1] > 1:
+            weight = run.float("batch_size")
+            part = np.average(shares, axis=0, weights=np.nan_to_num(weight))
+            out.append(Content("classes", "class mix", shares, float((part * (1 - part)).sum())))
+    if run.has("target_mean"):
+        mean, inner = run.float("target_mean"), run.float("target_std")
+        spread = float(np.nanmean(inner**2) + np.nanvar(mean)) if np.isfinite(inner).any() else math.nan
+        out.append(Content("target_mean", "mean target", mean[:, None], spread))
+    return out
+
+
+def class_shares(classes: Ragged, batch_size: Floats, *, most: int = 32) -> Floats:
+    """Share of each class in each batch, shape (n, k) for the k <= `most` classes with the most samples, in their order."""
+    values = classes.values.reshape(-1, 2).astype(np.int64)
+    row = np.repeat(np.arange(len(classes)), np.diff(classes.offsets))
+    names, at = np.unique(values[:, 0], return_inverse=True)
+    total = np.bincount(at, weights=values[:, 1], minlength=len(names))
+    keep = np.sort(np.argsort(-total, kind="stable")[:most])
+    column = np.full(len(names), -1)
+    column[keep] = np.arange(len(keep))
+    chosen = column[at] >= 0
+    counts = np.zeros((len(classes), len(keep)))
+    np.add.at(counts, (row[chosen], column[at][chosen]), values[chosen, 1])
+    shares: Floats = counts / np.where(batch_size > 0, batch_size, np.nan)[:, None]
+    return shares
+
+
+def position_effect(content: Content, weight: Floats, epoch: Epoch, *, block_counts: Sequence[int] = (6, 24)) -> Position:
+    """Tests one epoch; effect 0 and p 1 where it is too short or nothing varies.
+
+    The p-value is that of F with degrees of freedom scaled by the effective number of independent columns
+    `(tr S)^2 / tr S^2` (Satterthwaite), corrected for the number of block counts tried.
+    """
+    rows = slice(epoch.first, epoch.last)
+    values, weights = content.mean[rows], weight[rows]
+    fine = np.isfinite(values).all(axis=1) & (weights > 0)
+    values, weights = values[fine], weights[fine]
+    n = len(values)
+    best = Position(0.0, 1.0, 0)
+    if n < 2 * min(block_counts):
+        return best
+    values = values - np.average(values, axis=0, weights=weights)
+    total = float((weights[:, None] * values**2).sum())
+    if not total > 0:
+        return best
+    columns = _effective_columns(values * np.sqrt(weights)[:, None])
+    tried = [count for count in block_counts if n >= 2 * count]
+    for count in tried:
+        block = np.arange(n) * count // n
+        sums = np.stack([np.bincount(block, weights=weights * column, minlength=count) for column in values.T], axis=1)
+        size = np.bincount(block, weights=weights, minlength=count)
+        between = float((sums**2 / size[:, None]).sum())
+        within = total - between
+        ratio = (between / (count - 1)) / (within / (n - count)) if within > 0 else math.inf
+        p = float(_scipy.f.sf(ratio, columns * (count - 1), columns * (n - count))) * len(tried)
+        chance = total / (n - 1) * (count - 1)
+        variance = content.spread * float(weights.sum()) if math.isfinite(content.spread) else total
+        effect = float(np.clip((between - chance) / variance, 0.0, 1.0)) if variance > 0 else 0.0
+        if p < best.p or (p == best.p and effect > best.effect):
+            best = Position(effect, min(1.0, p), count)
+    return best
+
+
+def distance(content: Content, weight: Floats, cut: int, m: int) -> float:
+    """How much content changes at a row: 0 for none, 1 for no class in common or one standard deviation of the samples.
+
+    Compares the m batches before with the m batches after: total variation for classes, else the difference of means.
+    """
+    before, after = slice(max(0, cut - m), cut), slice(cut, cut + m)
+    move = _average(content.mean[after], weight[after]) - _average(content.mean[before], weight[before])
+    if content.signal == "classes":
+        return 0.5 * float(np.abs(move).sum())
+    return float(np.abs(move).sum() / math.sqrt(content.spread)) if content.spread > 0 else math.nan
+
+
+def _average(values: Floats, weight: Floats) -> Floats:
+    fine = np.isfinite(values).all(axis=1) & (weight > 0)
+    if not fine.any():
+        return np.full(values.shape[1], np.nan)
+    out: Floats = np.average(values[fine], axis=0, weights=weight[fine])
+    return out
+
+
+def _effective_columns(values: NDArray[np.float64]) -> float:
+    """Number of independent columns that would vary as much together: (tr S)^2 / tr S^2."""
+    matrix = values.T @ values
+    square = float((matrix**2).sum())
+    return float(np.trace(matrix)) ** 2 / square if square > 0 else 1.0

@@ -1,0 +1,109 @@
+"""In what order the samples of each epoch came, and whether an order came twice: equalities, no statistics."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.store.run import Epoch, Run
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """Which epochs came in an order that was there before.
+
+    Attributes:
+        compared: pairs of neighbouring epochs whose orders are known.
+        again: positions (in `run.epochs`) of epochs in the order of the epoch before.
+        later: positions of epochs in the order of some earlier epoch that is not the one before.
+        trivial: why an equal order would mean nothing, or "".
+    """
+
+    compared: int
+    again: tuple[int, ...]
+    later: tuple[int, ...]
+    trivial: str = ""
+
+
+def repeats(run: Run, *, least_samples: int = 10) -> Repeats:
+    """Compares hashes; where an epoch was left early, its sample ids over the part that both have.
+
+    With fewer than `least_samples` samples, or one batch an epoch, chance or a single batch makes orders equal.
+    """
+    epochs = run.epochs
+    keys = [order_key(epoch) for epoch in epochs]
+    again: list[int] = []
+    compared = 0
+    for k in range(1, len(epochs)):
+        equal = _equal(run, epochs[k - 1], epochs[k], keys[k - 1], keys[k])
+        if equal is None:
+            continue
+        compared += 1
+        if equal:
+            again.append(k)
+    first: dict[str, int] = {}
+    later = []
+    for k, key in enumerate(keys):
+        if key is None:
+            continue
+        if key in first and k not in again:
+            later.append(k)
+        first.setdefault(key, k)
+    return Repeats(compared, tuple(again), tuple(later), _trivial(run, epochs, least_samples))
+
+
+def order_key(epoch: Epoch) -> str | None:
+    """Digest of the order of an epoch, None if unknown or if the epoch was left early."""
+    key = epoch.fields.get("order_hash")
+    return str(key) if key and epoch.fields.get("complete", True) is not False else None
+
+
+def _equal(run: Run, a: Epoch, b: Epoch, key_a: str | None, key_b: str | None) -> bool | None:
+    if key_a is not None and key_b is not None:
+        return key_a == key_b
+    left, right = ids_of(run, a), ids_of(run, b)
+    both = min(len(left), len(right))
+    # a few samples of an epoch that was left at once prove nothing
+    return bool(np.array_equal(left[:both], right[:both])) if both >= 10 else None
+
+
+def ids_of(run: Run, epoch: Epoch) -> NDArray[np.int64]:
+    """Sample ids of an epoch in their order, empty where they are not known for every batch."""
+    ragged = run.ragged.get("sample_ids")
+    if ragged is None or len(ragged) < epoch.last:
+        return np.empty(0, dtype=np.int64)
+    counts = np.diff(ragged.offsets[epoch.first : epoch.last + 1])
+    if (counts == 0).any():
+        return np.empty(0, dtype=np.int64)
+    out: NDArray[np.int64] = ragged.values[ragged.offsets[epoch.first] : ragged.offsets[epoch.last]].astype(np.int64)
+    return out
+
+
+def samples_in(run: Run, epoch: Epoch) -> int:
+    """Samples of an epoch, 0 if unknown."""
+    total = float(np.nansum(run.float("batch_size")[epoch.first : epoch.last]))
+    return int(total) if total > 0 else len(ids_of(run, epoch))
+
+
+def _trivial(run: Run, epochs: Sequence[Epoch], least_samples: int) -> str:
+    lengths = [len(epoch) for epoch in epochs]
+    if lengths and max(lengths) == 1:
+        return "each epoch is a single batch, so its order cannot matter"
+    samples = max((samples_in(run, epoch) for epoch in epochs), default=0)
+    if 0 < samples < least_samples:
+        chance = 1 / math.factorial(samples)
+        return f"an epoch has {samples} samples: two orders are equal by chance once in {round(1 / chance):,} times"
+    return ""
+
+
+def loader_of(run: Run) -> dict[str, object]:
+    """What is known of the training loader: of the last epoch that says it, else of the run."""
+    for epoch in reversed(run.epochs):
+        facts = epoch.fields.get("loader")
+        if isinstance(facts, dict):
+            return dict(facts)
+    return {name: run.facts[name] for name in ("shuffle", "dataset_size", "batch_size") if name in run.facts}

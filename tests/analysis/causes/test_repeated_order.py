@@ -1,0 +1,143 @@
+"""The order of samples over the epochs, with ids and without, on real trainings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.causes import repeated_order
+from tb_losslens.store.run import Run
+from tests.analysis.contexts import checked, findings, skipped
+from tests.toys import dataset
+from tests.trainings import train
+
+
+def once(epoch: int, samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Shuffled once before the training, or the generator seeded again in each epoch."""
+    return np.random.default_rng(7).permutation(samples)
+
+
+def nearly_once(epoch: int, samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """One order, in which each epoch swaps two samples."""
+    order = once(epoch, samples, rng)
+    a, b = rng.integers(0, samples, 2)
+    order[[a, b]] = order[[b, a]]
+    return order
+
+
+def with_loader(run: Run, **facts: Any) -> Run:
+    events = tuple(
+        replace(e, fields={**e.fields, "loader": {**e.fields["loader"], **facts}}) if e.kind == "epoch_end" else e
+        for e in run.events
+    )
+    return replace(run, events=events)
+
+
+def without_ids(run: Run) -> Run:
+    hidden = {"order_hash": None, "set_hash": None, "first_ids": [], "last_ids": []}
+    events = tuple(replace(e, fields={**e.fields, **hidden}) if e.kind == "epoch_end" else e for e in run.events)
+    return replace(run, events=events, ragged={k: v for k, v in run.ragged.items() if k != "sample_ids"})
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "optimizer", "lr"), [("mlp", "gaussian", "momentum", 0.02), ("lstm", "tokens", "adam", 0.003)]
+)
+def test_one_order_for_all_epochs_is_proved(model: str, data: str, optimizer: str, lr: float) -> None:
+    run = train(model=model, data=data, optimizer=optimizer, lr=lr, epochs=10, order=once)
+    (finding,) = findings(repeated_order, run)
+    assert (finding.kind, finding.strength) == ("fault", "proved")
+    assert finding.boundaries == tuple(range(9))
+    assert finding.steps == tuple(e.first for e in run.epochs[1:])
+    assert "the same in 10 epochs" in finding.text
+    assert "9 of 9 pairs" in finding.evidence[0]
+    assert any(f"begin with samples {run.epochs[0].fields['first_ids'][0]:,}" in line for line in finding.evidence)
+
+
+def test_a_step_that_any_place_in_the_epoch_has_is_explained() -> None:
+    run = train(model="mlp", data="gaussian", optimizer="momentum", lr=0.02, epochs=12, order=once)
+    (finding,) = findings(repeated_order, run)
+    assert finding.explains_jump
+    assert finding.share is not None
+    assert finding.share > 0.5
+    assert any("elsewhere in the epoch" in line for line in finding.evidence)
+
+
+def test_sorted_samples_are_named_as_what_makes_the_jump() -> None:
+    targets = dataset("regression", 1600)[1].numpy()
+    run = train(data="regression", optimizer="adam", lr=0.003, order=lambda e, n, rng: np.argsort(targets, kind="stable"))
+    (finding,) = findings(repeated_order, run)
+    assert finding.strength == "proved"
+    assert not finding.explains_jump
+    assert any("mean target" in line for line in finding.against)
+
+
+@pytest.mark.parametrize(("model", "data"), [("mlp", "digits"), ("linear", "gaussian")])
+def test_a_new_order_each_epoch_is_fine(model: str, data: str) -> None:
+    assert "differs in all 7 pairs" in checked(repeated_order, train(model=model, data=data, epochs=8))
+
+
+def test_an_order_that_is_nearly_the_same_is_no_proof() -> None:
+    assert "differs in all 7 pairs" in checked(repeated_order, train(epochs=8, order=nearly_once))
+
+
+def test_only_the_epochs_that_repeat_are_named() -> None:
+    """The training is resumed twice, and each time the sampler starts again."""
+    run = train(epochs=8, order=lambda e, n, rng: np.random.default_rng(max(e, 4) if e < 6 else e).permutation(n))
+    (finding,) = findings(repeated_order, run)
+    assert finding.boundaries == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ({"shuffle": False, "sampler": "SequentialSampler"}, "batch_size=32, shuffle=True)     # was shuffle=False"),
+        ({"shuffle": True, "sampler": "RandomSampler"}, "generator=generator"),
+        ({"shuffle": True, "sampler": "DistributedSampler"}, "train_loader.sampler.set_epoch(epoch)"),
+        ({"shuffle": None, "sampler": "MySampler"}, "rng.permutation(len(dataset))"),
+    ],
+)
+def test_the_repair_fits_the_loader(facts: dict[str, Any], code: str) -> None:
+    (finding,) = findings(repeated_order, with_loader(train(model="linear", epochs=4, order=once), **facts))
+    assert code in finding.fix
+
+
+def test_one_batch_an_epoch_means_nothing() -> None:
+    run = train(data="gaussian", samples=64, batch_size=64, epochs=20, shuffle=False)
+    assert "single batch" in checked(repeated_order, run)
+
+
+def test_an_order_kept_for_carried_state_is_on_purpose() -> None:
+    run = train(model="lstm", data="tokens", epochs=4, shuffle=False)
+    carried = replace(run, columns={**run.columns, "hidden": np.full(len(run), 1.7)})
+    assert "on purpose" in checked(repeated_order, carried)
+
+
+def test_an_epoch_left_early_is_compared_by_its_ids() -> None:
+    run = train(model="linear", epochs=3, order=once)
+    cut = tuple(
+        replace(e, fields={**e.fields, "complete": False, "order_hash": f"{e.batch:016x}"}) if e.kind == "epoch_end" else e
+        for e in run.events
+    )
+    (finding,) = findings(repeated_order, replace(run, events=cut))
+    assert finding.strength == "proved"
+
+
+@pytest.mark.parametrize(("model", "data", "lr"), [("mlp", "digits", 0.1), ("deep", "wide", 0.03)])
+def test_without_ids_the_profile_of_the_loss_shows_it(model: str, data: str, lr: float) -> None:
+    run = without_ids(train(model=model, data=data, lr=lr, order=once))
+    (finding,) = findings(repeated_order, run)
+    assert (finding.kind, finding.strength) == ("fault", "likely")
+    assert finding.missing
+    assert "rank correlation 0.9" in finding.evidence[0]
+    healthy = checked(repeated_order, without_ids(train(model=model, data=data, lr=lr)))
+    assert "rank correlation" in healthy
+
+
+def test_too_short_for_a_profile_is_skipped_with_the_line_that_helps() -> None:
+    run = without_ids(train(epochs=4, batch_size=256))
+    assert skipped(repeated_order, run).how == "train_loader = writer.wrap(train_loader)"
+    assert "one epoch" in skipped(repeated_order, train(epochs=1)).why
