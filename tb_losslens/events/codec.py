@@ -93,7 +93,7 @@ def decode_chunk(data: bytes) -> Chunk:
         outer = pb.Chunk.FromString(data)
         if outer.format > FORMAT:
             raise NewerFormatError(outer.format, FORMAT)
-        if outer.format == 0 or not outer.session or outer.first_batch < 0:
+        if outer.format == 0 or not outer.session or outer.first_batch < 0 or not outer.body:
             raise CorruptChunkError("these bytes are not a chunk")
         if crc32c(outer.body) != outer.body_crc32c:
             raise CorruptChunkError(f"chunk at batch {outer.first_batch} of session {outer.session} has a wrong checksum")
@@ -120,6 +120,8 @@ def _check_lengths(count: int, columns: Mapping[str, NDArray[Any]], error: type[
         expected = count if lengths is None else int(lengths.sum())
         if len(array) != expected:
             raise error(f"column {name!r} must have {expected} elements, it has {len(array)}")
+        if name.endswith(LENGTHS) and (array.dtype.kind not in "iu" or (array < 0).any()):
+            raise error(f"column {name!r} must hold the lengths of lists")
 
 
 def _encode_record(record: Record) -> pb.Record:

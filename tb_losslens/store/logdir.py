@@ -59,6 +59,20 @@ def is_rank(run: PurePath, runs: Collection[PurePath]) -> bool:
     return _RANK.fullmatch(run.name) is not None and run.parent in runs
 
 
+def event_files(directory: Path) -> list[Path]:
+    """The event files of one run's directory, oldest first."""
+    return sorted(path for path in directory.iterdir() if is_event_file(path.name) and path.is_file())
+
+
+def events_in(data: bytes) -> Iterator[event_pb2.Event]:
+    """Every event of an event file that can be read."""
+    for begin, end in scan_records(data, Damage()):
+        try:
+            yield event_pb2.Event.FromString(data[begin:end])
+        except DecodeError:
+            continue  # a damaged event is none
+
+
 def is_event_file(name: str) -> bool:
     """True for a file name that TensorBoard takes for an event file."""
     return "tfevents" in name
@@ -74,10 +88,9 @@ def read_recording(directory: Path) -> Recording:
     recording = Recording()
     read_tails(directory, recording)  # first: a chunk leaves its tail only when it stands in the event file
     ids: list[bytes] = []
-    for path in sorted(directory.iterdir()):
-        if is_event_file(path.name) and path.is_file():
-            recording.last_write = max(recording.last_write, path.stat().st_mtime)
-            _read_event_file(path, recording, ids)
+    for path in event_files(directory):
+        recording.last_write = max(recording.last_write, path.stat().st_mtime)
+        _read_event_file(path, recording, ids)
     recording.has_ids = bool(ids)
 
     def decode_ids() -> Iterator[Chunk]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorboard.compat.proto import event_pb2
-from tensorboard.util import tensor_util
 
 from tb_losslens.errors import LogdirError
-from tb_losslens.store.logdir import is_event_file
-from tb_losslens.store.records import Damage, scan_records
+from tb_losslens.store.logdir import event_files, events_in
 
 
 def scalar_tags(directory: str | os.PathLike[str]) -> tuple[str, ...]:
@@ -39,26 +36,24 @@ def read_scalars(directory: str | os.PathLike[str]) -> dict[str, tuple[NDArray[n
 def _points(directory: Path) -> Iterator[tuple[str, int, float]]:
     if not directory.is_dir():
         raise LogdirError(f"{directory} is not a directory: give the directory of one run.")
-    for path in sorted(directory.iterdir()):
-        if not is_event_file(path.name) or not path.is_file():
-            continue
-        data = path.read_bytes()
-        for begin, end in scan_records(data, Damage()):
-            try:
-                event = event_pb2.Event.FromString(data[begin:end])
-            except DecodeError:
-                continue  # a damaged point is no point
+    for path in event_files(directory):
+        for event in events_in(path.read_bytes()):
             for value in event.summary.value:
                 number = _number(value)
                 if number is not None:
                     yield value.tag, event.step, number
 
 
-def _number(value: event_pb2.summary__pb2.Summary.Value) -> float | None:
+def _number(value: Any) -> float | None:
     """The number of a scalar summary, old style (torch) or new (TensorFlow 2); None for any other summary."""
     if value.HasField("simple_value"):
         return float(value.simple_value)
-    if value.HasField("tensor") and value.metadata.plugin_data.plugin_name == "scalars":
-        array = tensor_util.make_ndarray(value.tensor)
-        return float(array.item()) if array.size == 1 else None
-    return None
+    if not value.HasField("tensor") or value.metadata.plugin_data.plugin_name != "scalars":
+        return None
+    tensor = value.tensor
+    if tensor.tensor_content:
+        dtype = {1: "<f4", 2: "<f8"}.get(tensor.dtype)
+        numbers = np.frombuffer(tensor.tensor_content, dtype).tolist() if dtype else []
+    else:
+        numbers = [*tensor.float_val, *tensor.double_val]
+    return float(numbers[0]) if len(numbers) == 1 else None
