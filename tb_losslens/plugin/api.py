@@ -11,6 +11,7 @@ from tensorboard import errors
 from tb_losslens.analysis.finding import Boundary, Diagnosis
 from tb_losslens.plugin import timeline
 from tb_losslens.plugin.cache import Judged, Overview, RunCache
+from tb_losslens.plugin.params import shown
 from tb_losslens.plugin.scalars import Scalars, rows_of
 from tb_losslens.plugin.wire import numbers, shortened
 from tb_losslens.store.downsample import strongest
@@ -79,7 +80,7 @@ def lens_impl(cache: RunCache, run: str, *, boundary: int, m: int | None) -> dic
     judged = _judged(cache, run)
     count = len(judged.diagnosis.boundaries)
     if boundary >= count:
-        raise errors.NotFoundError(f"the run {run!r} has {count} boundaries, numbered from 0; there is no number {boundary}")
+        raise errors.NotFoundError(f"the run has {count} boundaries, numbered from 0; there is no number {boundary}")
     body = lens(judged.run, judged.diagnosis, boundary, m)
     room = MAX_LENS_VALUES // max(1, len(body["columns"][0]))  # those that moved come first, so they are never cut
     body["signals"] = [{**signal, "value": shortened(signal["value"])} for signal in body["signals"][:room]]
@@ -106,7 +107,7 @@ def scalars_impl(scalars: Scalars, run: str) -> dict[str, Any]:
     """
     tags: Mapping[str, list[str]] = scalars.tags()
     if run not in tags:
-        raise errors.NotFoundError(f"there are no scalars of a run {run!r}")
+        raise errors.NotFoundError(f"there are no scalars of a run {shown(run)}")
     return {"tags": tags[run][:MAX_POINTS]}
 
 
@@ -150,7 +151,7 @@ def _judged(cache: RunCache, name: str) -> Judged:
 
 
 def _no_such_run(name: str) -> str:
-    return f"no run {name!r} was recorded with LossLens in this log directory"
+    return f"no run {shown(name)} was recorded with LossLens in this log directory"
 
 
 def _shown(diagnosis: Diagnosis) -> list[Boundary]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tensorboard import errors
 from tensorboard.data import provider
 
+from tb_losslens.plugin.params import shown
 from tb_losslens.store.run import Run
 
 _PLUGIN = "scalars"
@@ -52,7 +53,7 @@ class Scalars:
         read = self._provider.read_scalars(**self._where, downsample=_MAX_POINTS, run_tag_filter=chosen)
         points = read.get(run, {}).get(tag)
         if points is None:
-            raise errors.NotFoundError(f"the run {run!r} has no scalar {tag!r}")
+            raise errors.NotFoundError(f"the run {shown(run)} has no scalar {shown(tag)}")
         return Points(
             np.array([point.step for point in points], dtype=np.int64),
             np.array([point.wall_time for point in points], dtype=np.float64),
@@ -81,7 +82,7 @@ def rows_of(run: Run, points: Points) -> NDArray[np.int64]:
 def _rows_of_epochs(run: Run, points: Points) -> NDArray[np.int64]:
     time = run.float("time")
     if np.isfinite(time).all() and (np.diff(time) >= 0).all():
-        return np.clip(np.searchsorted(time, points.time) - 1, 0, len(run) - 1).astype(np.int64)
+        return np.clip(np.searchsorted(time, points.time, side="right") - 1, 0, len(run) - 1).astype(np.int64)
     ends = np.array([epoch.last - 1 for epoch in run.epochs], dtype=np.int64)
     counted_from = int(points.step[0] > 0)
     return ends[np.clip(points.step - counted_from, 0, len(ends) - 1)]

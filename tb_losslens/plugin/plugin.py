@@ -1,0 +1,176 @@
+"""The TensorBoard plugin: routes that read parameters, ask api.py and write JSON."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from tensorboard import context as tb_context
+from tensorboard import errors, plugin_util
+from tensorboard.backend import http_util
+from tensorboard.plugins import base_plugin
+from werkzeug import wrappers
+
+from tb_losslens.analysis.engine import diagnose
+from tb_losslens.events.metadata import PLUGIN_NAME
+from tb_losslens.plugin import api, assets, params
+from tb_losslens.plugin.cache import RunCache
+from tb_losslens.plugin.scalars import Scalars
+from tb_losslens.plugin.wire import encode
+from tb_losslens.store.provider import ProviderSource
+
+_LOG = logging.getLogger(__name__)
+_MAX_EXPERIMENTS = 8
+
+Request = wrappers.Request
+Implementation = Callable[[RunCache, Scalars, Request], dict[str, Any]]
+
+
+class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard ships no types
+    """One tab, read-only.
+
+    Args:
+        context: TensorBoard's `TBContext`; its `data_provider` must be there.
+    """
+
+    plugin_name = PLUGIN_NAME
+
+    def __init__(self, context: base_plugin.TBContext) -> None:
+        super().__init__(context)
+        self._provider = context.data_provider
+        self._logdir = str(context.logdir or "")
+        self._caches: OrderedDict[str, RunCache] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get_plugin_apps(self) -> dict[str, Any]:
+        """Every route below data/plugin/losslens/."""
+        return {
+            "/runs": self._app(runs_route),
+            "/diagnosis": self._app(diagnosis_route),
+            "/boundaries": self._app(boundaries_route),
+            "/timeline": self._app(timeline_route),
+            "/lens": self._app(lens_route),
+            "/overlay": self._app(overlay_route),
+            "/scalars": self._app(scalars_route),
+            "/scalar": self._app(scalar_route),
+            "/report": self._app(report_route),
+            "/static/*": _guarded(static_route),
+        }
+
+    def is_active(self) -> bool:
+        """False: TensorBoard asks only while no data of ours is there, and shows the tab by itself once it is."""
+        return False
+
+    def frontend_metadata(self) -> base_plugin.FrontendMetadata:
+        """The tab's name and its module; the page reloads its own data, so TensorBoard's reload button stays on."""
+        return base_plugin.FrontendMetadata(es_module_path="/static/index.js", tab_name="LossLens")
+
+    def _cache(self, experiment: str, ctx: tb_context.RequestContext) -> RunCache:
+        with self._lock:
+            if experiment not in self._caches:
+                source = ProviderSource(self._provider, ctx=ctx, experiment_id=experiment, logdir=self._logdir)
+                self._caches[experiment] = RunCache(source, diagnose)
+            self._caches.move_to_end(experiment)
+            while len(self._caches) > _MAX_EXPERIMENTS:
+                self._caches.popitem(last=False)
+            return self._caches[experiment]
+
+    def _app(self, implementation: Implementation) -> Any:
+        def answer(request: Request) -> Any:
+            ctx = plugin_util.context(request.environ)
+            experiment = plugin_util.experiment_id(request.environ)
+            body = implementation(self._cache(experiment, ctx), Scalars(self._provider, ctx, experiment), request)
+            return http_util.Respond(request, encode(body), "application/json")
+
+        return _guarded(answer)
+
+
+def _guarded(answer: Callable[[Request], Any]) -> Any:
+    """A WSGI application around `answer`: GET only, and whatever goes wrong in it is a sentence."""
+
+    @wrappers.Request.application
+    def app(request: Request) -> Any:
+        if request.method not in ("GET", "HEAD"):
+            allow = [("Allow", "GET, HEAD")]
+            return http_util.Respond(request, "this address answers GET only", "text/plain", code=405, headers=allow)
+        try:
+            return answer(request)
+        except errors.PublicError:
+            raise  # a sentence with a code already
+        except Exception as error:
+            _LOG.exception("LossLens failed to answer %s", request.full_path)
+            raise errors.PublicError(f"LossLens failed on this request ({type(error).__name__}: {error})") from error
+
+    return app
+
+
+def runs_route(cache: RunCache, scalars: Scalars, _request: Request) -> dict[str, Any]:
+    """`/runs`."""
+    return api.runs_impl(cache, scalars)
+
+
+def diagnosis_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/diagnosis?run=`."""
+    return api.diagnosis_impl(cache, params.text(request.args, "run"))
+
+
+def boundaries_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/boundaries?run=`."""
+    return api.boundaries_impl(cache, params.text(request.args, "run"))
+
+
+def timeline_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/timeline?run=&from=&to=&points=`."""
+    args = request.args
+    return api.timeline_impl(
+        cache,
+        params.text(args, "run"),
+        first=params.whole(args, "from", default=0),
+        last=params.whole(args, "to") if "to" in args else None,
+        points=params.whole(args, "points", default=1000, low=10, high=1300),
+    )
+
+
+def lens_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/lens?run=&boundary=&m=`."""
+    args = request.args
+    return api.lens_impl(
+        cache,
+        params.text(args, "run"),
+        boundary=params.whole(args, "boundary"),
+        m=params.whole(args, "m", low=5, high=200) if "m" in args else None,
+    )
+
+
+def overlay_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/overlay?run=&points=`."""
+    return api.overlay_impl(
+        cache, params.text(request.args, "run"), points=params.whole(request.args, "points", default=100, low=2, high=100)
+    )
+
+
+def scalars_route(_cache: RunCache, scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/scalars?run=`."""
+    return api.scalars_impl(scalars, params.text(request.args, "run"))
+
+
+def scalar_route(cache: RunCache, scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/scalar?run=&tag=`."""
+    return api.scalar_impl(cache, scalars, params.text(request.args, "run"), params.text(request.args, "tag"))
+
+
+def report_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, str]:
+    """`/report?run=`."""
+    return api.report_impl(cache, params.text(request.args, "run"))
+
+
+def static_route(request: Request) -> Any:
+    """`/static/FILE`: a file of the built page."""
+    name = request.path.rpartition("/static/")[2]
+    asset = assets.find(name)
+    if asset is None:
+        raise errors.NotFoundError(f"the page has no file {params.shown(name)}")
+    return http_util.Respond(request, asset.gzipped, asset.content_type, content_encoding="gzip")

@@ -1,0 +1,124 @@
+"""The command as a user runs it: on recorded logs, by its exit code and what it prints."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tb_losslens import diagnose, load_runs
+from tb_losslens.cli import main
+from tests.plugin import logs
+
+
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    logs.write_run(root / "tooth", logs.losses(10, 60), 60)
+    logs.write_run(root / "flat", logs.losses(10, 60, tooth=0.0), 60)
+    logs.write_plain(root / "old")
+    return root
+
+
+def run_cli(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_text_has_each_run_with_the_verdict_of_the_library(logdir, capsys):
+    code, out, err = run_cli(capsys, "report", logdir)
+    assert (code, err) == (0, "")
+    for name, run in load_runs(logdir).items():
+        assert name in out
+        if not run.plain:
+            assert diagnose(run).verdict[:60] in " ".join(out.split())
+    assert out.index("flat") < out.index("tooth")
+
+
+def test_json_is_what_the_library_says(logdir, capsys):
+    code, out, _ = run_cli(capsys, "report", logdir, "--format", "json")
+    report = json.loads(out)
+    assert code == 0
+    assert report["schema"] == 1
+    assert [run["run"] for run in report["runs"]] == ["flat", "tooth"]
+    runs = load_runs(logdir)
+    for told in report["runs"]:
+        assert told == json.loads(json.dumps(diagnose(runs[told["run"]]).to_dict()))
+
+
+def test_markdown_and_one_run_only(logdir, capsys):
+    code, out, _ = run_cli(capsys, "report", logdir, "--format", "markdown", "--run", "tooth")
+    assert code == 0
+    assert out.strip() == diagnose(load_runs(logdir)["tooth"]).to_markdown().strip()
+    assert "flat" not in out
+
+
+def test_fail_on_gives_code_1_for_a_fault_and_0_for_a_healthy_run(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    order = rng.normal(0, 0.5, 60)  # the same batches in the same order each epoch, proved by the hash
+    with logs.session(tmp_path / "repeated") as (recorder, _):
+        for step in range(600):
+            epoch, index = divmod(step, 60)
+            loss = 2.0 + order[index] + rng.normal(0, 0.01)
+            recorder.put({"step": step, "loss": loss, "epoch": epoch, "index": index}, ids=np.arange(8) + 8 * index)
+            if index == 59:
+                fields = {"epoch": epoch, "order_hash": "same", "set_hash": "all", "batches": 60, "complete": True}
+                recorder.record("epoch_end", step=step, fields=fields)
+    found = {finding.kind for finding in diagnose(load_runs(tmp_path)["repeated"]).findings}
+    assert "fault" in found
+    assert run_cli(capsys, "report", tmp_path, "--fail-on", "fault")[0] == 1
+    assert run_cli(capsys, "report", tmp_path)[0] == 0
+
+
+def test_a_healthy_run_does_not_fail(logdir, capsys):
+    assert run_cli(capsys, "report", logdir, "--run", "flat", "--fail-on", "fault")[0] == 0
+
+
+@pytest.mark.parametrize("make", ["missing", "file", "empty", "plain"])
+def test_what_cannot_be_read_is_code_2_and_one_sentence(tmp_path, capsys, make):
+    target = tmp_path / make
+    if make == "file":
+        target.write_text("no events")
+    elif make == "empty":
+        target.mkdir()
+    elif make == "plain":
+        logs.write_plain(target)
+    code, out, err = run_cli(capsys, "report", target)
+    assert code == 2
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert str(target) in err
+
+
+def test_an_unknown_run_is_code_2_and_names_the_others(logdir, capsys):
+    code, _, err = run_cli(capsys, "report", logdir, "--run", "nope")
+    assert code == 2
+    assert "'flat', 'tooth'" in err
+
+
+@pytest.mark.parametrize("arguments", [[], ["report"], ["report", "x", "--format", "pdf"], ["report", "x", "--fail-on", "all"]])
+def test_wrong_arguments_are_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_terminal_gets_the_report(logdir, encoding):
+    command = [sys.executable, "-m", "tb_losslens.cli", "report", str(logdir)]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=120, check=True)
+    assert b"tooth" in done.stdout
+    assert done.stderr == b""
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(logdir):
+    command = f"{sys.executable} -m tb_losslens.cli report {logdir} --format json | head -1"
+    shell = ["bash", "-c", f"set -o pipefail; {command}"]
+    done = subprocess.run(shell, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
