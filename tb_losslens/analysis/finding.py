@@ -188,7 +188,7 @@ class Pooled:
         up, down, total: boundaries whose jump lies above, below its placebo median, and all that were measured.
         median: median jump in units of the loss; NaN if there is none.
         z: median of the boundaries' z.
-        p: two-sided p-value of the sign test on jump - placebo median; 1 if there is none.
+        p: two-sided p-value of the signed-rank test on z, at the second-best window size; 1 if there is none.
         reason: why there is no verdict ("fewer than 2 boundaries", ...), else "".
     """
 

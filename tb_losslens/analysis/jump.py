@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tb_losslens.analysis.boundaries import Cuts, find_cuts, refusal, window_sizes
 from tb_losslens.analysis.contrast import Contrast, at, contrast, take
 from tb_losslens.analysis.finding import Boundary, Pooled
-from tb_losslens.analysis.shape import shapes
-from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, sign_test
+from tb_losslens.analysis.shape import shapes, strays
+from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, sign_test, signed_rank_p
 from tb_losslens.store.run import Run
 
 Flags = NDArray[np.bool_]
@@ -44,6 +44,7 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
         used = [_merge(log_scale, contrast(logs, cuts, m), line) for m, line in zip(sizes, linear, strict=True)]
     z = np.stack([c.z for c in used])  # (sizes, boundaries)
     significant = _alone(z, [c.tail for c in used]) & (reason == "")
+    significant &= ~strays(loss, cuts, sizes[0], excess=linear[0].jump - linear[0].centre, significant=significant)
     pooled = _pool(used, linear[0].jump, significant, reason)
     return _boundaries(
         run, cuts, dict(zip(sizes, z, strict=True)), used[0], linear[0], log_scale=log_scale, significant=significant
@@ -103,19 +104,19 @@ def _pool(
     least_z: float = 0.25,
     least_part: float = 0.6,
 ) -> Pooled:
-    """Sign test over the boundaries: at two window sizes at least, in the same direction.
+    """Signed-rank test over the boundaries: at two window sizes at least, in the same direction.
 
-    The windows of two boundaries share no batch, so their signs are independent under the null. With many boundaries a
+    The windows of two boundaries share no batch, so their z are independent under the null. With many boundaries a
     hair's breadth of bias would pass, hence `least_z` (median z) and `least_part` of the boundaries. With too few for
-    a sign test, half of them must be significant alone and none against them.
+    a rank test, half of them must be significant alone and none against them.
     """
     z = used[0].z
     if reason:
         return Pooled(reason=reason, total=int(np.isfinite(z).sum()), median=median(jump), z=median(z))
-    tests = [sign_test(c.jump - c.centre) for c in used]
-    up, down, _ = tests[0]
-    p = sorted(test[2] for test in tests)[min(1, len(tests) - 1)]
-    agree = {1 if a > b else -1 for a, b, q in tests if q <= p} if p < 1 else set()
+    tests = [(signed_rank_p(c.z), median(c.z)) for c in used]
+    up, down, _ = sign_test(z)
+    p = sorted(test[0] for test in tests)[min(1, len(tests) - 1)]
+    agree = {1 if side > 0 else -1 for q, side in tests if q <= p}
     middle = median(z)
     direction = 0
     if p < level and len(agree) == 1:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.boundaries import Cuts
 from tb_losslens.analysis.finding import Shape
-from tb_losslens.analysis.stats import Floats, finite, mean
+from tb_losslens.analysis.stats import Floats, finite, mean, median, robust_sigma
 
 
 def shapes(loss: Floats, cuts: Cuts, m: int, *, jump: Floats, centre: Floats, significant: NDArray[np.bool_]) -> list[Shape]:
@@ -43,16 +45,71 @@ def shape_of(
     late = mean(after[-max(m, len(after) // 4) :])
     if up and (not np.isfinite(after[-m:]).any() or (level > 0 and late > fold * level)):
         return "divergence"
-    if len(left) > 2 and len(right) > 2:
-        full = level - mean(left)
-        for trimmed in (_trim(right, highest=up).mean() - mean(left), level - _trim(left, highest=not up).mean()):
-            if abs(full - trimmed) > (1 - alone) * abs(excess):
-                return "spike"
+    if extreme_batch(before, after, m, excess, alone=alone) is not None:
+        return "spike"
     if len(after) >= 3 * m and (level - late) / excess >= back:
         return "transient"
     return "step_up" if up else "step_down"
 
 
-def _trim(values: Floats, *, highest: bool) -> Floats:
-    """`values` without its highest or its lowest."""
-    return np.delete(values, int(np.argmax(values) if highest else np.argmin(values)))
+def extreme_batch(before: Floats, after: Floats, m: int, excess: float, *, alone: float = 0.4) -> int | None:
+    """Offset from the boundary of the one batch that makes the jump (-1 is the last before it), None if none does."""
+    left, right = before[-m:], after[:m]
+    if np.isfinite(left).sum() < 3 or np.isfinite(right).sum() < 3:
+        return None
+    up = excess > 0
+    full = mean(right) - mean(left)
+    high, low = (right, left) if up else (left, right)
+    top, bottom = int(np.nanargmax(_known(high))), int(np.nanargmin(_known(low)))
+    for values, at, side in ((high, top, 1), (low, bottom, -1)):
+        rest = mean(np.delete(values, at))
+        lost = abs(mean(values) - rest)
+        if lost > (1 - alone) * abs(excess) and math.isfinite(full):
+            on_right = up == (side > 0)
+            return at if on_right else at - len(values)
+    return None
+
+
+def strays(
+    loss: Floats, cuts: Cuts, m: int, *, excess: Floats, significant: NDArray[np.bool_], above: float = 1.5
+) -> NDArray[np.bool_]:
+    """Boundaries whose jump is one outlying batch that has nothing to do with the boundary, shape (boundaries,).
+
+    It does not touch the boundary, or batches inside the run's epochs lie nearly as far out (it must be `above` times
+    further than any): on losses with heavy tails one batch in a window passes any test of the mean.
+    """
+    out = np.zeros(len(cuts), dtype=bool)
+    far: Floats | None = None
+    for k in np.flatnonzero(significant):
+        before = loss[cuts.first[k] : cuts.last[k]]
+        after = loss[cuts.start[k] : cuts.end[k]]
+        offset = extreme_batch(before, after, m, float(excess[k]))
+        if offset is None:
+            continue
+        if offset not in (-1, 0):
+            out[k] = True
+            continue
+        if far is None:
+            far = _outlyingness(loss, cuts)
+            edges = np.concatenate([cuts.first, cuts.last - 1, cuts.start, cuts.end - 1])
+            inside = np.delete(far, edges)
+            furthest = float(np.nanmax(inside)) if np.isfinite(inside).any() else 0.0
+        out[k] = not far[cuts.start[k] if offset == 0 else cuts.last[k] - 1] > above * furthest
+    return out
+
+
+def _outlyingness(loss: Floats, cuts: Cuts) -> Floats:
+    """Distance of each batch from the median of its epoch in the epoch's robust standard deviations, shape (n,)."""
+    out = np.full(len(loss), np.nan)
+    spans = zip([*cuts.first, *cuts.start[-1:]], [*cuts.last, *cuts.end[-1:]], strict=True)
+    for first, last in spans:
+        part = loss[first:last]
+        sigma = robust_sigma(part)
+        if sigma > 0:
+            with np.errstate(over="ignore", invalid="ignore"):
+                out[first:last] = np.where(np.isfinite(part), np.abs(part - median(part)) / sigma, np.nan)
+    return out
+
+
+def _known(values: Floats) -> Floats:
+    return np.where(np.isfinite(values), values, np.nan)
