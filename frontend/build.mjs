@@ -1,4 +1,4 @@
-// Bundles the page into the folder that the plugin serves: one module, with the styles inside it as text.
+// Bundles the page into the folder that the plugin serves (or `--out FOLDER`): one module, the styles inside it as text.
 import { context, build } from "esbuild";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -7,7 +7,8 @@ import { gzipSync } from "node:zlib";
 import { trimUplot } from "./trim-uplot.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const out = join(here, "..", "tb_losslens", "plugin", "static");
+const at = process.argv.indexOf("--out");
+const out = at > 0 ? process.argv[at + 1] : join(here, "..", "tb_losslens", "plugin", "static");
 
 const options = {
   entryPoints: [join(here, "src", "index.ts")],

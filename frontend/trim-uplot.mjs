@@ -1,5 +1,5 @@
-// Leaves out the parts of uPlot that this page never calls, a third of it: dates, bars, splines, steps, joins, axes
-// with other scales. uPlot is one closure, so a bundler cannot see that they are dead; the version is pinned, and a
+// Leaves out the parts of uPlot that this page never calls, a third of it: dates, bars, splines, steps, joins, legends,
+// and what chooses ranges and ticks (plot.ts gives them). uPlot is one closure, so a bundler cannot see that they are dead; the version is pinned, and a
 // function that is not where it was stops the build.
 
 const UNUSED = [
@@ -24,15 +24,32 @@ const UNUSED = [
   "asinhAxisSplits",
   "log10AxisValsFilt",
   "log2AxisValsFilt",
+  "rangeLog",
+  "_rangeNum",
+  "snapNumX",
+  "snapNumY",
+  "snapLogY",
+  "numAxisVals",
+  "numAxisSplits",
+  "logAxisSplits",
+  "numSeriesVal",
+  "initLegendRow",
+  "syncLegend",
+  "setLegendValues",
+  "toggleDOM",
+  "addSeries",
+  "delSeries",
+  "addBand",
+  "delBand",
 ];
 
 /** The source without the bodies of `UNUSED`, and without the exports that keep them alive. */
 export function trimUplot(source) {
   let text = source;
   for (const name of UNUSED) {
-    const body = new RegExp(`^function ${name}\\(.*\\) \\{\\n[\\s\\S]*?^\\}`, "gm");
+    const body = new RegExp(`^(\\t?)function ${name}\\(.*\\) \\{\\n[\\s\\S]*?^\\1\\}`, "gm");
     if ((text.match(body) ?? []).length !== 1) throw new Error(`uPlot has no function ${name} to leave out; see trim-uplot.mjs`);
-    text = text.replace(body, `function ${name}() {}`);
+    text = text.replace(body, `$1function ${name}() {}`);
   }
   const dates = /^function genTimeStuffs\(ms\) \{\n[\s\S]*?^\}/m;
   if (!dates.test(text)) throw new Error("uPlot has no function genTimeStuffs to leave out; see trim-uplot.mjs");

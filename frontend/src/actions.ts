@@ -37,15 +37,22 @@ export function currentRow(): RunRow | null {
   return runs.value?.runs.find((row) => row.run === place.run) ?? null;
 }
 
-/** Buckets that the timeline is asked for: about one for each of its pixels. */
-function points(): number {
-  return Math.max(200, Math.min(1200, Math.round(window.innerWidth * 0.58)));
+/** A zoomed range of at most this many batches is shown batch by batch. */
+const RAW = 1200;
+
+/** Buckets that the timeline is asked for: one for a few pixels, so that band and mean can be told apart. */
+function points(zoom: Place["zoom"]): number {
+  if (zoom !== null && zoom[1] - zoom[0] <= RAW) return RAW;
+  return Math.max(200, Math.min(600, Math.round(window.innerWidth * 0.2)));
 }
 
 const ask = {
   runs: () => load("runs", api.runs),
   diagnosis: (run: string) => load("diagnosis", (signal) => api.diagnosis(run, signal)),
-  timeline: (run: string) => load("timeline", (signal) => api.timeline(run, state.get().place.zoom, points(), signal)),
+  timeline: (run: string) => {
+    const { zoom } = state.get().place;
+    return load("timeline", (signal) => api.timeline(run, zoom, points(zoom), signal));
+  },
   lens: (run: string, boundary: number) => load("lens", (signal) => api.lens(run, boundary, signal)),
   overlay: (run: string) => load("overlay", (signal) => api.overlay(run, signal)),
   tags: (run: string) => load("tags", (signal) => api.tags(run, signal)),

@@ -13,15 +13,18 @@ export interface LensFrame {
   ticks: number[];
 }
 
+/** Pixels that the name of the boundary needs on each side of the cut. */
+const NAME = 48;
+
 /** Divides `total` pixels; `m` batches lie on each side of the boundary. */
 export function lensFrame(m: number, total: number): LensFrame {
-  const left = 64;
-  const words = total < 420 ? 96 : 146;
+  const left = 82;
+  const words = total < 420 ? 96 : total < 620 ? 132 : 172;
   const width = Math.max(60, total - left - words - 10);
   const x = (offset: number): number => ((offset + m + 0.5) / (2 * m)) * width;
   const step = [5, 10, 20, 50, 100].find((size) => (size / (2 * m)) * width >= 44 && m / size <= 3) ?? 100;
   const ticks: number[] = [];
-  for (let at = -Math.floor(m / step) * step; at <= m; at += step) if (at !== 0 && Math.abs(at) < m) ticks.push(at);
+  for (let at = -Math.floor(m / step) * step; at <= m; at += step) if (Math.abs(at) < m && Math.abs(x(at) - x(-0.5)) >= NAME) ticks.push(at);
   return { left, width, words: left + width + 10, x, ticks };
 }
 

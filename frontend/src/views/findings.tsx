@@ -100,16 +100,13 @@ function CheckedCard({ checked }: { checked: Diagnosis["checked"] }): JSX.Elemen
         <h3>{counted(checked.length, "other cause", "other causes")} tested</h3>
         <span class="pill">checked, fine</span>
       </header>
-      <dl>
+      <ul>
         {checked.map((item) => (
-          <>
-            <dt>{causeTitle(item.cause)}</dt>
-            <dd>
-              <Sentence text={item.text} />
-            </dd>
-          </>
+          <li>
+            <b>{causeTitle(item.cause)}</b>: <Sentence text={item.text} />
+          </li>
         ))}
-      </dl>
+      </ul>
     </article>
   );
 }

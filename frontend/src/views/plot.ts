@@ -56,7 +56,8 @@ const DOTS = 4;
 
 function under(u: uPlot, curve: Curve): void {
   const { ctx, bbox } = u;
-  const x = (batch: number): number => Math.round(u.valToPos(batch, "x", true));
+  // Half a device pixel in, so that a hairline is one pixel wide.
+  const x = (batch: number): number => Math.floor(u.valToPos(batch, "x", true)) + 0.5;
   const fill = (from: number, to: number, colour: string, least: number): void => {
     const left = Math.max(bbox.left, x(from));
     const right = Math.min(bbox.left + bbox.width, Math.max(x(to), x(from) + least));

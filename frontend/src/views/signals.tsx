@@ -45,7 +45,7 @@ export function SignalRows({ lens, frame, lit }: { lens: Lens; frame: LensFrame;
         <SignalRow key={signal.name} signal={signal} frame={frame} kind={kind} lit={signal.name === lit} />
       ))}
       {rows.length <= first ? null : (
-        <button type="button" class="plain indent" aria-expanded={all} onClick={() => setAll(!all)}>
+        <button type="button" class="plain more-signals" aria-expanded={all} onClick={() => setAll(!all)}>
           {all ? "fewer signals" : `${counted(rows.length - first, "more signal", "more signals")}, steady`}
         </button>
       )}

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import type { Num, Timeline } from "../types";
+import { column, yRange } from "./range";
+
+function timeline(mean: Num[], validation: Num[] = []): Timeline {
+  const batch = mean.map((_, index) => index);
+  return {
+    run: "r", from: 0, to: mean.length, batches: mean.length, raw: true, names: ["batch", "step", "mean", "min", "max"], columns: [batch, batch, mean, mean, mean],
+    lanes: { names: ["batch"], columns: [batch] }, nonfinite: [], epochs: { epoch: [], from: [], to: [] },
+    validation: { batch: validation.map((_, index) => index), step: [], value: validation }, events: { batch: [], step: [], kind: [], text: [] }, settings: { loss_source: "", overhead: null },
+  };
+}
+
+describe("yRange", () => {
+  it("holds everything that is drawn", () => {
+    const range = yRange(timeline([1, 2, null, 3], [5]), "auto");
+    expect(range.log).toBe(false);
+    expect(range.low).toBeLessThanOrEqual(1);
+    expect(range.high).toBeGreaterThanOrEqual(5);
+  });
+
+  it("does not go below zero for a loss that does not", () => {
+    expect(yRange(timeline([0.01, 9]), "linear").low).toBe(0);
+    expect(yRange(timeline([-0.5, 9]), "linear").low).toBeLessThan(-0.5);
+  });
+
+  it("goes to a log axis by itself where a spike would flatten the curve, never with values at zero", () => {
+    expect(yRange(timeline([1, 1, 1, 1, 400]), "auto").log).toBe(true);
+    expect(yRange(timeline([1, 1, 1, 1, 400]), "linear").log).toBe(false);
+    expect(yRange(timeline([0, 1, 1, 1, 400]), "log").log).toBe(false);
+    expect(yRange(timeline([1, 2]), "log").log).toBe(true);
+  });
+
+  it("survives a run without a finite value", () => {
+    expect(yRange(timeline([null, null]), "auto")).toEqual({ low: 0, high: 1, log: false });
+    expect(yRange(timeline([]), "auto")).toEqual({ low: 0, high: 1, log: false });
+  });
+
+  it("finds columns by name", () => {
+    expect(column({ names: ["a", "b"], columns: [[1], [2]] }, "b")).toEqual([2]);
+    expect(column({ names: [], columns: [] }, "b")).toEqual([]);
+  });
+});

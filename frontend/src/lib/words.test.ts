@@ -1,0 +1,56 @@
+import { describe, expect, it } from "vitest";
+import { comments, facts, groupSkipped, pieces, pill, where } from "./words";
+
+describe("words", () => {
+  it("says strength and share", () => {
+    const base = { kind: "fault", strength: "proved", share: 0.84, explains_jump: true } as const;
+    expect(pill(base)).toBe("proved · 84\u202f%");
+    expect(pill({ ...base, share: null })).toBe("proved");
+    expect(pill({ ...base, explains_jump: false })).toBe("proved · not the jump");
+    expect(pill({ ...base, kind: "unknown" })).toBe("unknown");
+  });
+
+  it("says where a finding acts", () => {
+    expect(where({ boundaries: [0, 1, 2], steps: [] }, 11)).toBe("at 3 of 11 boundaries");
+    expect(where({ boundaries: [2], steps: [5] }, 11)).toBe("at boundary 3");
+    expect(where({ boundaries: [], steps: [1045] }, 11)).toBe("at step 1\u202f045");
+    expect(where({ boundaries: [], steps: [500, 501] }, 11)).toBe("at 2 steps from 500 on");
+    expect(where({ boundaries: [], steps: [] }, 11)).toBe("");
+  });
+
+  it("groups what was skipped by the line that would record it", () => {
+    const groups = groupSkipped([
+      { cause: "label_noise", why: "no per-sample losses", how: "a" },
+      { cause: "wrong_mode", why: "no mode", how: "b" },
+      { cause: "outlier_samples", why: "no per-sample losses", how: "a" },
+    ]);
+    expect(groups).toEqual([
+      { title: "Label noise, outlier samples", why: ["no per-sample losses"], how: "a" },
+      { title: "Wrong mode", why: ["no mode"], how: "b" },
+    ]);
+    expect(groupSkipped([])).toEqual([]);
+  });
+
+  it("finds code in sentences without losing a letter", () => {
+    expect(pieces("run `a b` now")).toEqual([
+      { text: "run ", code: false },
+      { text: "a b", code: true },
+      { text: " now", code: false },
+    ]);
+    expect(pieces("one ` alone")).toEqual([{ text: "one ` alone", code: false }]);
+    expect(pieces("`x`")).toEqual([{ text: "x", code: true }]);
+    expect(pieces("")).toEqual([]);
+  });
+
+  it("cuts comments but not a # in a string", () => {
+    expect(comments('a = "#1"  # why\nb')).toEqual([
+      { text: 'a = "#1"  ', comment: "# why" },
+      { text: "b", comment: "" },
+    ]);
+  });
+
+  it("sums a run up", () => {
+    expect(facts({ batches: 1920, epochs: 12 }, 0.002)).toBe("1\u202f920 batches · 12 epochs · recorded in 0.2\u202f% of step time");
+    expect(facts({ batches: 1, epochs: 1 }, null)).toBe("1 batch · 1 epoch");
+  });
+});
