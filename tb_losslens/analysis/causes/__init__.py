@@ -14,6 +14,7 @@ from tb_losslens.analysis.causes import (
     batch_noise,
     log_overlap,
     memorization,
+    partial_last_batch,
     repeated_order,
     running_mean,
     unknown,
@@ -30,6 +31,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # proofs by equality
         wrong_mode,
         repeated_order,
+        partial_last_batch,
         # regressions
         memorization,
         # the schedule

@@ -1,0 +1,267 @@
+"""The last batch of each epoch is smaller than the others, and only its loss is off.
+
+What it sees:
+    Batch size and loss of the last batch of every epoch, against the batches right before it.
+
+Why it matters:
+    The mean over 5 samples strays sqrt(64/5) = 3.6 times as far as the mean over 64: a spike at the end of each epoch that
+    means nothing, yet moves the level before the boundary. With `reduction="sum"` the loss and the gradient shrink
+    with the batch, so that the last step of each epoch is a smaller step: that is a fault.
+
+How it decides:
+    Equal sizes veto it. The distance of the last batch from the m before it is compared, over all epochs, with the run's own
+    noise scaled by sqrt(N/n + 1/m). In line: an artifact, reported where it is seen or where a jump goes once the
+    last batches are set to the level before them. Off by the factor n/N in epoch after epoch: the loss is a sum. Off
+    to one side otherwise: the loss depends on the size of the batch.
+
+What to try:
+    `drop_last=True`, or a mean that is weighted by samples; `reduction="mean"`.
+
+When it is wrong:
+    Under a fixed order the last batch holds the same samples each time, so a bias tells nothing (read `repeated_order`). Skewed
+    losses make the median of a small batch lower; a bias must exceed twice the scaled noise. False-alarm rate: no fault
+    in 60 healthy trainings with a ragged last batch of 3 % to 97 %. A jump that does not go with the last batch is
+    another cause.
+
+References:
+    Standard error of a mean of n samples, sigma / sqrt(n). PyTorch documentation, `DataLoader(drop_last=...)`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.explain import around, excess, jumps, share_without, with_loss
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.orders import loader_of
+from tb_losslens.analysis.stats import Floats, median, noise
+from tb_losslens.analysis.text import number, percent, plural
+
+ID = "partial_last_batch"
+REQUIRES: tuple[str, ...] = ("loss", "epoch", "batch_size")
+
+
+@dataclass(frozen=True)
+class _Last:
+    """The last batches that are small, one element for each.
+
+    Attributes:
+        row: their rows.
+        size: samples in them.
+        level: mean loss of the batches right before.
+        off: loss less level.
+        alike: standard deviation of `off` for a batch of full size.
+        scaled: the same for a batch of its size.
+    """
+
+    row: np.ndarray[tuple[int], np.dtype[np.int64]]
+    size: Floats
+    level: Floats
+    off: Floats
+    alike: Floats
+    scaled: Floats
+
+
+def find(
+    context: Context,
+    *,
+    small: float = 0.9,
+    regular: float = 0.8,
+    seen: float = 2.5,
+    in_line: float = 2.0,
+    one_sided: float = 2.0,
+    least_gone: float = 0.3,
+) -> Outcome:
+    """Decides from the last batches of all epochs together.
+
+    Args:
+        context: the run and its measurement.
+        small: a last batch below this part of the usual size is partial.
+        regular: at least this part of all batches has the usual size, else sizes vary by design.
+        seen: the typical last batch strays this many times as far as a full one: visible on the curve.
+        in_line: it strays at most this many times as far as its size allows.
+        one_sided: median distance, in scaled noise, beyond which the loss depends on the size.
+        least_gone: part of a jump that must go with the last batch.
+    """
+    run = context.run
+    sizes = run.float("batch_size")
+    usual = median(sizes)
+    if not usual > 0:
+        return Skipped(ID, "the batch size is unknown", "train_loader = writer.wrap(train_loader)")
+    if float(np.nanmin(sizes)) == float(np.nanmax(sizes)):
+        return Checked(ID, f"every batch has {usual:,.0f} samples")
+    if np.mean(sizes[np.isfinite(sizes)] == usual) < regular:
+        return Checked(ID, f"batch sizes vary all along ({np.nanmin(sizes):,.0f} to {np.nanmax(sizes):,.0f} samples)")
+    last = _last_batches(context, usual, small)
+    if len(last.row) < 2:
+        return Checked(ID, f"{plural(len(last.row), 'epoch')} ended with a partial batch; two are needed to judge")
+    raw = median(np.abs(last.off / last.alike)) / 0.6745
+    scaled = median(np.abs(last.off / last.scaled)) / 0.6745
+    side = median(last.off / last.scaled)
+    n = median(last.size)
+    said = (
+        f"the last batch has {n:,.0f} of {usual:,.0f} samples; its loss strays {number(raw, 2)} times as far as that of a full "
+        f"batch, {number(scaled, 2)} times as far as {n:,.0f} samples do"
+    )
+    if _is_sum(last, usual):
+        return _fault(context, last, usual, said, summed=True)
+    constant_samples = context.found("repeated_order") is not None
+    same_side = max(float((last.off > 0).mean()), float((last.off < 0).mean()))
+    if len(last.row) >= 6 and abs(side) > one_sided and same_side >= 0.95 and not constant_samples:
+        return _fault(context, last, usual, said, summed=False)
+    gone = _gone(context, last, least_gone)
+    if scaled > in_line or (not gone and raw < seen):
+        return Checked(ID, said)
+    return _artifact(context, last, usual, said, gone)
+
+
+def _last_batches(context: Context, usual: float, small: float, *, at_least: int = 5, part: float = 0.02) -> _Last:
+    run = context.run
+    loss, sizes = run.loss, run.float("batch_size")
+    m = max(at_least, round(part * float(np.median([len(epoch) for epoch in context.epochs]))))
+    rows, level, sigma = [], [], []
+    for epoch in context.epochs:
+        row = epoch.last - 1
+        if len(epoch) <= m + 1 or not sizes[row] <= small * usual or not math.isfinite(loss[row]):
+            continue
+        strays = noise(loss[max(epoch.first, row - max(50, 4 * m)) : row])
+        before = float(np.mean(loss[row - m : row]))
+        if math.isfinite(before) and strays > 0:
+            rows.append(row)
+            level.append(before)
+            sigma.append(strays)
+    row_array, levels, sigmas = np.array(rows, dtype=np.int64), np.array(level), np.array(sigma)
+    size = sizes[row_array]
+    alike, scaled = sigmas * math.sqrt(1 + 1 / m), sigmas * np.sqrt(usual / size + 1 / m)
+    return _Last(row_array, size, levels, loss[row_array] - levels, alike, scaled)
+
+
+def _is_sum(last: _Last, usual: float, *, tolerance: float = 0.15, precise: float = 0.5) -> bool:
+    """True if the last loss is n/N of the level before it, precisely enough to tell that from 1."""
+    whole = median(last.level)
+    fine = (last.level > 0) & (last.off + last.level > 0)
+    if not whole > 0 or fine.sum() < 3 or fine.mean() < 0.9:
+        return False
+    ratio = np.log((last.off + last.level)[fine] / last.level[fine])
+    expected = np.log(last.size[fine] / usual)
+    distance = ratio - expected
+    spread = 1.4826 * median(np.abs(distance - median(distance)))
+    allowed = tolerance + 2.5 * spread / math.sqrt(len(distance))
+    return abs(median(distance)) <= min(allowed, 0.5 * abs(median(expected))) and spread <= precise * abs(median(expected))
+
+
+def _gone(context: Context, last: _Last, least_gone: float) -> tuple[int, ...]:
+    """Significant boundaries whose jump goes by `least_gone` once the last batch is at the level before it."""
+    ends = {int(row) + 1 for row in last.row}
+    at = [b for b in context.boundaries if b.significant and b.batch in ends]
+    if not at:
+        return ()
+    again, _ = context.measure(with_loss(context.run, _levelled(context, last)))
+    return tuple(
+        b.index
+        for b in at
+        if not again[b.index].significant and abs(excess(again[b.index])) < (1 - least_gone) * abs(excess(b))
+    )
+
+
+def _levelled(context: Context, last: _Last) -> Floats:
+    """The loss with each small last batch at the level of the batches before it."""
+    loss: Floats = context.run.loss.copy()
+    loss[last.row] = last.level
+    return loss
+
+
+def _fault(context: Context, last: _Last, usual: float, said: str, *, summed: bool) -> Finding:
+    run = context.run
+    ends = {int(row) + 1 for row in last.row}
+    at = tuple(b.index for b in context.boundaries if b.batch in ends)
+    n = median(last.size)
+    share = share_without(context, _levelled(context, last), at) if at and jumps(context, at) else None
+    ratio = median((last.off + last.level) / last.level)
+    shown = (int(last.row[-1]) - 5, int(last.row[-1]) + 1)
+    evidence = [
+        Evidence(f"the last batch has {n:,.0f} of {usual:,.0f} samples ({percent(n / usual)})", "batch_size", shown),
+        Evidence(
+            f"its loss is {percent(ratio)} of the level before it, in the median of {plural(len(last.row), 'epoch')}",
+            "loss",
+            shown,
+        ),
+    ]
+    criterion = run.facts.get("criterion")
+    reduction = criterion.get("reduction") if isinstance(criterion, dict) else None
+    if summed and reduction is not None:
+        evidence.append(Evidence(f"the criterion has reduction={reduction!r}"))
+    if not summed:
+        evidence.append(Evidence(said, "loss", shown))
+    few = f"{n:,.0f} instead of {usual:,.0f} samples"
+    text = (
+        f"The loss is a sum over the batch: with {few} it shrinks in proportion, and so does the gradient."
+        if summed
+        else f"The loss depends on how many samples are in the batch: with {few} it is off to one side."
+    )
+    repaired = 'criterion = type(criterion)(reduction="mean")     # it sums: the last step of each epoch is a smaller one'
+    return Finding(
+        ID,
+        "fault",
+        "proved" if summed and reduction == "sum" else "likely",
+        "The loss depends on the batch size",
+        text,
+        detail="sum" if summed else "depends_on_size",
+        score=0.85 if summed else 0.6,
+        boundaries=at,
+        steps=tuple(int(s) for s in run.step[last.row[:50]]),
+        share=share,
+        explains_jump=(share or 0.0) > 0.3,
+        evidence=tuple(evidence),
+        against=() if share is None or share > 0.3 else (Evidence("the jump stays without the last batch", "loss"),),
+        advice="Take the mean over the samples, or `drop_last=True`, so that each step weighs the same.",
+        fix=repaired if summed else _drop_last(context, usual, n),
+        confirm="Compute the loss of one batch of the usual size, and of half of it: it must not halve."
+        if summed
+        else f"Compute the loss of one batch, then of its first {n:,.0f} samples, several times: the means must agree.",
+    )
+
+
+def _artifact(context: Context, last: _Last, usual: float, said: str, gone: tuple[int, ...]) -> Finding:
+    n = median(last.size)
+    shown = around(context.boundaries[gone[0]]) if gone else (int(last.row[-1]) - 5, int(last.row[-1]) + 1)
+    evidence = [Evidence(said, "loss", shown), Evidence(f"{n:,.0f} of {usual:,.0f} samples", "batch_size", shown)]
+    against = []
+    share = None
+    if gone:
+        share = share_without(context, _levelled(context, last), gone)
+        evidence.append(
+            Evidence(
+                f"with the last batch at the level before it, {plural(len(gone), 'significant jump')} no longer stands out"
+            )
+        )
+    else:
+        against.append(Evidence("no jump between the levels before and after a boundary depends on it", "loss"))
+    return Finding(
+        ID,
+        "artifact",
+        "likely",
+        "A small last batch",
+        f"The last batch of an epoch has {n:,.0f} samples instead of {usual:,.0f}, and strays as far as {n:,.0f} samples do. "
+        "The training is fine.",
+        score=0.8 if gone else 0.4,
+        boundaries=gone,
+        steps=tuple(int(s) for s in context.run.step[last.row[:50]]),
+        share=share,
+        explains_jump=bool(gone),
+        evidence=tuple(evidence),
+        against=tuple(against),
+        advice="Leave the ragged batch out, or weight the mean by samples when reading the curve.",
+        fix=_drop_last(context, usual, n),
+        confirm="Train two epochs with drop_last=True: the point at the end of each epoch must be gone.",
+    )
+
+
+def _drop_last(context: Context, usual: float, n: float) -> str:
+    shuffle = loader_of(context.run).get("shuffle")
+    keep = f", shuffle={shuffle}" if isinstance(shuffle, bool) else ""
+    return f"train_loader = DataLoader(dataset, batch_size={usual:.0f}{keep}, drop_last=True)     # the last one has {n:.0f}"

@@ -1,0 +1,101 @@
+"""Ragged last batches, of mean and of summed losses, on real trainings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tb_losslens.analysis.causes import partial_last_batch
+from tb_losslens.analysis.engine import diagnose
+from tests.analysis.contexts import checked, faults, findings
+from tests.trainings import train
+
+
+def summed(mean: Tensor, losses: Tensor) -> Tensor:
+    return losses.sum()
+
+
+def contrastive(mean: Tensor, losses: Tensor) -> Tensor:
+    """A term that grows with the batch, as the negatives of a contrastive loss do."""
+    return mean + torch.log(torch.tensor(float(len(losses))))
+
+
+@pytest.mark.parametrize(("model", "data"), [("mlp", "digits"), ("lstm", "tokens")])
+@pytest.mark.parametrize("samples", [1283, 1312])
+def test_a_summed_loss_shrinks_with_the_batch(model: str, data: str, samples: int) -> None:
+    optimizer, lr = ("adam", 0.003) if model == "lstm" else ("sgd", 0.1 / 64)
+    run = train(
+        model=model, data=data, optimizer=optimizer, lr=lr, samples=samples, batch_size=64, drop_last=False,
+        change_loss=summed, facts={"criterion": {"class": "CrossEntropyLoss", "reduction": "sum"}},
+    )  # fmt: skip
+    (finding,) = findings(partial_last_batch, run)
+    last = int(run.columns["batch_size"][run.epochs[0].last - 1])
+    assert (finding.kind, finding.detail, finding.strength) == ("fault", "sum", "proved")
+    assert f"{last} instead of 64" in finding.text
+    assert finding.explains_jump
+    assert finding.share is not None
+    assert finding.share > 0.5
+    assert finding.steps == tuple(e.last - 1 for e in run.epochs)
+    assert 'reduction="mean"' in finding.fix
+
+
+@pytest.mark.parametrize(("model", "data"), [("mlp", "digits"), ("cnn", "digits"), ("lstm", "tokens")])
+def test_a_few_samples_stray_as_far_as_a_few_samples_do(model: str, data: str) -> None:
+    run = train(model=model, data=data, samples=1283, batch_size=64, drop_last=False, lr=0.05)
+    assert not faults(partial_last_batch, run)
+
+
+def test_a_visible_stray_is_an_artifact() -> None:
+    run = train(data="gaussian", optimizer="momentum", lr=0.02, samples=1283, batch_size=64, drop_last=False)
+    (finding,) = findings(partial_last_batch, run)
+    assert (finding.kind, finding.strength) == ("artifact", "likely")
+    assert "3 samples instead of 64" in finding.text
+    assert "batch_size=64, shuffle=True, drop_last=True" in finding.fix
+
+
+def test_a_jump_that_is_only_the_last_batch_goes_with_it() -> None:
+    """One last batch of 2 happens to hold two hard samples: its spike alone makes that boundary significant."""
+    run = train(data="gaussian", lr=0.02, samples=1602, batch_size=16, drop_last=False, epochs=10)
+    loss = run.loss.copy()
+    spread = float(np.std(loss[run.epochs[6].first : run.epochs[6].last - 1]))
+    loss[run.epochs[6].last - 1] = loss[run.epochs[6].last - 2] + 25 * spread
+    spiked = replace(run, columns={**run.columns, "loss": loss})
+    assert diagnose(spiked, causes=()).boundaries[6].significant
+    (finding,) = findings(partial_last_batch, spiked)
+    assert finding.explains_jump
+    assert 6 in finding.boundaries
+    assert finding.share is not None
+    assert finding.share > 0.5
+
+
+def test_a_loss_that_grows_with_the_batch_is_a_fault() -> None:
+    run = train(data="digits", samples=1283, batch_size=64, drop_last=False, change_loss=contrastive)
+    (finding,) = faults(partial_last_batch, run)
+    assert finding.detail == "depends_on_size"
+    assert finding.strength == "likely"
+
+
+@pytest.mark.parametrize("options", [{"drop_last": True}, {"drop_last": False, "samples": 1280}])
+def test_equal_sizes_veto(options: dict[str, Any]) -> None:
+    assert "every batch has 64 samples" in checked(
+        partial_last_batch, train(data="gaussian", batch_size=64, epochs=6, **options)
+    )
+
+
+def test_the_same_samples_last_in_each_epoch_are_no_bias_of_size() -> None:
+    """Without shuffling the last three samples return: whatever they are like is not due to their number."""
+    for seed in range(4):
+        run = train(data="gaussian", samples=1283, batch_size=64, drop_last=False, shuffle=False, seed=seed, lr=0.05)
+        found = [f for f in diagnose(run).findings if f.cause == "partial_last_batch"]
+        assert all(f.kind != "fault" for f in found)
+
+
+def test_sizes_that_vary_by_design_are_left_alone() -> None:
+    run = train(epochs=5)
+    sizes = np.random.default_rng(0).integers(8, 32, len(run))
+    assert "vary all along" in checked(partial_last_batch, replace(run, columns={**run.columns, "batch_size": sizes}))
