@@ -14,7 +14,7 @@ def noise_targets(samples: int, features: int, *, seed: int = 42) -> TensorDatas
 
 
 def linear_targets(samples: int, features: int, *, noise: float, scale: float = 1.0, seed: int = 42) -> TensorDataset:
-    """Gaussian inputs of standard deviation `scale`, with targets that are linear in them, of variance 1 plus that of `noise`."""
+    """Gaussian inputs of standard deviation `scale`, and linear targets of variance 1 plus that of `noise`."""
     generator = torch.Generator().manual_seed(seed)
     x = scale * torch.randn(samples, features, generator=generator)
     weight = torch.randn(features, 1, generator=generator) / (scale * features**0.5)
@@ -80,3 +80,14 @@ def mixed_units(samples: int, *, noise: float = 0.6, seed: int = 42) -> TensorDa
     weight = torch.randn(80, 1, generator=generator) * (share.sqrt() / unit).unsqueeze(1)
     x = unit * torch.randn(samples, 80, generator=generator)
     return TensorDataset(x, x @ weight + noise * torch.randn(samples, 1, generator=generator))
+
+
+def markov_text(samples: int, length: int, *, characters: int = 12, seed: int = 42) -> TensorDataset:
+    """Pieces of text from a fixed random Markov chain: inputs and the same shifted by one, int64 of shape (samples, length)."""
+    generator = torch.Generator().manual_seed(seed)
+    transition = (2 * torch.randn(characters, characters, generator=generator)).softmax(dim=1)
+    text = torch.empty(samples, length + 1, dtype=torch.int64)
+    text[:, 0] = torch.randint(0, characters, (samples,), generator=generator)
+    for position in range(length):
+        text[:, position + 1] = torch.multinomial(transition[text[:, position]], 1, generator=generator).squeeze(1)
+    return TensorDataset(text[:, :-1], text[:, 1:])

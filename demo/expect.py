@@ -42,7 +42,8 @@ class Expect:
         findings = [finding for finding in diagnosis.findings if finding.cause not in HARMLESS]
         lead = findings[0] if findings else None
         if not any(_names(lead, answer) for answer in self.first):
-            wrong.append(f"the leading finding is {_label(lead)}, the truth is {' or '.join(a or 'nothing' for a in self.first)}")
+            truth = " or ".join(answer or "nothing" for answer in self.first)
+            wrong.append(f"the leading finding is {_label(lead)}, the truth is {truth}")
         true_of_run = {answer.partition("/")[0] for answer in self.first} | {*self.also, *self.may}
         wrong += [f"{_label(f)} is not true of this run" for f in findings if f.cause not in true_of_run]
         found = {finding.cause for finding in findings}

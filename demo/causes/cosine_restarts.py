@@ -1,7 +1,7 @@
 """The loss jumps up at every epoch boundary: the scheduler is created inside the epoch loop.
 
-The cosine schedule was meant to last the whole training. Since a new scheduler is made each epoch, after the LR was set back for
-it, the LR returns to its peak at every boundary, and the loss leaps with it.
+The cosine schedule was meant to last the whole training. Since a new scheduler is made each epoch, after the LR was set
+back for it, the LR returns to its peak at every boundary, and the loss leaps with it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from tb_losslens import LossLensWriter
 
 EXPECT = {
     "cosine_restarts": Expect(
-        kinds=("fault",), first=("lr_increase/scheduler_reset",), boundaries=tuple(range(11)), first_step=(160, 162), direction=1
+        kinds=("fault",),
+        first=("lr_increase/scheduler_reset",),
+        boundaries=tuple(range(11)),
+        first_step=(160, 162),
+        direction=1,
     ),
 }
 
 EPOCHS = 12
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
     data, held_out = split(mixed_units(160 * 96 + 960), 960)
     train_loader = DataLoader(data, batch_size=96, shuffle=True)

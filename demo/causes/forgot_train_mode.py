@@ -1,8 +1,8 @@
 """The loss drops at one boundary, right after a validation: `model.train()` is called once, before the loop.
 
-The model is validated every fourth epoch. The first validation switches it to eval and nobody switches it back: from epoch 4 on
-dropout is off while training, so the training loss falls at that boundary at once, and the regularisation that was asked for
-no longer happens.
+The model is validated every fourth epoch. The first validation switches it to eval and nobody switches it back: from
+epoch 4 on dropout is off while training, so the training loss falls at that boundary at once, and the regularisation
+that was asked for no longer happens.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXPECT = {
 }
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
     data, held_out = split(teacher_labels(100 * 64 + 512, 32, 8, sharpness=8.0), 512)
     train_loader = DataLoader(data, batch_size=64, shuffle=True)

@@ -16,7 +16,7 @@ EXPECT = {"healthy_baseline": Expect(kinds=("benign",), first=("", "memorization
 EPOCHS = 12
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
     data, held_out = split(mixed_units(160 * 96 + 960), 960)
     train_loader = DataLoader(data, batch_size=96, shuffle=True)

@@ -1,7 +1,8 @@
 """The loss jumps up at every boundary: the file is sorted by class, and the shuffle reaches only a little way.
 
-A buffer of 400 samples, as streaming loaders have, stirs 3,200 sorted samples only locally: an epoch still runs from class 0 to
-class 7. At its end the model knows the last classes best and has half forgotten the first, and the next epoch starts with those.
+A buffer of 400 samples, as streaming loaders have, stirs 3,200 sorted samples only locally: an epoch still runs from
+class 0 to class 7. At its end the model knows the last classes best and has half forgotten the first, and the next
+epoch starts with those.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class ShuffleBuffer(Sampler[int]):
         yield from waiting
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     random.seed(42)
     torch.manual_seed(42)
     data, held_out = split(teacher_labels(100 * 32 + 512, 32, 8, sharpness=8.0), 512)

@@ -2,10 +2,10 @@
 
 The article adds 10 to made-up losses 500..519 and says that one should look at the data there.
 
-What is true: while batches 500 to 519 were read, an amplifier was stuck at a gain of twenty, so every input of those 320 samples
-came twenty times too large. Before and after, and whenever they are read again, the same samples are fine: the batches are to
-blame, not the samples, and both can be listed by number and id. The model is shaken by what it was fed and recovers within some
-dozen batches.
+What is true: while batches 500 to 519 were read, an amplifier was stuck at a gain of twenty, so every input of those
+320 samples came twenty times too large. Before and after, and whenever they are read again, the same samples are fine:
+the batches are to blame, not the samples, and both can be listed by number and id. The model is shaken by what it was
+fed and recovers within some dozen batches.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Amplified(Dataset[tuple[Tensor, Tensor]]):
         return (x * 20 if stuck else x), y
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
     loader = DataLoader(Amplified(teacher_labels(2400, 20, 5, sharpness=6.0)), batch_size=BATCH_SIZE, shuffle=True)
     model = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 5))

@@ -1,12 +1,12 @@
 """Why does the loss differ between the end of an epoch and the start of the next: batch loss against epoch mean.
 
-The article prints the loss of each batch and, at the end of an epoch, the mean over it, and explains the difference between
-epochs by harder batches that the shuffle brings first.
+The article prints the loss of each batch and, at the end of an epoch, the mean over it, and explains the difference
+between epochs by harder batches that the shuffle brings first.
 
 What is true of `batch_loss`: the raw batch loss passes each boundary within its noise. In `batch_loss_running_mean` the
-training is the same to the bit, but what is logged at batch i is the mean of the epoch so far, the number that most progress
-bars show. It drags the high losses of the early batches along, drops at the next epoch's first batch, where the mean starts
-again, and is noisy there. That jump is in the logger and not in the training.
+training is the same to the bit, but what is logged at batch i is the mean of the epoch so far, the number that most
+progress bars show. It drags the high losses of the early batches along, drops at the next epoch's first batch, where
+the mean starts again, and is noisy there. That jump is in the logger and not in the training.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """How does the batch size change the fluctuation of the loss at the start of an epoch?
 
-The article trains a network with one hidden layer on batches of 32, 64 or 128 and says that larger ones give smoother curves.
+The article trains a network with one hidden layer on batches of 32, 64 or 128 and says that larger ones give smoother
+curves.
 
-What is true: the loss of a batch is the mean of n sample losses, so its noise falls as 1/sqrt(n): four times the batch, half
-the noise. What looks like a jump at a boundary is that noise, in all three runs; none of them needs a cure. (Averaged over many
-repetitions the loss does drop at a boundary, by less than a tenth of that noise: the samples have been seen before. Who
-calls that memorisation is right as well.)
+What is true: the loss of a batch is the mean of n sample losses, so its noise falls as 1/sqrt(n): four times the batch,
+half the noise. What looks like a jump at a boundary is that noise, in all three runs; none of them needs a cure.
+(Averaged over many repetitions the loss does drop at a boundary, by less than a tenth of that noise: the samples have
+been seen before. Who calls that memorisation is right as well.)
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ from demo.data import split, teacher_labels
 from demo.expect import Expect
 from tb_losslens import LossLensWriter
 
-EXPECT = {
-    f"batch_size_{size}": Expect(kinds=("benign",), first=("", "memorization")) for size in (32, 64, 128)
-}
+EXPECT = {f"batch_size_{size}": Expect(kinds=("benign",), first=("", "memorization")) for size in (32, 64, 128)}
 
 
 def train(logdir: str, run: str) -> None:

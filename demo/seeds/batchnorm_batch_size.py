@@ -2,10 +2,11 @@
 
 The article advises a larger batch where the validation loss spikes in a network with BatchNorm.
 
-What is true: with four samples a batch the batch statistics are very noisy. In training, where they are used, they raise the loss;
-the running statistics, which validation uses, average over many batches and stay usable. So the training loss lies above the
-validation loss with batches of 4 (`batchnorm_batch_4`) and not with 128 (`batchnorm_batch_128`). Nothing of it is tied to an
-epoch boundary: in both runs the training loss passes them within its noise.
+What is true: with four samples a batch the batch statistics are very noisy. In training, where they are used, they
+raise the loss; the running statistics, which validation uses, average over many batches and stay usable. So the
+training loss lies above the validation loss with batches of 4 (`batchnorm_batch_4`) and below it with 128
+(`batchnorm_batch_128`, which can afford to learn the samples by heart a little). Nothing of it is tied to an epoch
+boundary, but for that faint memorisation.
 """
 
 from __future__ import annotations

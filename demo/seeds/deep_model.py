@@ -1,19 +1,22 @@
 """Do exploding gradients make the loss of a deeper model rise?
 
-The article trains 10-50-100-2 with Adam on coin-flip labels and says that "depending on random weight initialization" the loss
-might go up as the gradients explode.
+The article trains 10-50-100-2 with Adam on coin-flip labels and says that "depending on random weight initialization"
+the loss might go up as the gradients explode.
 
-What is true of `deep_model`: it does not explode. Three layers with the usual initialisation have gradients of order 1, and Adam
-divides by them anyway. What the run does show is memorisation in its purest form: coin flips can only be learnt by heart, so the
-loss stays at ln 2 = 0.693 in the first pass and drops at each boundary, when samples come back that the model has met before.
-The held-out loss rises meanwhile.
+What is true of `deep_model`: it does not explode. Three layers with the usual initialisation have gradients of order 1,
+and Adam divides by them anyway. What the run does show is memorisation in its purest form: coin flips can only be
+learnt by heart, so the loss stays at ln 2 = 0.693 in the first pass and drops at each boundary, when samples come back
+that the model has met before. The held-out loss rises meanwhile.
 
-`deep_model_exploding` is the deeper and unguarded cousin: six layers, squared error, plain SGD, an LR that is warmed up to 0.3
-batch by batch, no clipping. Somewhere on the way up each step overshoots more than the last; gradients and loss grow by orders of
-magnitude within a few batches until they are no longer finite. The data are the same good data before, there and after.
+`deep_model_exploding` is the deeper and unguarded cousin: six layers, squared error, plain SGD, an LR that is warmed up
+to 0.3 batch by batch, no clipping. Somewhere on the way up each step overshoots more than the last; gradients and loss
+grow by orders of magnitude within a few batches until they are no longer finite. The data are the same good data
+before, there and after.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -57,9 +60,9 @@ def train(logdir: str, run: str) -> None:
 
 def train_coin_flips(logdir: str) -> None:
     data, held_out = split(coin_labels(1800, 10), 200)
-    loader = DataLoader(data, batch_size=10, shuffle=True)
+    loader = DataLoader(data, batch_size=16, shuffle=True)
     model = DeepModel()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
     criterion = nn.CrossEntropyLoss()
 
     with LossLensWriter(logdir) as writer:
@@ -67,7 +70,7 @@ def train_coin_flips(logdir: str) -> None:
         loader = writer.wrap(loader)
         val_loader = writer.wrap(DataLoader(held_out, batch_size=100), split="val")
         step = 0
-        for epoch in range(20):
+        for epoch in range(24):
             for x, y in loader:
                 optimizer.zero_grad()
                 loss = criterion(model(x), y)
@@ -82,8 +85,8 @@ def train_coin_flips(logdir: str) -> None:
 
 def train_unguarded(logdir: str) -> None:
     loader = DataLoader(tanh_targets(3200, 10, noise=0.1), batch_size=32, shuffle=True)
-    widths = [10, 50, 50, 50, 50, 50]
-    layers = [layer for i, o in zip(widths, widths[1:]) for layer in (nn.Linear(i, o), nn.ReLU())]
+    widths = (10, 50, 50, 50, 50, 50)
+    layers = [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(50, 1))
     for module in model:
         if isinstance(module, nn.Linear):

@@ -2,10 +2,10 @@
 
 The article draws labels by a coin, flips a fifth of them, and explains by label noise why the loss stays high.
 
-What is true of `flipped_coin_labels`: a flipped coin is a coin. No label can be called wrong where none is right, so the only
-honest answer is to name no cause. In `flipped_labels` the labels follow from the inputs before a fifth of them are flipped: the
-loss stops near the entropy of the flips (0.500 nats) instead of near 0, and that is all. A floor is not a jump: both runs pass
-their boundaries within noise.
+What is true of `flipped_coin_labels`: a flipped coin is a coin. No label can be called wrong where none is right, so
+the only honest answer is to name no cause. In `flipped_labels` the labels follow from the inputs before a fifth of them
+are flipped: the loss stops near the entropy of the flips (0.500 nats) instead of near 0, and that is all. A floor is
+not a jump: both runs pass their boundaries within noise.
 """
 
 from __future__ import annotations

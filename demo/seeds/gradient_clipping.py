@@ -2,11 +2,11 @@
 
 The article shows the call to clip_grad_norm_ and says that it helps to see whether unstable gradients play a role.
 
-What is true: they do here. A recurrent ReLU network that starts as the identity learns to add two marked numbers out of twenty. In
-`clipping_off` a gradient a thousand times the usual one arrives within the first epochs, one step throws the weights far away, the
-loss jumps by orders of magnitude, and the network ends as a constant that it never leaves again (0.16, the variance of the sum). In
-`clipping_on` the same steps are taken with norm 1 at most; the network is shaken now and then, and learns. Neither has anything to
-do with an epoch boundary.
+What is true: they do here. A recurrent ReLU network that starts as the identity learns to add two marked numbers out of
+twenty. In `clipping_off` a gradient a thousand times the usual one arrives in the first epoch, one step throws the
+weights far away, the loss jumps by orders of magnitude, and the network ends as a constant that it never leaves again
+(0.16, the variance of the sum). In `clipping_on` the same steps are taken with norm 1 at most; the network is shaken
+now and then, and learns. Neither has anything to do with an epoch boundary.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 The article steps the scheduler with the mean training loss of the epoch and hopes for a smoother curve.
 
-What is true: plain SGD at 0.1 soon bounces at twice the floor of the loss, so the epoch means stop falling. The scheduler waits
-out its patience of two and cuts the LR to a tenth, and the loss sinks right after that boundary: a benign step down. The noise
-from batch to batch, relative to the level, stays what it was.
+What is true: plain SGD at 0.1 soon bounces at twice the floor of the loss, so the epoch means stop falling. The
+scheduler waits out its patience of two and cuts the LR to a tenth, and the loss sinks right after that boundary: a
+benign step down. The noise from batch to batch, relative to the level, stays what it was.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tb_losslens import LossLensWriter
 EXPECT = {"plateau_on_epoch_loss": Expect(kinds=("benign",), first=("lr_decrease",))}
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
     loader = DataLoader(linear_targets(32_000, 100, noise=1.0, scale=2.0), batch_size=128, shuffle=True)
     model = nn.Linear(100, 1)

@@ -1,12 +1,12 @@
 """Does random augmentation make the loss jump at the start of an epoch?
 
-The article multiplies every sample by a random factor from 0.5 to 1.5 and says that the jump becomes drastic, because the
-new epoch brings new variance.
+The article multiplies every sample by a random factor from 0.5 to 1.5 and says that the jump becomes drastic, because
+the new epoch brings new variance.
 
-What is true of `random_scaling`: the factors come from the same range in every epoch, so the first batches of an epoch are
-as hard as the last ones of the epoch before. The augmentation raises the level of the loss and its noise; nothing happens at
-the boundary. In `random_scaling_widened` the range becomes 1.5 to 3.5 in epoch 6 (as progressive augmentation does): the
-inputs change there and stay changed, and the loss rises with them.
+What is true of `random_scaling`: the factors come from the same range in every epoch, so the first batches of an epoch
+are as hard as the last ones of the epoch before. The augmentation raises the level of the loss and its noise; nothing
+happens at the boundary. In `random_scaling_widened` the range becomes 1.5 to 3.5 in epoch 6 (as progressive
+augmentation does): the inputs change there and stay changed, and the loss rises with them.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ EXPECT = {
 }
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
     data = noise_targets(1200, 10)
     in_order = DataLoader(data, batch_size=10, shuffle=False)

@@ -2,9 +2,10 @@
 
 The article recommends it: shuffle the indices, make a Subset, and pass shuffle=False "since we already shuffled".
 
-What is true: the advice is itself the fault. Each epoch brings the same samples in the same batches in the same order, so every
-epoch's gradient noise repeats instead of averaging out, and the same easy and hard batches meet at every boundary: the
-difference between the last and the first of them comes back each epoch with the same sign, which looks like a jump.
+What is true: the advice is itself the fault. Each epoch brings the same samples in the same batches in the same order,
+so every epoch's gradient noise repeats instead of averaging out, and the same easy and hard batches meet at every
+boundary: the difference between the last and the first of them comes back each epoch with the same sign, which looks
+like a jump.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def custom_shuffle(dataset: Dataset) -> Subset:
     return Subset(dataset, indices)
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     random.seed(42)
     torch.manual_seed(42)
     data, held_out = split(teacher_labels(3200 + 512, 20, 5), 512)

@@ -1,11 +1,11 @@
 """Why is the starting loss of an epoch different under StepLR, although the data are shuffled?
 
-The article steps StepLR(gamma=0.1) once an epoch and says that the loss jumps *up* at each start, less and less. (Its comment
-says "reduce lr by 10%"; gamma=0.1 reduces it *to* 10 %.)
+The article steps StepLR(gamma=0.1) once an epoch and says that the loss jumps *up* at each start, less and less. (Its
+comment says "reduce lr by 10%"; gamma=0.1 reduces it *to* 10 %.)
 
-What is true: with LR 0.1 plain SGD bounces at twice the floor that the noise in the targets sets. A cut lets it sink within
-a few dozen batches, so the loss goes *down* where the LR was cut, and does nothing at the boundaries in between. Here the cut
-comes after four epochs, so that the boundaries without one can bear witness.
+What is true: with LR 0.1 plain SGD bounces at twice the floor that the noise in the targets sets. A cut lets it sink
+within a few dozen batches, so the loss goes *down* where the LR was cut, and does nothing at the boundaries in between.
+Here the cut comes after four epochs, so that the boundaries without one can bear witness.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXPECT = {
 }
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
     loader = DataLoader(linear_targets(38_400, 100, noise=1.0, scale=2.0), batch_size=128, shuffle=True)
     model = nn.Linear(100, 1)

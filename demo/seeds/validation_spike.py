@@ -1,11 +1,12 @@
 """Does a sudden rise of the validation loss that goes away again mean that something is wrong?
 
-The article trains with a high LR under ReduceLROnPlateau on the validation loss and names four possible reasons for a spike.
+The article trains with a high LR under ReduceLROnPlateau on the validation loss and names four possible reasons for a
+spike.
 
-What is true here: SGD with momentum at 0.1 is too hot for this network. Now and then it overshoots, training and validation loss
-go up together for an epoch or two and come back by themselves. The scheduler sees epochs without a new best, halves the LR once
-its patience is spent, and both losses fall and stay calm. The cut follows the rise; it is the answer to the spike and not its
-cause. The data, their order and the mode are in order throughout.
+What is true here: SGD with momentum at 0.1 is too hot for this network. Now and then it overshoots, training and
+validation loss go up together for an epoch or two and come back by themselves. The scheduler sees epochs without a new
+best, halves the LR once its patience is spent, and both losses fall and stay calm. The cut follows the rise; it is the
+answer to the spike and not its cause. The data, their order and the mode are in order throughout.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ EXPECT = {
 }
 
 
-def train(logdir: str, run: str) -> None:
+def train(logdir: str, _run: str) -> None:
     torch.manual_seed(3)
     train_dataset, val_dataset = digits()
     train_loader = DataLoader(train_dataset, batch_size=32, shuffle=True)

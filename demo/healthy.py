@@ -1,0 +1,102 @@
+"""Trains many runs in which nothing is wrong and counts the faults that are claimed: `python -m demo.healthy --logdir DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from demo.training import train_all
+from tb_losslens.analysis.finding import Diagnosis
+
+SEEDS = 5
+
+
+def runs(seeds: int = SEEDS) -> list[str]:
+    """Names of all trainings, `combination_seed`."""
+    from demo.combinations import COMBINATIONS
+
+    return [f"{name}_{seed}" for name in COMBINATIONS for seed in range(seeds)]
+
+
+def train(directory: str, run: str) -> None:
+    """Trains one of `runs()` into `directory`."""
+    import torch
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+    from demo.combinations import COMBINATIONS
+    from tb_losslens import LossLensWriter
+
+    name, _, seed = run.rpartition("_")
+    torch.manual_seed(int(seed))
+    job = COMBINATIONS[name](int(seed))
+    model, optimizer, criterion, scheduler = job.model, job.optimizer, job.criterion, job.scheduler
+    with LossLensWriter(directory) as writer:
+        writer.watch(model, optimizer, scheduler=scheduler, criterion=criterion)
+        train_loader, val_loader = writer.wrap(job.train_loader), writer.wrap(job.val_loader, split="val")
+        step = 0
+        for epoch in range(job.epochs):
+            model.train()
+            for x, y in train_loader:
+                optimizer.zero_grad()
+                loss = criterion(model(x), y)
+                loss.backward()
+                if job.clip is not None:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), job.clip)
+                optimizer.step()
+                if scheduler is not None and job.per_batch:
+                    scheduler.step()
+                writer.add_scalar("Loss/train", loss.item(), step)
+                step += 1
+            model.eval()
+            with torch.no_grad():
+                held_out_loss = sum(criterion(model(x), y).item() for x, y in val_loader) / len(val_loader)
+            writer.add_scalar("Loss/val", held_out_loss, epoch)
+            if isinstance(scheduler, ReduceLROnPlateau):
+                scheduler.step(held_out_loss)
+            elif scheduler is not None and not job.per_batch:
+                scheduler.step()
+
+
+def faults(diagnosis: Diagnosis) -> list[str]:
+    """Causes that `diagnosis` calls a fault."""
+    return [finding.cause for finding in diagnosis.findings if finding.kind == "fault"]
+
+
+def _table(diagnoses: dict[str, Diagnosis]) -> Table:
+    table = Table("run", "batches", "kind", "verdict", "faults")
+    for run, diagnosis in diagnoses.items():
+        table.add_row(run, f"{diagnosis.batches:,}", diagnosis.kind, diagnosis.verdict, ", ".join(faults(diagnosis)))
+    return table
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Trains, diagnoses, prints, and returns the exit status: 1 if a training failed or a fault was claimed."""
+    parser = argparse.ArgumentParser(prog="python -m demo.healthy", description=__doc__)
+    parser.add_argument("--logdir", type=Path, required=True, help="where the runs go")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help=f"trainings of each combination (default: {SEEDS})")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
+    options = parser.parse_args(arguments)
+
+    from tb_losslens import diagnose, load_runs
+
+    console = Console()
+    names = runs(options.seeds)
+    trained = list(track(train_all(train, names, options.logdir, jobs=options.jobs), "training", len(names), console=console))
+    for done in trained:
+        if done.error:
+            console.print(done.run, done.error, markup=False, highlight=False)
+    loaded = load_runs(str(options.logdir))
+    diagnoses = {name: diagnose(loaded[name]) for name in names if name in loaded}
+    console.print(_table(diagnoses))
+    claimed = sum(bool(faults(diagnosis)) for diagnosis in diagnoses.values())
+    console.print(f"{claimed} of {len(diagnoses)} healthy trainings have a finding of kind fault", highlight=False)
+    return 1 if claimed or len(diagnoses) < len(names) or any(done.error for done in trained) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
