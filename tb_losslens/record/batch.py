@@ -1,0 +1,150 @@
+"""Reduces a batch to numbers in the moment in which it is pulled: a tensor of a loader is never held.
+
+A tensor that came from a worker process keeps a file descriptor open for as long as anybody refers to it.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+CLASSES = 32
+"""Classes of a batch that are counted one by one; the rest is one number."""
+
+_TARGET_KEYS = ("labels", "label", "targets", "target", "y")
+_MOST_TARGETS = 1 << 20
+_DEPTH = 3
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What the targets of a batch are: counts of classes if they are integers, mean and deviation if they are floating.
+
+    Attributes:
+        classes: int64, shape (k, 2), pairs (class, count), largest count first, at most 32; None if not integers.
+        rest: samples of classes beyond these.
+        mean: mean of floating targets, else NaN.
+        std: their standard deviation, else NaN.
+    """
+
+    classes: NDArray[np.int64] | None = None
+    rest: int = 0
+    mean: float = float("nan")
+    std: float = float("nan")
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """The scalar columns of this."""
+        if self.classes is not None:
+            return {"class_rest": self.rest}
+        return {} if np.isnan(self.mean) else {"target_mean": self.mean, "target_std": self.std}
+
+
+@dataclass(eq=False)
+class Batch:
+    """One batch as the training loop got it, without its tensors.
+
+    Attributes:
+        size: samples, -1 where unknown.
+        ids: dataset indices, int64 of shape (n,), or None.
+        targets: what its targets are, by the place where loaders put them.
+        wait: seconds that the loop waited for it.
+        index: position in its pass.
+        source: the pass that delivered it.
+        tensors: weak references, to recognise the batch when a model gets it.
+    """
+
+    size: int = -1
+    ids: NDArray[np.int64] | None = None
+    targets: Targets = field(default_factory=Targets)
+    wait: float = float("nan")
+    index: int = -1
+    source: Any = None
+    tensors: tuple[weakref.ref[Tensor], ...] = ()
+
+    def is_made_of(self, storages: set[int]) -> bool:
+        """True if one of these storages (data pointers) belongs to a tensor of this batch that is still alive."""
+        for reference in self.tensors:
+            tensor = reference()
+            if tensor is not None and tensor.untyped_storage().data_ptr() in storages:
+                return True
+        return False
+
+
+def describe(batch: Any) -> Batch:
+    """Size, targets and identity of what a loader delivered: any nesting of tuples, lists, dicts and dataclasses."""
+    found = list(tensors_of(batch))
+    size = next((int(tensor.shape[0]) for tensor in found if tensor.dim()), -1)
+    if size < 0 and isinstance(batch, Sequence) and not isinstance(batch, str):
+        size = len(batch[0]) if batch and isinstance(batch[0], Sequence) else len(batch)
+    target = _target_of(batch)
+    return Batch(
+        size=size,
+        targets=describe_targets(target) if target is not None else Targets(),
+        tensors=tuple(weakref.ref(tensor) for tensor in found[:8]),
+    )
+
+
+def describe_targets(target: Tensor) -> Targets:
+    """Class counts of integer targets, or moments of floating ones; empty for a tensor that is not on the CPU.
+
+    Negative classes (`ignore_index`) do not count. A tensor elsewhere is left alone, since reading it would make the
+    device wait.
+    """
+    if target.device.type != "cpu" or not target.numel() or target.numel() > _MOST_TARGETS:
+        return Targets()
+    if target.is_floating_point():
+        values = target.detach().double()
+        return Targets(mean=float(values.mean()), std=float(values.std(correction=0)))
+    if target.is_complex():
+        return Targets()
+    labels = target.detach().numpy().ravel()
+    if labels.dtype.kind == "b":
+        labels = labels.astype(np.int64)
+    low, high = int(labels.min()), int(labels.max())
+    if low >= 0 and high < 4096:
+        counts = np.bincount(labels)
+        names = np.flatnonzero(counts)
+        counts = counts[names]
+    else:
+        names, counts = np.unique(labels[labels >= 0], return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:CLASSES]
+    pairs = np.stack([names[order], counts[order]], axis=1).astype(np.int64)
+    return Targets(classes=pairs, rest=int(counts.sum() - counts[order].sum()))
+
+
+def tensors_of(value: Any, depth: int = _DEPTH) -> Iterator[Tensor]:
+    """Every tensor in nested tuples, lists, mappings and dataclasses, in order."""
+    if isinstance(value, Tensor):
+        yield value
+    elif depth and isinstance(value, Mapping):
+        for item in value.values():
+            yield from tensors_of(item, depth - 1)
+    elif depth and isinstance(value, (tuple, list)):
+        for item in value:
+            yield from tensors_of(item, depth - 1)
+    elif depth and is_dataclass(value):
+        for part in fields(value):
+            yield from tensors_of(getattr(value, part.name, None), depth - 1)
+
+
+def storages_of(value: Any) -> set[int]:
+    """Data pointers of the storages of all tensors in `value`; views and reshapes share theirs."""
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors_of(value) if tensor.layout is torch.strided}
+
+
+def _target_of(batch: Any) -> Tensor | None:
+    if isinstance(batch, Mapping):
+        found = next((batch[key] for key in _TARGET_KEYS if key in batch), None)
+    elif isinstance(batch, (tuple, list)) and len(batch) >= 2:
+        found = batch[1]
+    else:
+        found = next((getattr(batch, key) for key in _TARGET_KEYS if isinstance(getattr(batch, key, None), Tensor)), None)
+    return found if isinstance(found, Tensor) and found.dim() else None

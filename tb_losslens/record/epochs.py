@@ -1,0 +1,100 @@
+"""Numbers the epochs and says what each of them was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tb_losslens.record.batch import Batch
+from tb_losslens.record.loader import Pass
+from tb_losslens.record.order import OrderDigest
+from tb_losslens.record.outbox import Outbox
+
+
+class Epochs:
+    """The epoch that rows belong to: a pass over a wrapped loader, or what the user calls one.
+
+    Attributes:
+        number: the open epoch, or the one before; -1 before the first.
+        open: True from the first row of an epoch to its end.
+        rows: rows of the open epoch so far.
+        source: the pass that it follows, or None.
+        lengths: rows of the epoch that ended last, 0 before.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self.number = -1
+        self.open = False
+        self.rows = 0
+        self.source: Pass | None = None
+        self.length = 0
+        self.announced: int | None = None
+        self._digest = OrderDigest()
+        self._said = False
+
+    def announce(self, number: int) -> None:
+        """The next row begins this epoch."""
+        self.end(complete=None)
+        self.announced = number
+
+    def rename(self, number: int) -> bool:
+        """Gives the open epoch the user's number while it has no finished row; True if that was possible."""
+        if self.open and not self._said:
+            self.number = number
+            return True
+        return False
+
+    def enter(self, batch: Batch | None, *, begins: bool) -> tuple[int, int]:
+        """Epoch and position of a row that starts now, -1 where there are no epochs.
+
+        Args:
+            batch: what it consumes, if a loader delivered it.
+            begins: True if it begins an epoch although no loader says so.
+        """
+        source = batch.source if batch is not None else None
+        another = source is not None and source is not self.source
+        if self.open and (another or begins):
+            self.end(complete=None)
+        if not self.open and (source is not None or self.announced is not None or begins):
+            self.number = self.announced if self.announced is not None else self.number + 1
+            self.announced = None
+            self.open, self._said, self.rows = True, False, 0
+            self.source = source
+            self._digest = OrderDigest()
+        if not self.open:
+            return -1, -1
+        if source is not None:
+            source.epoch = self.number
+            source.consumed += 1
+        self.rows += 1
+        return self.number, self.rows - 1
+
+    def say_begin(self) -> None:
+        """Records the begin of the open epoch, once, right before its first row."""
+        if self.open and not self._said:
+            self._said = True
+            self._outbox.record("epoch_begin", fields={"epoch": self.number, "loader": self._loader()})
+
+    def digest(self, ids: Any) -> None:
+        """Adds the ids of a row."""
+        self._digest.add(ids)
+
+    def end(self, *, complete: bool | None) -> None:
+        """Records the end of the open epoch; `complete` None: as its loader says, True without one."""
+        if not self.open:
+            return
+        self.open = False
+        self.length = self.rows
+        if complete is None:
+            complete = self.source is None or self.source.exhausted
+        fields = {
+            "epoch": self.number,
+            "batches": self.rows,
+            "complete": complete,
+            **self._digest.fields(),
+            "loader": self._loader(),
+        }
+        self._outbox.record("epoch_end", fields=fields)
+
+    def _loader(self) -> dict[str, Any]:
+        return self.source.loader if self.source is not None else {}

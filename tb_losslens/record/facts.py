@@ -1,0 +1,73 @@
+"""Facts about what is trained and how, as plain JSON: class names and numbers, never tensors."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from tb_losslens import __version__
+
+
+def model_facts(model: nn.Module) -> dict[str, Any]:
+    """Class, parameters, and how many modules change with the mode."""
+    modules = list(model.modules())
+    return {
+        "class": type(model).__name__,
+        "parameters": sum(p.numel() for p in model.parameters() if not isinstance(p, nn.UninitializedParameter)),
+        "trainable": sum(
+            p.numel() for p in model.parameters() if p.requires_grad and not isinstance(p, nn.UninitializedParameter)
+        ),
+        "dropout": sum(
+            float(getattr(module, "p", 0.0)) > 0 for module in modules if isinstance(module, nn.modules.dropout._DropoutNd)
+        )
+        + sum(_has_inner_dropout(module) for module in modules),
+        "batchnorm": sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules),
+    }
+
+
+def _has_inner_dropout(module: nn.Module) -> bool:
+    inner = getattr(module, "dropout", 0.0)
+    return isinstance(module, (nn.RNNBase, nn.MultiheadAttention)) and isinstance(inner, float) and inner > 0
+
+
+def optimizer_facts(optimizer: Optimizer) -> dict[str, Any]:
+    """Class, defaults and the size of each parameter group."""
+    groups = [len(group["params"]) for group in optimizer.param_groups]
+    return {"class": type(optimizer).__name__, "defaults": plain(optimizer.defaults), "groups": groups}
+
+
+def scheduler_facts(scheduler: Any) -> dict[str, Any]:
+    """Class and the numbers of its state, without what it knows of the optimiser."""
+    state = {key: value for key, value in vars(scheduler).items() if not key.startswith("__") and key != "optimizer"}
+    return {"class": type(scheduler).__name__, **plain({key: value for key, value in state.items() if _is_plain(value)})}
+
+
+def criterion_facts(criterion: Any) -> dict[str, Any]:
+    """Class (or name of a function) and the settings that change its value."""
+    if not isinstance(criterion, nn.Module):
+        return {"class": getattr(criterion, "__name__", type(criterion).__name__)}
+    names = ("reduction", "label_smoothing", "ignore_index", "beta", "delta", "margin", "log_target", "full")
+    known = {name: getattr(criterion, name) for name in names if _is_plain(getattr(criterion, name, None))}
+    weighted = getattr(criterion, "weight", None) is not None
+    return {"class": type(criterion).__name__, **{k: v for k, v in known.items() if v is not None}, "weighted": weighted}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what has a part in a training."""
+    return {"losslens": __version__, "torch": torch.__version__, "python": platform.python_version(), "numpy": np.__version__}
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """A mapping with what JSON cannot hold as text."""
+    return {str(key): value if _is_plain(value) else str(value)[:200] for key, value in values.items()}
+
+
+def _is_plain(value: Any) -> bool:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return True
+    return isinstance(value, (list, tuple)) and len(value) <= 16 and all(_is_plain(item) for item in value)

@@ -1,0 +1,26 @@
+"""A hook that may be copied and pickled with the module that it hangs on: only the original sees anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class Hook:
+    """Calls `method`. A deep copy of a module shares the hook, a pickled one gets a hook that does nothing."""
+
+    def __init__(self, method: Callable[..., None]) -> None:
+        self._method = method
+
+    def __call__(self, *args: Any) -> None:
+        self._method(*args)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Hook, (ignore,)
+
+
+def ignore(*_: Any) -> None:
+    """Does nothing."""

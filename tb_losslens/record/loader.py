@@ -1,0 +1,236 @@
+"""Wraps a loader so that iterating it marks epochs and batches, and changes nothing else about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import lru_cache
+from time import perf_counter
+from typing import Any, Protocol
+
+from torch.utils.data import DataLoader
+
+from tb_losslens.record.batch import Batch, describe
+from tb_losslens.record.guard import Guard
+from tb_losslens.record.loader_facts import loader_facts
+from tb_losslens.record.order import OrderDigest
+from tb_losslens.record.sampler_tap import Trail, tapped, unknown_ids
+
+
+class Pass:
+    """One iteration over a wrapped loader, from its first batch on.
+
+    Attributes:
+        loader: facts of the loader.
+        owner: the wrapped loader, to tell two loaders apart.
+        split: "train" or "val".
+        epoch: number of the epoch, None until its first batch is trained on.
+        pulled: batches that the loop has taken.
+        consumed: batches that were trained on.
+        exhausted: True if the loader had no more batches.
+        dropped: True if the loop is gone, exhausted or not.
+        digest: of the ids of the batches that were consumed.
+    """
+
+    def __init__(self, owner: int, split: str, loader: dict[str, Any]) -> None:
+        self.owner = owner
+        self.split = split
+        self.loader = loader
+        self.epoch: int | None = None
+        self.pulled = 0
+        self.consumed = 0
+        self.exhausted = False
+        self.dropped = False
+        self.ended = False
+        self.digest = OrderDigest()
+
+
+class Listener(Protocol):
+    """Who is told about batches."""
+
+    def pulled(self, source: Pass, batch: Batch) -> None:
+        """The loop took a batch."""
+
+    def exhausted(self, source: Pass) -> None:
+        """The loop came to the end of the loader."""
+
+    def dropped(self, source: Pass) -> None:
+        """The loop let go of the iterator."""
+
+
+class PassIterator:
+    """Iterates a loader once and reports each batch; every other attribute is that of the loader's own iterator."""
+
+    def __init__(self, loader: Any, split: str, listener: Listener, guard: Guard) -> None:
+        self._losslens_guard = guard
+        self._losslens_listener = listener
+        self._losslens_pass = Pass(id(loader), split, guard.call("loader facts", loader_facts, loader) or {})
+        self._losslens_trail: Trail | None = None
+        self._losslens_loader = loader
+        reason = guard.call("sample ids", unknown_ids, loader)
+        if reason == "" and guard.alive:
+            self._losslens_trail = Trail(int(getattr(loader, "skip_batches", 0) or 0))
+        if reason:
+            self._losslens_pass.loader["ids"] = reason
+        with self._window():
+            self._losslens_iterator = iter(loader)
+
+    def _window(self) -> Any:
+        """Open while the loader may start its own iterator: at once, or at the first batch where it is a generator."""
+        trail = self._losslens_trail
+        if trail is None or trail.started or self._losslens_pass.pulled:
+            return nullcontext()
+        return tapped(self._losslens_loader, trail)
+
+    def __iter__(self) -> PassIterator:
+        return self
+
+    def __next__(self) -> Any:
+        start = perf_counter()
+        try:
+            with self._window():
+                batch = next(self._losslens_iterator)
+        except StopIteration:
+            self._losslens_guard.call("loader", self._end)
+            raise
+        self._losslens_guard.call("loader", self._report, batch, perf_counter() - start)
+        return batch
+
+    def _report(self, batch: Any, wait: float) -> None:
+        source, trail = self._losslens_pass, self._losslens_trail
+        seen = describe(batch)
+        seen.wait, seen.index, seen.source = wait, source.pulled, source
+        if trail is not None:
+            seen.ids = trail.next()
+            if seen.ids is None:
+                source.loader.setdefault(
+                    "ids", "the sampler gives no integers" if trail.started else "the loader was iterated before"
+                )
+        source.pulled += 1
+        self._losslens_listener.pulled(source, seen)
+
+    def _end(self) -> None:
+        self._losslens_pass.exhausted = True
+        self._losslens_listener.exhausted(self._losslens_pass)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_losslens"):
+            raise AttributeError(name)
+        return getattr(self._losslens_iterator, name)
+
+    def __del__(self) -> None:
+        guard = self.__dict__.get("_losslens_guard")
+        source = self.__dict__.get("_losslens_pass")
+        if guard is None or source is None:
+            return  # the loader's own __iter__ raised
+        source.dropped = True
+        guard.call("loader", self._losslens_listener.dropped, source)
+
+
+class LoaderProxy:
+    """Stands for a loader: same class to `isinstance`, same length, same attributes to read and to set.
+
+    Copying or pickling it gives the loader itself.
+    """
+
+    __slots__ = ("__weakref__", "_losslens")
+
+    def __init__(self, loader: Any, split: str, listener: Listener, guard: Guard) -> None:
+        object.__setattr__(self, "_losslens", (loader, split, listener, guard, []))
+
+    def __iter__(self) -> Iterator[Any]:
+        loader, split, listener, guard, running = object.__getattribute__(self, "_losslens")
+        if not guard.alive:
+            return iter(loader)
+        if not hasattr(type(loader), "__next__"):
+            return PassIterator(loader, split, listener, guard)
+        if not running:  # an iterator is its own iteration
+            running.append(PassIterator(loader, split, listener, guard))
+        first: Iterator[Any] = running[0]
+        return first
+
+    @property
+    def __class__(self) -> Any:
+        return type(_loader_of(self))
+
+    @__class__.setter
+    def __class__(self, value: Any) -> None:
+        _loader_of(self).__class__ = value
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_loader_of(self), name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(_loader_of(self), name, value)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(_loader_of(self), name)
+
+    def __dir__(self) -> list[str]:
+        return dir(_loader_of(self))
+
+    def __repr__(self) -> str:
+        return repr(_loader_of(self))
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _same, (_loader_of(self),)
+
+
+_PASSED_ON = (
+    "__len__",
+    "__getitem__",
+    "__contains__",
+    "__reversed__",
+    "__call__",
+    "__bool__",
+    "__enter__",
+    "__exit__",
+    "__add__",
+)
+
+
+def wrap_loader(loader: Any, split: str, listener: Listener, guard: Guard) -> Any:
+    """`loader` behind a proxy that reports to `listener`; the same proxy if it was wrapped like that before.
+
+    Raises:
+        TypeError: `loader` cannot be iterated.
+    """
+    if issubclass(type(loader), LoaderProxy):
+        _, known_split, known_listener, _, _ = object.__getattribute__(loader, "_losslens")
+        if known_listener is listener and known_split == split:
+            return loader
+    if not hasattr(type(loader), "__iter__"):
+        raise TypeError(f"wrap(loader) expects something to iterate, such as a torch DataLoader, got {type(loader).__name__}")
+    names = tuple(name for name in (*_PASSED_ON, "__next__") if hasattr(type(loader), name))
+    return _proxy_class(names)(loader, split, listener, guard)
+
+
+@lru_cache(maxsize=64)
+def _proxy_class(names: tuple[str, ...]) -> type[LoaderProxy]:
+    """A proxy with just those special methods that the loader has; Python looks them up on the class."""
+    methods: dict[str, Any] = {name: _forward(name) for name in names if name != "__next__"}
+    if "__next__" in names:
+        methods["__next__"] = lambda self: next(iter(self))
+    return type("LoaderProxy", (LoaderProxy,), {"__slots__": (), "__module__": __name__, **methods})
+
+
+def _forward(name: str) -> Callable[..., Any]:
+    def method(self: LoaderProxy, *args: Any, **kwargs: Any) -> Any:
+        loader = _loader_of(self)
+        return getattr(type(loader), name)(loader, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+def _loader_of(proxy: LoaderProxy) -> Any:
+    return object.__getattribute__(proxy, "_losslens")[0]
+
+
+def _same(loader: Any) -> Any:
+    return loader
+
+
+def is_torch_loader(loader: Any) -> bool:
+    """True for a torch DataLoader, wrapped or not."""
+    return isinstance(loader, DataLoader)

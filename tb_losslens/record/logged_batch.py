@@ -1,0 +1,63 @@
+"""Puts what `log_batch` was given into the row of its batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tb_losslens.record.arguments import Logged
+from tb_losslens.record.batch import describe_targets, tensors_of
+from tb_losslens.record.measures import input_moments
+from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.row import Row
+from tb_losslens.record.step import take_targets
+from tb_losslens.record.watch import Watch
+
+
+def fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
+    """Finishes the row that `logged` belongs to; only 0-d results of its tensors are kept."""
+    row = recorder.steps.logged(logged.epoch)
+    if logged.step is not None:
+        recorder.steps.set_step(row, logged.step)
+    values: dict[str, Any] = {"loss": logged.loss, **logged.columns}
+    if logged.batch_size is not None:
+        values["batch_size"] = logged.batch_size
+    if logged.inputs is not None and logged.inputs.numel():
+        values.update(input_moments(logged.inputs))
+    if isinstance(logged.source, str):
+        values["source"] = recorder.source_number(logged.source)
+    elif logged.source is not None:
+        values["source"] = logged.source
+    if logged.hidden is not None:
+        values["hidden_norm"] = _norm(logged.hidden)
+    _fill_lists(row, logged)
+    watch.put(row, values)
+    if logged.graph is not None:
+        watch.watch_loss(logged.graph)
+    recorder.steps.release(row)
+
+
+def _fill_lists(row: Row, logged: Logged) -> None:
+    if logged.targets is not None:
+        take_targets(row, describe_targets(logged.targets))
+    if logged.sample_ids is not None:
+        row.ids = logged.sample_ids
+    if logged.per_sample is not None:
+        losses = logged.per_sample
+        row.lists["per_sample"] = losses.float().cpu().numpy().copy() if isinstance(losses, Tensor) else losses
+    known = logged.sample_ids if logged.sample_ids is not None else row.lists.get("per_sample")
+    if known is not None and row.batch is None:
+        row.values.setdefault("batch_size", len(known))
+
+
+def _norm(hidden: Any) -> float | Tensor:
+    """2-norm of a hidden state: a tensor, a tuple of them, or the norm itself."""
+    tensors = [tensor.detach() for tensor in tensors_of(hidden)]
+    if not tensors:
+        return float(hidden)
+    with torch.no_grad():
+        norms = [torch.linalg.vector_norm(tensor.float()) for tensor in tensors]
+        norm = torch.linalg.vector_norm(torch.stack(norms))
+    return float(norm) if norm.device.type == "cpu" else norm

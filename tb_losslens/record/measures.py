@@ -1,0 +1,105 @@
+"""Small numbers read off tensors: each leaves them as they are and draws no random number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def total_norm(gradients: Sequence[Tensor]) -> Tensor | None:
+    """2-norm of all gradients together, 0-d, on the device of the first; None if there are none."""
+    if not gradients:
+        return None
+    with torch.no_grad():
+        dense = [g.coalesce().values() if g.is_sparse else g.detach() for g in gradients]
+        norms = list(torch._foreach_norm(dense))
+        first = norms[0]
+        if any(norm.device != first.device or norm.dtype != first.dtype for norm in norms):
+            norms = [norm.to(first.device, torch.float32) for norm in norms]
+        return torch.linalg.vector_norm(torch.stack(norms))
+
+
+def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """The gradients that are there."""
+    return [p.grad for p in parameters if p.grad is not None]
+
+
+def input_moments(tensor: Tensor) -> dict[str, Tensor | float]:
+    """`input_mean`, `input_std`, `input_nonfinite` of all elements, in one pass over the values and one over their squares.
+
+    0-d tensors where `tensor` is not on the CPU, so that nothing has to wait for it. The moments leave non-finite elements out.
+    """
+    with torch.no_grad():
+        flat = tensor.detach().reshape(-1)
+        if tensor.device.type == "cpu":
+            return _cpu_moments(flat)
+        values = flat.float()
+        finite = torch.isfinite(values)
+        count = finite.sum()
+        clean = torch.where(finite, values, torch.zeros((), device=values.device))
+        mean = clean.sum(dtype=torch.float64) / count
+        square = (clean * clean).sum(dtype=torch.float64) / count
+        return {
+            "input_mean": mean,
+            "input_std": (square - mean * mean).clamp_(min=0).sqrt(),
+            "input_nonfinite": flat.numel() - count,
+        }
+
+
+def _cpu_moments(flat: Tensor) -> dict[str, Tensor | float]:
+    values = flat.float().numpy() if flat.dtype != torch.float64 else flat.numpy()
+    size = values.size
+    with np.errstate(all="ignore"):
+        mean = float(values.sum(dtype=np.float64) if size < 4096 else values.sum()) / size
+        spread = float(np.dot(values, values)) / size - mean * mean
+        bad = 0
+        if not np.isfinite(spread) or spread < 1e-4 * mean * mean:
+            # overflow, something that is not finite, or a mean so large that the difference above lost its digits
+            good = values[np.isfinite(values)].astype(np.float64)
+            bad = size - good.size
+            mean = float(good.mean()) if good.size else float("nan")
+            spread = float(good.var()) if good.size else float("nan")
+    return {
+        "input_mean": mean,
+        "input_std": float(np.sqrt(max(spread, 0.0))) if spread == spread else spread,
+        "input_nonfinite": bad,
+    }
+
+
+def first_floating(value: Any, depth: int = 3) -> Tensor | None:
+    """The first floating tensor with elements in nested arguments, or None."""
+    if isinstance(value, Tensor):
+        return value if value.is_floating_point() and value.numel() and value.layout is torch.strided else None
+    if depth and isinstance(value, dict):
+        value = tuple(value.values())
+    if depth and isinstance(value, (tuple, list)):
+        for item in value:
+            found = first_floating(item, depth - 1)
+            if found is not None:
+                return found
+    return None
+
+
+def training_share(modules: Sequence[nn.Module]) -> float:
+    """1 if every module is in training mode, 0 if none is, 0.5 if some are."""
+    on = sum(module.training for module in modules)
+    return 1.0 if on == len(modules) else 0.5 if on else 0.0
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The user's own module inside `torch.compile`, DistributedDataParallel or DataParallel."""
+    for name in ("_orig_mod", "module"):
+        inner = getattr(model, name, None)
+        if isinstance(inner, nn.Module) and type(model).__module__.startswith("torch."):
+            return unwrapped(inner)
+    return model
+
+
+def batch_counters(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """`num_batches_tracked` of every module that keeps running statistics."""
+    counters = (getattr(module, "num_batches_tracked", None) for module in modules)
+    return [counter for counter in counters if isinstance(counter, Tensor)]

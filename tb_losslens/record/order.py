@@ -1,0 +1,59 @@
+"""Answers whether two epochs had the same samples, and whether in the same order."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+EDGE = 16
+"""Ids kept from each end of an epoch."""
+
+
+class OrderDigest:
+    """Digest of the sample ids of one epoch, fed batch by batch.
+
+    `order_hash` depends on the order, `set_hash` does not: it is the sum of a 64-bit mix of each id, modulo 2**64, so that
+    an id that came twice counts twice. The mix is the finaliser of splitmix64 (Steele, Lea and Flood 2014).
+    """
+
+    def __init__(self) -> None:
+        self._order = hashlib.blake2b(digest_size=8)
+        self._sum = 0
+        self._first: list[int] = []
+        self._last: list[int] = []
+        self.count = 0
+        self.known = True
+
+    def add(self, ids: NDArray[np.int64] | None) -> None:
+        """Appends one batch of ids, int64 of shape (n,); None makes the whole epoch unknown."""
+        if ids is None or not self.known:
+            self.known = False
+            return
+        ids = np.ascontiguousarray(ids, dtype=np.int64)
+        self._order.update(ids.tobytes())
+        self._sum = (self._sum + int(_mix(ids).sum(dtype=np.uint64))) % 2**64
+        if len(self._first) < EDGE:
+            self._first.extend(ids[: EDGE - len(self._first)].tolist())
+        self._last = (self._last + ids[-EDGE:].tolist())[-EDGE:]
+        self.count += len(ids)
+
+    def fields(self) -> dict[str, Any]:
+        """`order_hash`, `set_hash` (16 hex digits), `first_ids`, `last_ids`; None and empty where an id is unknown."""
+        if not self.known or not self.count:
+            return {"order_hash": None, "set_hash": None, "first_ids": [], "last_ids": []}
+        return {
+            "order_hash": self._order.hexdigest(),
+            "set_hash": f"{self._sum:016x}",
+            "first_ids": self._first,
+            "last_ids": self._last,
+        }
+
+
+def _mix(ids: NDArray[np.int64]) -> NDArray[np.uint64]:
+    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

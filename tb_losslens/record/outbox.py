@@ -1,0 +1,97 @@
+"""Hands rows and records over to the session in their order, each when its values are known."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.record.deferred import Deferred
+from tb_losslens.record.session import Session
+
+
+@dataclass(eq=False)
+class Sent:
+    """What becomes one row on disk.
+
+    Attributes:
+        values: columns known so far.
+        later: values that a device has still to compute.
+        ids: dataset indices, or None.
+        classes: pairs (class, count), or None.
+        lists: other list-valued signals.
+        held: True while something that belongs to the row may still come from elsewhere.
+        stored: True once the session has it.
+    """
+
+    values: dict[str, float]
+    later: Deferred = field(default_factory=Deferred)
+    ids: NDArray[np.int64] | None = None
+    classes: NDArray[np.int64] | None = None
+    lists: dict[str, Any] = field(default_factory=dict)
+    held: bool = False
+    stored: bool = False
+
+
+class Outbox:
+    """A queue in front of the session that keeps rows and records in order.
+
+    Args:
+        session: where they go.
+        before: called with each row right before the session gets it.
+        after: called with each row when the session has it.
+    """
+
+    def __init__(self, session: Session, before: Callable[[Sent], None], after: Callable[[Sent], None]) -> None:
+        self._session = session
+        self._before = before
+        self._after = after
+        self._queue: deque[Sent | tuple[str, int | None, str, Mapping[str, Any], float]] = deque()
+        self._newest: Sent | None = None
+        self._step = 0
+
+    def put(self, row: Sent) -> None:
+        """Adds a row; it is stored at once if it is complete and nothing waits before it."""
+        self._queue.append(row)
+        self.drain()
+
+    def record(self, kind: str, step: int | None = None, text: str = "", fields: Mapping[str, Any] | None = None) -> None:
+        """Adds a record, before the next row and after all rows so far; its step is that of the last row by default."""
+        self._queue.append((kind, step, text, fields or {}, time.time()))
+        self.drain()
+
+    def amend(self, row: Sent, values: Mapping[str, float]) -> None:
+        """Gives a row that was put values that came later; ignored once a newer row is stored."""
+        row.values.update(values)
+        if row.stored and row is self._newest:
+            self._session.amend(values)
+
+    def drain(self, *, wait: bool = False) -> None:
+        """Stores what is complete, in order; with `wait` everything, whatever it takes."""
+        queue = self._queue
+        while queue:
+            head = queue[0]
+            if isinstance(head, Sent):
+                if not wait and (head.held or not head.later.ready):
+                    return
+                queue.popleft()
+                self._store(head)
+            else:
+                queue.popleft()
+                kind, step, text, fields, when = head
+                self._session.record(kind, step=self._step if step is None else step, text=text, fields=fields, when=when)
+
+    def _store(self, row: Sent) -> None:
+        row.values.update(row.later.result())
+        self._before(row)
+        self._session.put(row.values, ids=row.ids, classes=row.classes, lists=row.lists or None)
+        row.stored = True
+        row.ids = row.classes = None
+        self._newest = row
+        self._step = int(row.values.get("step", 0))
+        self._after(row)

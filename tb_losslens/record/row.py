@@ -1,0 +1,71 @@
+"""What is gathered about one batch of training before it becomes a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from tb_losslens.record.batch import Batch
+from tb_losslens.record.outbox import Sent
+
+
+@dataclass(eq=False)
+class Row(Sent):
+    """One batch of training, open until the next one begins.
+
+    Attributes:
+        batch: what the loader delivered, or None without one.
+        epoch: epoch it belongs to, -1 where there is none.
+        index: position among the rows of its epoch.
+        released: True once it is in the outbox; later values are amended.
+        forwarded: the watched model was called for it.
+        backward: a backward has begun for it.
+        stepped: ids of the optimisers that made a step for it.
+        logged: `log_batch` was called for it.
+        user_step: the user's own step, if it was given.
+        scalars: candidates for the loss among the user's scalars: value and step written last, by tag.
+        written: how often each of them was written.
+        scalar_used: one of them has been taken.
+        losses: (loss, samples) of each backward so far; a tensor is a 0-d result on a device.
+        pending: criterion losses since the last backward.
+    """
+
+    batch: Batch | None = None
+    epoch: int = -1
+    index: int = -1
+    released: bool = False
+    forwarded: bool = False
+    backward: bool = False
+    stepped: set[int] = field(default_factory=set)
+    logged: bool = False
+    user_step: int | None = None
+    scalars: dict[str, tuple[float, int | None]] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    scalar_used: bool = False
+    losses: list[tuple[float | Tensor, int]] = field(default_factory=list)
+    pending: list[tuple[float | Tensor, int]] = field(default_factory=list)
+
+    def close_backward(self) -> None:
+        """Criterion calls so far belong to one backward: their losses add up."""
+        if self.pending:
+            total = self.pending[0][0]
+            for value, _ in self.pending[1:]:
+                total = total + value
+            self.losses.append((total, self.pending[0][1]))
+            self.pending = []
+
+    def criterion_loss(self) -> float | Tensor | None:
+        """Loss of the row by its criterion calls: several backwards are averaged by their samples; None without a call."""
+        self.close_backward()
+        if not self.losses:
+            return None
+        if len(self.losses) == 1:
+            return self.losses[0][0]
+        weights = [max(size, 0) for _, size in self.losses]
+        if not sum(weights):
+            weights = [1] * len(weights)
+        total = self.losses[0][0] * weights[0]
+        for (value, _), weight in zip(self.losses[1:], weights[1:], strict=True):
+            total = total + value * weight
+        return total / sum(weights)

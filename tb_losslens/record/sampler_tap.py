@@ -1,0 +1,124 @@
+"""Sees which samples a loader asks for, in the order in which its workers get them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, IterableDataset
+
+
+class Trail:
+    """Ids of the batches that a sampler has handed out and that the loader has not delivered yet."""
+
+    def __init__(self, skip: int = 0) -> None:
+        self.started = False
+        self._skip = skip
+        self._queue: deque[NDArray[np.int64] | None] = deque()
+
+    def append(self, index: Any) -> None:
+        """Notes one batch of the sampler: a list of ids, or one id where the loader does no batching of its own."""
+        if self._skip:
+            self._skip -= 1
+            return
+        self._queue.append(_as_ids(index))
+
+    def next(self) -> NDArray[np.int64] | None:
+        """Ids of the oldest batch, int64 of shape (n,); None if they are unknown or are not integers."""
+        return self._queue.popleft() if self._queue else None
+
+
+class _Tap:
+    """Stands in for a sampler while a loader starts to iterate; passes everything on and notes what goes by."""
+
+    def __init__(self, sampler: Any, trail: Trail) -> None:
+        self._sampler = sampler
+        self._trail = trail
+
+    def __iter__(self) -> Iterator[Any]:
+        self._trail.started = True
+        return _Tapped(iter(self._sampler), self._trail)
+
+    def __len__(self) -> int:
+        return len(self._sampler)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sampler, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a worker started by `spawn` may be sent an object that holds the loader: it gets the plain sampler
+        return _same, (self._sampler,)
+
+
+class _Tapped:
+    def __init__(self, iterator: Iterator[Any], trail: Trail) -> None:
+        self._iterator = iterator
+        self._trail = trail
+
+    def __iter__(self) -> _Tapped:
+        return self
+
+    def __next__(self) -> Any:
+        index = next(self._iterator)
+        self._trail.append(index)
+        return index
+
+
+def unknown_ids(loader: Any) -> str:
+    """Why the sample ids of a loader cannot be known, or "" if they can."""
+    if not isinstance(loader, DataLoader):
+        return "the loader is not a torch DataLoader"
+    if isinstance(loader.dataset, IterableDataset):
+        return "the data set is an IterableDataset, which has no ids"
+    if loader.num_workers and not getattr(loader, "in_order", True):
+        return "the loader has in_order=False, so that batches arrive in any order"
+    if _sampler_name(loader) not in vars(loader):
+        return "the loader has no sampler of its own"
+    return ""
+
+
+@contextmanager
+def tapped(loader: DataLoader[Any], trail: Trail) -> Iterator[None]:
+    """While this is open, an iterator that `loader` starts reports what its sampler hands out to `trail`.
+
+    The iterator takes its sampler when it is made, and hands out the first indices to workers at once, so the stand-in
+    must be there before and can be gone afterwards: the loader is then as it was. The sampler itself is asked exactly
+    as often and in the same order as without us.
+    """
+    name = _sampler_name(loader)
+    sampler = vars(loader)[name]
+    tap = _Tap(sampler, trail)
+    running = getattr(loader, "_iterator", None)
+    # past DataLoader.__setattr__, which forbids to set a sampler
+    vars(loader)[name] = tap
+    if running is not None:  # persistent workers: the old iterator starts again from its own reference
+        running._index_sampler = tap
+    try:
+        yield
+    finally:
+        vars(loader)[name] = sampler
+        for iterator in (running, getattr(loader, "_iterator", None)):
+            if getattr(iterator, "_index_sampler", None) is tap:
+                iterator._index_sampler = sampler
+
+
+def _sampler_name(loader: DataLoader[Any]) -> str:
+    return "sampler" if loader.batch_sampler is None else "batch_sampler"
+
+
+def _as_ids(index: Any) -> NDArray[np.int64] | None:
+    try:
+        ids = np.atleast_1d(np.array(index))
+        if ids.dtype == object:  # a list of 0-d tensors
+            ids = np.array([int(item) for item in index])
+    except (TypeError, ValueError):
+        return None
+    return ids.astype(np.int64) if ids.ndim == 1 and ids.dtype.kind in "iu" else None
+
+
+def _same(sampler: Any) -> Any:
+    return sampler
