@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.padding import Padding
@@ -13,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis, Finding
+from tb_losslens.strict_json import dumps
 
 SCHEMA = 1
 """Version of the JSON report; a key that changes its meaning raises it, a new key does not."""
@@ -24,7 +23,7 @@ _CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if code != or
 
 def to_json(diagnoses: Sequence[Diagnosis]) -> str:
     """`{"schema": 1, "runs": [...]}` with one `Diagnosis.to_dict()` a run; numbers that are not finite are null."""
-    return json.dumps({"schema": SCHEMA, "runs": [_finite(d.to_dict()) for d in diagnoses]}, indent=2, allow_nan=False)
+    return dumps({"schema": SCHEMA, "runs": [diagnosis.to_dict() for diagnosis in diagnoses]}, indent=2)
 
 
 def to_markdown(diagnoses: Sequence[Diagnosis]) -> str:
@@ -151,13 +150,3 @@ def _number(value: float, *, signed: bool = False, digits: int = 3) -> str:
 def _clean(text: str) -> str:
     """Text with its control characters made visible: a run's name must not steer the terminal."""
     return str(text).translate(_CONTROL)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value

@@ -13,13 +13,14 @@ PACKAGE = ROOT / "tb_losslens"
 
 MAY_IMPORT = {
     "errors": set(),
+    "strict_json": set(),
     "events": {"errors", "events"},
     "record": {"errors", "events", "record"},
     "integrations": {"errors", "events", "record", "integrations"},
     "store": {"errors", "events", "store"},
     "analysis": {"errors", "events", "store", "analysis"},
-    "plugin": {"errors", "events", "store", "analysis", "plugin"},
-    "report": {"errors", "events", "store", "analysis"},
+    "plugin": {"errors", "strict_json", "events", "store", "analysis", "plugin"},
+    "report": {"errors", "strict_json", "events", "store", "analysis"},
     "cli": {"errors", "events", "store", "analysis", "report"},
 }
 TORCH = ("record/", "integrations/")

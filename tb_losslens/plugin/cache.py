@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from tb_losslens.analysis.finding import Diagnosis
+from tb_losslens.store.lists import Lists
 from tb_losslens.store.run import Run
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +32,15 @@ class RunSource(Protocol):
         ...
 
     def read(self, name: str) -> Run:
-        """The whole run as it is now."""
+        """The whole run as it is now.
+
+        Raises:
+            LossLensError: if there is no such run any more.
+        """
+        ...
+
+    def forget(self, name: str) -> None:
+        """Drops what is kept to read the run again faster."""
         ...
 
 
@@ -53,7 +62,8 @@ class Overview:
 
 @dataclass
 class _Entry:
-    busy: threading.RLock = field(default_factory=threading.RLock)  # held while this run is read or diagnosed
+    reading: threading.RLock = field(default_factory=threading.RLock)
+    judging: threading.RLock = field(default_factory=threading.RLock)  # a diagnosis must not hold up the timeline
     run: Run | None = None
     run_token: Hashable = None
     diagnosed_run: Run | None = None
@@ -129,8 +139,7 @@ class RunCache:
         entry = self._entry(name)
         if entry is None:
             return None
-        with entry.busy:
-            run = self._read(name, entry)
+        run = self._read(name, entry)
         self._evict(keep=name)
         return run
 
@@ -139,7 +148,7 @@ class RunCache:
         entry = self._entry(name)
         if entry is None:
             return None
-        with entry.busy:
+        with entry.judging:
             judged = self._judge(name, entry)
         self._evict(keep=name)
         return judged
@@ -180,27 +189,30 @@ class RunCache:
         return entry.diagnosed_token != token and rested
 
     def _read(self, name: str, entry: _Entry) -> Run:
-        if entry.run is None or entry.run_token != entry.seen_token:
-            token = entry.seen_token
-            entry.run = self._source.read(name)
-            entry.run_token = token
-            entry.live = entry.run.live
-        return entry.run
+        with entry.reading:
+            if entry.run is None or entry.run_token != entry.seen_token:
+                token = entry.seen_token
+                entry.run = self._source.read(name)
+                entry.run_token = token
+                entry.live = entry.run.live
+            return entry.run
 
     def _judge(self, name: str, entry: _Entry) -> Judged:
         fresh = entry.diagnosis is not None and not self._is_due(entry, entry.seen_token, self._clock())
         if fresh and entry.diagnosed_run is not None and entry.diagnosis is not None:
             return Judged(entry.diagnosed_run, entry.diagnosis)
-        run = self._read(name, entry)
-        if not fresh or entry.diagnosis is None or entry.run_token != entry.diagnosed_token:
+        with entry.reading:
+            run, token = self._read(name, entry), entry.run_token
+        diagnosis = entry.diagnosis
+        if not fresh or diagnosis is None or token != entry.diagnosed_token:
             start = self._clock()
-            entry.attempted, entry.diagnosed_token = True, entry.run_token
-            entry.diagnosis = self._diagnose(run)
+            diagnosis = self._diagnose(run)
+            entry.diagnosis, entry.diagnosed_token = diagnosis, token
+            entry.attempted, entry.trouble = True, ""
             entry.diagnosed_at = self._clock()
             entry.cost = entry.diagnosed_at - start
-            entry.trouble = ""
         entry.diagnosed_run = run
-        return Judged(run, entry.diagnosis)
+        return Judged(run, diagnosis)
 
     def _evict(self, *, keep: str) -> None:
         with self._lock:
@@ -210,6 +222,7 @@ class RunCache:
                 if total <= self._memory:
                     return
                 self._entries[name].run = self._entries[name].diagnosed_run = None
+                self._source.forget(name)
                 total -= size
 
     def _enqueue(self, names: list[str]) -> None:
@@ -244,4 +257,6 @@ class RunCache:
 
 def run_nbytes(run: Run) -> int:
     """Bytes of a run's columns and of those lists that are in memory."""
-    return sum(column.nbytes for column in run.columns.values())
+    lists = run.ragged.loaded() if isinstance(run.ragged, Lists) else run.ragged
+    columns = sum(column.nbytes for column in run.columns.values())
+    return columns + sum(item.values.nbytes + item.offsets.nbytes for item in lists.values())

@@ -19,8 +19,8 @@ from tb_losslens.events.metadata import PLUGIN_NAME
 from tb_losslens.plugin import api, assets, params
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.scalars import Scalars
-from tb_losslens.plugin.wire import encode
 from tb_losslens.store.provider import ProviderSource
+from tb_losslens.strict_json import dumps
 
 _LOG = logging.getLogger(__name__)
 _MAX_EXPERIMENTS = 8
@@ -83,7 +83,7 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
             ctx = plugin_util.context(request.environ)
             experiment = plugin_util.experiment_id(request.environ)
             body = implementation(self._cache(experiment, ctx), Scalars(self._provider, ctx, experiment), request)
-            return http_util.Respond(request, encode(body), "application/json")
+            return http_util.Respond(request, dumps(body), "application/json")
 
         return _guarded(answer)
 

@@ -1,8 +1,7 @@
-"""Writes responses: numpy to JSON text, with null for every number that is not finite."""
+"""Turns columns into lists that JSON can hold, as short as they can be without losing a float32."""
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -35,15 +34,6 @@ def shortened(values: list[float | None]) -> list[Any]:
     return numbers(np.array([math.nan if value is None else value for value in values], dtype=np.float64))
 
 
-def encode(body: Any) -> bytes:
-    """JSON text of `body`, UTF-8, without spaces; a float anywhere that is not finite becomes null."""
-    try:
-        text = json.dumps(body, allow_nan=False, separators=(",", ":"))
-    except ValueError:
-        text = json.dumps(_without_nonfinite(body), allow_nan=False, separators=(",", ":"))
-    return text.encode()
-
-
 def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     size = np.abs(values)
     plain = (size > 1e-290) & (size < 1e290)  # beyond these the scale itself would overflow
@@ -53,13 +43,3 @@ def _rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     up, down = 10.0 ** np.maximum(places, 0.0), 10.0 ** np.maximum(-places, 0.0)
     rounded: NDArray[np.float64] = np.where(plain, np.round(scaled * up / down) / up * down, values)
     return rounded
-
-
-def _without_nonfinite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _without_nonfinite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nonfinite(item) for item in value]
-    return value

@@ -36,6 +36,10 @@ class Lists(Mapping[str, Ragged]):
                     self._known.update(self._load())
         return self._known[name]
 
+    def loaded(self) -> dict[str, Ragged]:
+        """Those that are in memory now; loads nothing."""
+        return dict(self._known)
+
     def __contains__(self, name: object) -> bool:
         return name in self._names
 

@@ -89,6 +89,12 @@ class ProviderSource:
         recording.ids = lambda: list(self._chunks(run, ids, Recording(), keep=False))
         return assemble(run, recording)
 
+    def forget(self, run: str) -> None:
+        """Drops the decoded shards of a run; the next `read` asks TensorBoard for them again."""
+        with self._lock:
+            for key in [key for key in self._closed if key[0] == run]:
+                del self._closed[key]
+
     def _list(self, runs: Sequence[str] | None) -> Mapping[str, Mapping[str, Any]]:
         wanted = RunTagFilter(runs=runs) if runs is not None else None
         found: Mapping[str, Mapping[str, Any]] = self._provider.list_tensors(

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from tb_losslens.analysis.finding import Diagnosis
-from tb_losslens.plugin.cache import RunCache
-from tb_losslens.store.run import Run
+from tb_losslens.plugin.cache import RunCache, run_nbytes
+from tb_losslens.store.lists import Lists
+from tb_losslens.store.run import Ragged, Run
 
 
 class Shelf:
@@ -16,10 +17,14 @@ class Shelf:
         self.lengths = dict(lengths)
         self.live = set()
         self.reads = []
+        self.forgotten = []
         self.broken = set()
 
     def tokens(self):
         return dict(self.lengths)
+
+    def forget(self, name):
+        self.forgotten.append(name)
 
     def read(self, name):
         self.reads.append(name)
@@ -143,6 +148,7 @@ def test_arrays_stay_under_the_cap_and_the_least_recently_used_go_first(judge):
     assert shelf.reads[-1] == "r0"
     assert len(run) == diagnosis.batches
     assert len(judge.asked) == 20  # the diagnosis was kept
+    assert {f"r{i}" for i in range(16)} <= set(shelf.forgotten)
 
 
 def test_one_run_larger_than_the_cap_still_works(judge):
@@ -205,3 +211,37 @@ def test_runs_that_do_not_exist_or_vanish(judge):
     del shelf.lengths["a"]
     assert cache.overview() == {}
     assert cache.run("a") is None
+
+
+def test_a_long_diagnosis_does_not_hold_up_the_timeline(judge):
+    judge.gate.clear()
+    cache = RunCache(Shelf(a=7), judge)
+    cache.overview()
+    start = time.perf_counter()
+    assert len(cache.run("a")) == 7
+    assert time.perf_counter() - start < 1.0
+    judge.gate.set()
+    assert cache.wait(5)
+
+
+def test_a_diagnosis_that_fails_is_tried_again_when_somebody_asks(clock):
+    answers = iter([ValueError("odd run"), Diagnosis("a", "fine", "benign")])
+
+    def moody(_run):
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    cache = RunCache(Shelf(a=1), moody, clock=clock)
+    with pytest.raises(ValueError, match="odd run"):
+        cache.judged("a")
+    assert cache.judged("a").diagnosis.verdict == "fine"
+
+
+def test_lists_count_once_they_are_loaded():
+    ids = Ragged(np.zeros(1000, np.int64), np.arange(0, 1001, 100))
+    run = Run("a", {"loss": np.zeros(10)}, Lists({}, frozenset({"sample_ids"}), lambda: {"sample_ids": ids}))
+    assert run_nbytes(run) == 80
+    assert run.has("sample_ids")
+    assert run_nbytes(run) == 80 + ids.values.nbytes + ids.offsets.nbytes
