@@ -39,6 +39,7 @@ GENERATION, FIRST, ROWS, LOG, LAYOUT, COLUMNS, CAPACITY = range(7)
 ENTRY = struct.Struct("<IHHq")
 """Head of a log entry: bytes of its payload, LIST or RECORD, bytes of a list's description, batch."""
 LIST, RECORD = 1, 2
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,18 @@ def read_tail(path: Path) -> Tail:
         CorruptChunkError: it is not a tail, or is cut short.
         NewerFormatError: a later release wrote it.
     """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _read_once(path)
+        except CorruptChunkError:  # a column was added at this very moment, which takes rows back and puts them again
+            continue
+    return _read_once(path)
+
+
+def _read_once(path: Path) -> Tail:
     with path.open("rb") as file:
         data = file.read()
         file.seek(0)
-        # a segment that was given to another chunk meanwhile has its rows in the event file by now
         again = file.read()
     header = _header(data, path)
     chunks = []
@@ -88,7 +97,7 @@ def read_tail(path: Path) -> Tail:
         segment = memoryview(data)[start : start + header["segment_bytes"]]
         words = np.frombuffer(segment, np.int64, WORDS)
         if words[GENERATION] == 0 or again[start : start + 8] != segment[:8]:
-            continue
+            continue  # free, or given to another chunk meanwhile: its rows stand in the event file by now
         chunks.append(_read_segment(segment, words, header["session"], path))
     chunks.sort(key=lambda chunk: (chunk.first_batch, chunk.count))
     return Tail(header["session"], float(header["start"]), tuple(chunks), header)

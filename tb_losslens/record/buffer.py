@@ -13,7 +13,7 @@ from tb_losslens.events.codec import Record
 from tb_losslens.events.tail import LIST, RECORD, list_description, record_payload
 from tb_losslens.record.chunks import OpenChunk
 from tb_losslens.record.layout import Layout
-from tb_losslens.record.ring import Ring, Segment
+from tb_losslens.record.ring import Ring, Segment, segment_size
 
 HandOver = Callable[[OpenChunk, Segment], None]
 
@@ -72,7 +72,7 @@ class Buffer:
             except ValueError:  # rows of thousands of columns: once in a run
                 self._wait()
                 self._ring.close(remove=self._ring.empty)
-                self._ring = self._make_ring(4 * self._layout.capacity * self._layout.row_bytes)
+                self._ring = self._make_ring(segment_size(self._layout.columns, self._layout.capacity))
                 continue
             if segment is not None:
                 return segment
@@ -106,8 +106,12 @@ class Buffer:
             if not self._layout.fits(row):
                 row = self._relayout(row)
             values = self._layout.values(row)
+        if self.stuck:
+            return
         if lists and self.count and sum(array.nbytes + 256 for array in lists.values()) > self._segment.room:
             self.close()
+            if self.stuck:
+                return
         self._newest = (self._segment.log_end, len(self._records))
         for name, array in lists.items():
             self._add_list(name, array)
@@ -138,7 +142,7 @@ class Buffer:
     def log(self, record: Record) -> None:
         """Adds a record."""
         self._records.append(record)
-        if not self._segment.append(RECORD, record.batch, b"", record_payload(record)):
+        if self.stuck or not self._segment.append(RECORD, record.batch, b"", record_payload(record)):
             self.full = True
 
     def _add_list(self, name: str, array: NDArray[Any]) -> None:
@@ -166,7 +170,8 @@ class Buffer:
             self._open(self.first_batch)
             for record in records:
                 self.log(record)
-            segment.release()
+            if not self.stuck:
+                segment.release()
         return plain
 
     def _take_back(self, rows: int) -> dict[str, NDArray[Any]]:

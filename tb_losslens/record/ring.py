@@ -37,6 +37,11 @@ LOG_ROOM = 4096
 """Bytes that a segment must have left for lists and records."""
 
 
+def segment_size(layout: Sequence[tuple[str, str]], capacity: int) -> int:
+    """Bytes that a segment needs at least for `capacity` rows of `layout`."""
+    return WORDS * 8 + padded(len(json.dumps(layout).encode())) + capacity * len(layout) * 8 + LOG_ROOM
+
+
 class Segment:
     """One chunk being filled. Positions are in bytes from the start of `ring.memory`.
 
@@ -58,11 +63,9 @@ class Segment:
 
     def open(self, generation: int, first_batch: int, layout: Sequence[tuple[str, str]], capacity: int) -> bool:
         """Makes it ready for `capacity` rows of `layout`; False if they do not fit."""
-        text = json.dumps(layout).encode()
-        row = len(layout) * 8
-        head = WORDS * 8 + padded(len(text))
-        if head + capacity * row + LOG_ROOM > self._ring.segment_bytes:
+        if segment_size(layout, capacity) > self._ring.segment_bytes:
             return False
+        text = json.dumps(layout).encode()
         words = self._ring.words
         words[self._word + GENERATION] = 0
         numbers = {FIRST: first_batch, ROWS: 0, LOG: 0, LAYOUT: len(text), COLUMNS: len(layout), CAPACITY: capacity}
@@ -71,8 +74,8 @@ class Segment:
         self._ring.memory[self._start + WORDS * 8 : self._start + WORDS * 8 + len(text)] = text
         words[self._word + GENERATION] = generation
         self.first_batch, self.capacity, self.layout = first_batch, capacity, tuple(layout)
-        self.rows = self._start + head
-        self._log = self._log_start = self.rows + capacity * row
+        self.rows = self._start + WORDS * 8 + padded(len(text))
+        self._log = self._log_start = self.rows + capacity * len(layout) * 8
         self.free = False
         return True
 

@@ -129,9 +129,13 @@ class Session:
 
     def _put(self, row: Mapping[str, float], arrays: dict[str, Any]) -> None:
         buffer = self._buffer
-        if buffer.count >= buffer.capacity or buffer.full or self._close_next or time.monotonic() >= self._due:
+        if buffer.count:
+            if buffer.count >= buffer.capacity or buffer.full or self._close_next or time.monotonic() >= self._due:
+                self._close_chunk()
+        elif buffer.full:
             self._close_chunk()
         buffer.store(row, arrays)
+        self._off = self._off or buffer.stuck
         loss = row.get("loss", 0.0)
         if loss is not None and loss - loss != 0:
             self._close_next = True  # at the next row: until then this one may be amended, and the tail has it
@@ -149,6 +153,7 @@ class Session:
             try:
                 if not self._off and self._buffer.count:
                     self._buffer.amend(values)
+                    self._off = self._off or self._buffer.stuck
                     loss = values.get("loss", 0.0)
                     if loss is not None and loss - loss != 0:
                         self._close_next = True
@@ -242,8 +247,7 @@ class Session:
         self._close_next = False
         self._buffer.close()
         self._set_due()
-        if self._buffer.stuck:
-            self._off = True
+        self._off = self._off or self._buffer.stuck
 
     def _hand_over(self, chunk: OpenChunk, segment: Segment) -> None:
         def written(good: bool) -> None:
