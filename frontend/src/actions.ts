@@ -88,7 +88,7 @@ async function openRun(run: string): Promise<void> {
     if (!known) go({ boundary: tellingBoundary(diagnosis.boundaries, diagnosis.findings) });
   }
   await Promise.all(others);
-  if (state.get().place.run !== run) return;
+  if (state.get().place.run !== run || diagnosis === null) return;
   const { scalar } = state.get().place;
   void ask.overlay(run);
   void ask.tags(run);
@@ -111,13 +111,9 @@ export async function start(): Promise<void> {
   const place = readPlace(readHash());
   state.set({ place });
   if (place.run !== null) {
-    const runs = ask.runs();
-    void openRun(place.run);
-    await runs;
-    if (currentRow()?.plain === true) {
-      state.set(freshRun());
-      await openPlain(place.run);
-    }
+    await Promise.all([ask.runs(), openRun(place.run)]);
+    // It was opened before it was known to be one without a recording.
+    if (currentRow()?.plain === true && state.get().place.run === place.run) await openPlain(place.run);
     return;
   }
   const runs = await ask.runs();

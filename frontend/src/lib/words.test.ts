@@ -28,6 +28,12 @@ describe("words", () => {
       { title: "Label noise, outlier samples", why: ["no per-sample losses"], how: "a" },
       { title: "Wrong mode", why: ["no mode"], how: "b" },
     ]);
+    const unrecordable = [
+      { cause: "a_b", why: "one epoch", how: "" },
+      { cause: "c", why: "one batch", how: "" },
+      { cause: "d_e", why: "one epoch", how: "" },
+    ];
+    expect(groupSkipped(unrecordable).map((group) => group.title)).toEqual(["A b, d e", "C"]);
     expect(groupSkipped([])).toEqual([]);
   });
 

@@ -2,7 +2,7 @@
 
 import type { Diagnosis, Finding, RunRow } from "../types";
 import { count, counted, percent } from "./format";
-import { causeTitle } from "./kinds";
+import { causeTitle, causeWords } from "./kinds";
 
 /** Strength and share of a finding, as "proved · 84 %". */
 export function pill(finding: Pick<Finding, "kind" | "strength" | "share" | "explains_jump">): string {
@@ -29,18 +29,19 @@ export interface Unchecked {
   how: string;
 }
 
-/** Causes that were skipped, one entry for each line of code that would record what they need. */
+/** Causes that were skipped, one entry for each line of code that would record what they need, or for each reason. */
 export function groupSkipped(skipped: Diagnosis["skipped"]): Unchecked[] {
-  const groups = new Map<string, { causes: string[]; why: string[] }>();
+  const groups = new Map<string, { causes: string[]; why: string[]; how: string }>();
   for (const item of skipped) {
-    const group = groups.get(item.how) ?? { causes: [], why: [] };
+    const key = item.how === "" ? `why:${item.why}` : `how:${item.how}`;
+    const group = groups.get(key) ?? { causes: [], why: [], how: item.how };
     group.causes.push(item.cause);
     if (!group.why.includes(item.why)) group.why.push(item.why);
-    groups.set(item.how, group);
+    groups.set(key, group);
   }
-  return [...groups].map(([how, group]) => {
-    const [first = "", ...rest] = group.causes;
-    return { title: [causeTitle(first), ...rest.map((cause) => cause.replaceAll("_", " "))].join(", "), why: group.why, how };
+  return [...groups.values()].map(({ causes, why, how }) => {
+    const [first = "", ...rest] = causes;
+    return { title: [causeTitle(first), ...rest.map(causeWords)].join(", "), why, how };
   });
 }
 

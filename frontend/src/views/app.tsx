@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { retry } from "../actions";
 import type { State } from "../state";
+import type { RunRow } from "../types";
 import { Failure } from "./card";
 import { Empty } from "./empty";
 import { Findings } from "./findings";
@@ -13,8 +14,7 @@ import { TimelineCard } from "./timeline";
 import { useStore } from "./use";
 import { Verdict } from "./verdict";
 
-function Main({ state }: { state: State }): JSX.Element {
-  const row = state.runs.value?.runs.find((item) => item.run === state.place.run);
+function Main({ state, row }: { state: State; row: RunRow | undefined }): JSX.Element {
   if (row?.plain === true) return <Plain key={row.run} state={state} row={row} />;
   return (
     <>
@@ -41,18 +41,19 @@ export function App(): JSX.Element {
         <Empty hint={runs.value.hint} />
       </main>
     );
+  const row = rows.find((item) => item.run === place.run);
   const hint = runs.value?.hint ?? "";
   return (
     <div class="page">
       <aside class="side" aria-label="Runs and signals">
         <RunList state={state} />
-        <Choices state={state} />
+        {row?.plain === true ? null : <Choices state={state} />}
         <Facts state={state} />
       </aside>
       <main>
         {failed}
         {hint === "" ? null : <Empty hint={hint} />}
-        <Main state={state} />
+        <Main state={state} row={row} />
       </main>
     </div>
   );

@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { Code, Sentence } from "./text";
 
-const START = `from tb_losslens import LossLensWriter
+export const TWO_LINES = `from tb_losslens import LossLensWriter
 
 writer = LossLensWriter("runs/exp1")       # instead of SummaryWriter
 train_loader = writer.wrap(train_loader)   # the loop stays as it is`;
@@ -16,7 +16,7 @@ export function Empty({ hint }: { hint: string }): JSX.Element {
         <Sentence text={hint} />
       </p>
       <p>Two lines record every batch of a training:</p>
-      <Code code={START} name="the two lines" />
+      <Code code={TWO_LINES} name="the two lines" />
       <p class="note">Keep this tab open: a run shows up a few seconds after its first batch.</p>
     </section>
   );

@@ -69,12 +69,10 @@ function FindingCard({ finding, index, state, total }: { finding: Finding; index
           )}
           {finding.fix === "" ? null : <Code code={finding.fix} name="the fix" />}
           {finding.missing.length === 0 ? null : (
-            <p class="note">
-              To be certain, record:{" "}
-              {finding.missing.map((line) => (
-                <code>{line}</code>
-              ))}
-            </p>
+            <div class="skipped">
+              <p class="note">To be certain, record:</p>
+              <Code code={finding.missing.join("\n")} name="what to record" />
+            </div>
           )}
           {finding.confirm === "" ? null : (
             <p class="note">

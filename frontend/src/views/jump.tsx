@@ -57,7 +57,7 @@ export function Jump({ lens, frame, lit }: Props): JSX.Element {
         {bandLow === null || bandHigh === null ? null : (
           <rect class="placebo" x={0} y={y(bandHigh)} width={frame.width} height={Math.max(1, y(bandLow) - y(bandHigh))} />
         )}
-        <path class="cut" d={`M${cut} 0V${HEIGHT}`} />
+        <path class={`cut s-${boundary.kind}`} d={`M${cut} 0V${HEIGHT}`} />
         {offsets.map((offset, index) => {
           const value = loss[index];
           if (value === null || value === undefined) {

@@ -66,8 +66,8 @@ export function LensCard({ state }: { state: State }): JSX.Element | null {
           <h2>No boundary yet</h2>
         </header>
         <p class="note">
-          {diagnosis.pooled.reason === "" ? "A boundary is where one epoch ends and the next begins." : `${diagnosis.pooled.reason}.`} Epochs are known
-          from <code>train_loader = writer.wrap(train_loader)</code> or <code>writer.start_epoch(epoch)</code>.
+          A boundary is where one epoch ends and the next begins. Epochs are known from{" "}
+          <code>train_loader = writer.wrap(train_loader)</code> or <code>writer.start_epoch(epoch)</code>.
         </p>
       </section>
     );

@@ -9,6 +9,8 @@ import type { RunRow } from "../types";
 import { Card } from "./card";
 import { LineLane } from "./lanes";
 import { Shape } from "./shape";
+import { TWO_LINES } from "./empty";
+import { Code, Sentence } from "./text";
 import { useWidth } from "./use";
 
 function Curve({ state }: { state: State }): JSX.Element {
@@ -42,13 +44,12 @@ export function Plain({ state, row }: { state: State; row: RunRow }): JSX.Elemen
         <div class="says">
           <h1>{row.run} has scalars only</h1>
           <p>
-            {row.verdict === "" ? "TensorBoard kept a sample of its points, so what happens from batch to batch cannot be told." : row.verdict} A recording
-            keeps every batch: <code>LossLensWriter</code> instead of <code>SummaryWriter</code>.
+            <Sentence text={row.verdict} />
           </p>
         </div>
       </div>
       <Card
-        area="timeline"
+        area="timeline wide"
         title="Scalar"
         load={state.scalar}
         onRetry={() => retry("scalar")}
@@ -62,6 +63,12 @@ export function Plain({ state, row }: { state: State; row: RunRow }): JSX.Elemen
       >
         {() => <Curve state={state} />}
       </Card>
+      <section class="card lens wide" aria-label="How to record">
+        <header>
+          <h2>How to record every batch</h2>
+        </header>
+        <Code code={TWO_LINES} name="the two lines" />
+      </section>
     </>
   );
 }

@@ -24,7 +24,7 @@ function SignalRow({ signal, frame, kind, lit }: { signal: LensSignal; frame: Le
         {signal.label}
       </span>
       <svg style={{ left: frame.left }} width={frame.width} height={HEIGHT}>
-        <path class="cut" d={`M${cut} 0V${HEIGHT}`} />
+        <path class={`cut s-${kind}`} d={`M${cut} 0V${HEIGHT}`} />
         <path class={signal.moved ? `trace moved s-${kind}` : "trace"} d={path} />
       </svg>
       <span class={`words ${signal.moved ? `moved c-${kind}` : ""}`} style={{ left: frame.words, top: HEIGHT / 2 }} title={signal.said}>
@@ -38,7 +38,7 @@ export function SignalRows({ lens, frame, lit }: { lens: Lens; frame: LensFrame;
   const [all, setAll] = useState(false);
   const { rows, first } = orderSignals(lens.signals, lit);
   const shown = all ? rows : rows.slice(0, first);
-  const kind = lens.boundary.kind === "none" ? "moved" : lens.boundary.kind;
+  const { kind } = lens.boundary;
   return (
     <>
       {shown.map((signal) => (
