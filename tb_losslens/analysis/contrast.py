@@ -20,7 +20,8 @@ class Contrast:
         centre, scale: median of the placebos, and their robust standard deviation (see `contrast`).
         low, high: their 2.5 and 97.5 % quantiles.
         count: how many there are (thinned; their windows overlap).
-        tail: 99.5 % quantile of |z| over the placebos of all boundaries: how far this run strays without a boundary.
+        tail: 99.5 % quantile of |z| over the placebos of all boundaries that lie 2m from any: how far this run strays
+            where no epoch begins or ends. NaN if there are none.
     """
 
     jump: Floats
@@ -50,7 +51,9 @@ def contrast(values: Floats, cuts: Cuts, m: int, *, most: int = 256, least_place
     left = _grid(cuts.first + m, cuts.last - 2 * m, max(1, m // 3), most)
     right = _grid(cuts.start + 2 * m, cuts.end - m, max(1, m // 3), most)
     cut = np.concatenate([left, right], axis=1)
-    placebo = np.where(cut >= 0, at(means, cut) - at(means, cut - m), np.nan)
+    with np.errstate(invalid="ignore", over="ignore"):  # losses beyond 1e307 are as good as infinite
+        placebo = np.where(cut >= 0, at(means, cut) - at(means, cut - m), np.nan)
+        jump = after - before
     count = np.isfinite(placebo).sum(axis=1)
     centre = row_median(placebo)
     scale = row_sigma(placebo)
@@ -61,10 +64,11 @@ def contrast(values: Floats, cuts: Cuts, m: int, *, most: int = 256, least_place
         resolution = 1e-6 * row_median(np.abs(np.where(rows >= 0, at(values, rows), np.nan)))  # float32 of the loss
         scale = np.fmax(np.fmax(scale, white), resolution)
         scale = np.where((count >= least_placebos) & (scale > 0), scale, np.nan)
-        strays = finite((placebo - centre[:, None]) / scale[:, None])
+        inner = (cut >= (cuts.first + 2 * m)[:, None]) & (cut <= (cuts.end - 2 * m)[:, None])  # clear of the next boundaries
+        strays = finite(np.where(inner, (placebo - centre[:, None]) / scale[:, None], np.nan))
     tail = float(np.quantile(np.abs(strays), 0.995)) if len(strays) else math.nan
     low, high = row_quantile(placebo, 0.025), row_quantile(placebo, 0.975)
-    return Contrast(after - before, centre, scale, low, high, count.astype(np.int64), tail)
+    return Contrast(jump, centre, scale, low, high, count.astype(np.int64), tail)
 
 
 def take(means: Floats, row: Rows, first: Rows, last: Rows, *, m: int = 0) -> Floats:
