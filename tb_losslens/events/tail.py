@@ -69,8 +69,8 @@ def padded(size: int) -> int:
     return (size + 7) & ~7
 
 
-def read_tail(path: Path) -> Tail:
-    """Reads a tail, also while its process is writing it.
+def read_tail(path: Path) -> Tail | None:
+    """Reads a tail, also while its process is writing it; None while it is being made.
 
     Raises:
         OSError: it cannot be read (it vanishes when its writer is closed).
@@ -85,11 +85,13 @@ def read_tail(path: Path) -> Tail:
     return _read_once(path)
 
 
-def _read_once(path: Path) -> Tail:
+def _read_once(path: Path) -> Tail | None:
     with path.open("rb") as file:
         data = file.read()
         file.seek(0)
         again = file.read()
+    if not any(data[: len(MAGIC)]):  # the magic is written last
+        return None
     header = _header(data, path)
     chunks = []
     for index in range(header["segments"]):
@@ -118,7 +120,7 @@ def tail_token(path: Path) -> tuple[Any, ...]:
 
 
 def _header(data: bytes, path: Path, *, whole: bool = True) -> dict[str, Any]:
-    if data[: len(MAGIC)] != MAGIC:
+    if data[: len(MAGIC)] != MAGIC or len(data) < len(MAGIC) + 4:
         raise CorruptChunkError(f"{path.name} is not a tail of LossLens")
     (length,) = struct.unpack_from("<I", data, len(MAGIC))
     try:

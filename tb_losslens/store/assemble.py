@@ -38,6 +38,7 @@ class Recording:
         corrupt: chunks that could not be read.
         newer: chunks in a newer format, by format.
         cut: event files whose last record is not complete.
+        unreadable: sentences on files that could not be opened.
         last_write: seconds since 1970.
     """
 
@@ -48,6 +49,7 @@ class Recording:
     corrupt: int = 0
     newer: dict[int, int] = field(default_factory=dict)
     cut: int = 0
+    unreadable: list[str] = field(default_factory=list)
     last_write: float = 0.0
 
 
@@ -184,7 +186,7 @@ def _columns(sessions: list[_Session]) -> dict[str, NDArray[Any]]:
             else:
                 arrays.append(_as_float(part[keep]) if part.dtype.kind == "i" and not integer else part[keep])
         out[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    if "step" not in out and sessions:
+    if sessions:
         out["step"] = np.concatenate([session.step[session.keep] for session in sessions])
     return out
 
@@ -244,7 +246,7 @@ def _summary(session: _Session) -> dict[str, Any]:
 
 
 def _problems(recording: Recording, sessions: list[_Session], *, live: bool) -> tuple[str, ...]:
-    out = []
+    out = list(recording.unreadable)
     if recording.corrupt:
         out.append(f"{_count(recording.corrupt, 'chunk is', 'chunks are')} damaged and left out; the rest is shown.")
     for found, chunks in sorted(recording.newer.items()):

@@ -89,8 +89,11 @@ def read_recording(directory: Path) -> Recording:
     read_tails(directory, recording)  # first: a chunk leaves its tail only when it stands in the event file
     ids: list[bytes] = []
     for path in event_files(directory):
-        recording.last_write = max(recording.last_write, path.stat().st_mtime)
-        _read_event_file(path, recording, ids)
+        try:
+            recording.last_write = max(recording.last_write, path.stat().st_mtime)
+            _read_event_file(path, recording, ids)
+        except OSError as error:
+            recording.unreadable.append(f"{path.name} could not be read: {error.strerror}.")
     recording.has_ids = bool(ids)
 
     def decode_ids() -> Iterator[Chunk]:
@@ -110,13 +113,15 @@ def read_tails(directory: Path, recording: Recording) -> None:
         if not is_tail(path.name):
             continue
         try:
-            recording.tails.append(read_tail(path))
+            tail = read_tail(path)
         except FileNotFoundError:
             continue  # its writer was closed this moment: everything stands in the event file
         except (CorruptChunkError, OSError):
             recording.corrupt += 1
         except NewerFormatError as error:
             recording.newer[error.format] = recording.newer.get(error.format, 0) + 1
+        else:
+            recording.tails += [tail] if tail is not None else []
 
 
 def _read_event_file(path: Path, recording: Recording, ids: list[bytes]) -> None:

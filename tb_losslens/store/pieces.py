@@ -22,14 +22,15 @@ class Piece:
 def resolve(chunks: Iterable[Chunk]) -> tuple[list[Piece], int]:
     """Pieces that hold each batch of one session once, in order, and the number of batches in the gaps between them.
 
-    Of two chunks with the same batch the one that begins earlier gives it, then the longer one. A chunk without rows is
-    left out.
+    Of two chunks with the same batch the one that begins earlier gives it, then the longer one. A chunk without rows
+    gives none, but the batches before it must have been there.
     """
     pieces, lost, end = [], 0, 0
     for chunk in sorted(chunks, key=lambda c: (c.first_batch, -c.count)):
         if chunk.end <= end:
             continue
         lost += max(0, chunk.first_batch - end)
-        pieces.append(Piece(chunk, max(0, end - chunk.first_batch)))
+        if chunk.count:
+            pieces.append(Piece(chunk, max(0, end - chunk.first_batch)))
         end = chunk.end
     return pieces, lost
