@@ -157,7 +157,7 @@ def cnn_batchnorm(seed: int) -> Setup:
 
 def lstm_text(seed: int) -> Setup:
     """An LSTM that predicts the next character of generated text, with clipping."""
-    train, held_out = split(markov_text(1280 + 256, 24, seed=seed), 256)
+    train, held_out = split(markov_text(960 + 256, 16, seed=seed), 256)
     model = NextCharacter(characters=12, hidden=24)
     optimizer = torch.optim.Adam(model.parameters(), lr=4e-3)
     return Setup(model, optimizer, nn.CrossEntropyLoss(), *_loaders(train, held_out, 16), clip=1.0, epochs=8)

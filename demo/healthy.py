@@ -68,9 +68,10 @@ def faults(diagnosis: Diagnosis) -> list[str]:
 
 
 def _table(diagnoses: dict[str, Diagnosis]) -> Table:
-    table = Table("run", "batches", "kind", "verdict", "faults")
+    table = Table("run", "batches", "kind", "headline", "findings", "faults")
     for run, diagnosis in diagnoses.items():
-        table.add_row(run, f"{diagnosis.batches:,}", diagnosis.kind, diagnosis.verdict, ", ".join(faults(diagnosis)))
+        found = ", ".join(finding.cause for finding in diagnosis.findings)
+        table.add_row(run, f"{diagnosis.batches:,}", diagnosis.kind, diagnosis.headline, found, ", ".join(faults(diagnosis)))
     return table
 
 

@@ -60,6 +60,7 @@ def train(logdir: str, _run: str) -> None:
         val_loader = writer.wrap(DataLoader(held_out, batch_size=128), split="val")
         step = 0
         for epoch in range(12):
+            model.train()
             for x, y in train_loader:
                 optimizer.zero_grad()
                 loss = criterion(model(x), y)
@@ -67,6 +68,7 @@ def train(logdir: str, _run: str) -> None:
                 optimizer.step()
                 writer.add_scalar("Loss/train", loss.item(), step)
                 step += 1
+            model.eval()
             with torch.no_grad():
                 val_loss = sum(criterion(model(x), y).item() * len(y) for x, y in val_loader) / len(held_out)
             writer.add_scalar("Loss/val", val_loss, epoch)

@@ -48,6 +48,7 @@ def train(logdir: str, run: str) -> None:
         val_loader = writer.wrap(DataLoader(held_out, batch_size=84), split="val")
         step = 0
         for epoch in range(10):
+            model.train()
             for x, y in loader:
                 optimizer.zero_grad()
                 loss = criterion(model(x), y)
@@ -55,6 +56,7 @@ def train(logdir: str, run: str) -> None:
                 optimizer.step()
                 writer.add_scalar("Loss/train", loss.item(), step)
                 step += 1
+            model.eval()
             with torch.no_grad():
                 held_out_loss = sum(criterion(model(x), y).item() * len(y) for x, y in val_loader) / len(held_out)
             writer.add_scalar("Loss/val", held_out_loss, epoch)

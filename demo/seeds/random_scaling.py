@@ -58,6 +58,7 @@ def train(logdir: str, run: str) -> None:
         for epoch in range(12):
             if run == "random_scaling_widened" and epoch == 6:
                 augmented.low, augmented.high = 1.5, 3.5
+            model.train()
             for x, y in loader:
                 optimizer.zero_grad()
                 loss = criterion(model(x), y)
@@ -65,6 +66,7 @@ def train(logdir: str, run: str) -> None:
                 optimizer.step()
                 writer.add_scalar("Loss/train", loss.item(), step)
                 step += 1
+            model.eval()
             with torch.no_grad():
                 held_out_loss = sum(criterion(model(x), y).item() * len(y) for x, y in val_loader) / len(held_out)
             writer.add_scalar("Loss/val", held_out_loss, epoch)

@@ -1,0 +1,32 @@
+"""Trains every demo run once for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from demo.catalogue import MODULE_OF
+from demo.run import train
+from demo.training import train_all
+from tb_losslens import Diagnosis, Run, diagnose, load_runs
+
+
+@pytest.fixture(scope="session")
+def demo_logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logdir in which every run of the catalogue was trained."""
+    logdir = tmp_path_factory.mktemp("demo_runs")
+    stopped = {done.run: done.error for done in train_all(train, list(MODULE_OF), logdir) if done.error}
+    assert not stopped, "\n".join(f"{run}:\n{error}" for run, error in stopped.items())
+    return logdir
+
+
+@pytest.fixture(scope="session")
+def demo_runs(demo_logdir: Path) -> Mapping[str, Run]:
+    return load_runs(str(demo_logdir))
+
+
+@pytest.fixture(scope="session")
+def demo_diagnoses(demo_runs: Mapping[str, Run]) -> Mapping[str, Diagnosis]:
+    return {name: diagnose(run) for name, run in demo_runs.items()}

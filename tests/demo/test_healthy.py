@@ -1,0 +1,40 @@
+"""Trainings in which nothing is wrong get no finding of kind fault."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from demo.combinations import COMBINATIONS
+from demo.healthy import faults, runs, train
+from demo.training import train_all
+from tb_losslens import Diagnosis, diagnose, load_runs
+
+SEEDS = 4
+NAMES = runs(SEEDS)
+
+
+@pytest.fixture(scope="module")
+def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Diagnosis]:
+    logdir: Path = tmp_path_factory.mktemp("healthy")
+    stopped = {done.run: done.error for done in train_all(train, NAMES, logdir) if done.error}
+    assert not stopped, "\n".join(f"{run}:\n{error}" for run, error in stopped.items())
+    return {name: diagnose(run) for name, run in load_runs(str(logdir)).items()}
+
+
+def test_there_are_enough_of_them(diagnoses: Mapping[str, Diagnosis]):
+    assert len(COMBINATIONS) >= 8
+    assert len(diagnoses) == len(NAMES) >= 40
+
+
+def test_they_are_measured_and_not_refused(diagnoses: Mapping[str, Diagnosis]):
+    for name, diagnosis in diagnoses.items():
+        assert len(diagnosis.boundaries) >= 6, name
+        assert diagnosis.pooled.total == len(diagnosis.boundaries), (name, diagnosis.pooled.reason)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_fault_is_found(name: str, diagnoses: Mapping[str, Diagnosis]):
+    assert faults(diagnoses[name]) == [], diagnoses[name].verdict
