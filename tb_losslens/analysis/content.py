@@ -2,7 +2,8 @@
 
 In a shuffled epoch the batches are exchangeable: whatever is measured of a batch (its class mix, its mean target), blocks
 of neighbouring batches differ no more than single batches do. That is tested by an analysis of variance between blocks
-within each epoch; the size of the effect is the part of the variance of the *samples* that the block explains.
+within each epoch. The size of the effect is how far the blocks lie from the whole epoch, less what chance does: 0.5 if each
+half of the epoch has classes of its own, up to 1 for data sorted by class.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Position:
     """How far position tells content in one epoch.
 
     Attributes:
-        effect: part of the variance over samples that blocks of neighbours explain, chance taken off; <= 1.
+        effect: mean distance (see `apart`) of blocks of neighbours from the whole epoch, chance taken off.
         p: how often chance does as much.
         blocks: how many blocks, after which the p-value was lowest.
     """
@@ -111,32 +112,44 @@ def position_effect(content: Content, weight: Floats, epoch: Epoch, *, block_cou
         within = total - between
         ratio = (between / (count - 1)) / (within / (n - count)) if within > 0 else math.inf
         p = float(_scipy.f.sf(ratio, columns * (count - 1), columns * (n - count))) * len(tried)
-        chance = total / (n - 1) * (count - 1)
-        variance = content.spread * float(weights.sum()) if math.isfinite(content.spread) else total
-        effect = float(np.clip((between - chance) / variance, 0.0, 1.0)) if variance > 0 else 0.0
+        far = apart(content, sums / size[:, None]) - _chance(content, values, size.astype(np.float64))
+        effect = max(0.0, float(np.average(far, weights=size)))
         if p < best.p or (p == best.p and effect > best.effect):
             best = Position(effect, min(1.0, p), count)
     return best
 
 
-def distance(content: Content, weight: Floats, cut: int, m: int) -> float:
-    """How much content changes at a row: 0 for none, 1 for no class in common or one standard deviation of the samples.
+def apart(content: Content, move: Floats) -> Floats:
+    """Distance for a move of the mean, shape (r, k) -> (r,): 0 for none, 1 for no class in common or one sd of the samples.
 
-    Compares the m batches before with the m batches after: total variation for classes, else the difference of means.
+    Total variation for classes; else in standard deviations of single samples (of batches where those are unknown).
     """
-    before, after = slice(max(0, cut - m), cut), slice(cut, cut + m)
-    move = _average(content.mean[after], weight[after]) - _average(content.mean[before], weight[before])
     if content.signal == "classes":
-        return 0.5 * float(np.abs(move).sum())
-    return float(np.abs(move).sum() / math.sqrt(content.spread)) if content.spread > 0 else math.nan
+        return np.asarray(0.5 * np.abs(move).sum(axis=1), dtype=np.float64)
+    scale = math.sqrt(content.spread) if content.spread > 0 else float(np.nanstd(content.mean)) or 1.0
+    return np.asarray(np.abs(move).sum(axis=1) / scale, dtype=np.float64)
 
 
-def _average(values: Floats, weight: Floats) -> Floats:
-    fine = np.isfinite(values).all(axis=1) & (weight > 0)
-    if not fine.any():
-        return np.full(values.shape[1], np.nan)
-    out: Floats = np.average(values[fine], axis=0, weights=weight[fine])
-    return out
+def chance_apart(content: Content, samples: float) -> float:
+    """Distance that two groups of so many random samples have by chance, on average."""
+    pooled = math.sqrt(2 / math.pi) * math.sqrt(2 / max(samples, 1.0))
+    if content.signal == "classes":
+        part = np.nanmean(content.mean, axis=0)
+        return 0.5 * pooled * float(np.sqrt(np.clip(part * (1 - part), 0, None)).sum())
+    return pooled
+
+
+def _chance(content: Content, values: Floats, size: Floats) -> Floats:
+    """Mean distance of blocks of `size` random samples from their epoch, of batches `values` less its mean."""
+    if content.signal == "classes":
+        part = np.nanmean(content.mean, axis=0)
+        spread = part * (1 - part)
+    else:
+        # without a spread of the samples, that of the batches times their size stands for it
+        each = float(size.sum()) / len(values)
+        spread = np.array([content.spread if math.isfinite(content.spread) else each * float(values.var())])
+    left = np.clip(1 - size / size.sum(), 0, None)
+    return apart(content, math.sqrt(2 / math.pi) * np.sqrt(spread[None, :] / size[:, None] * left[:, None]))
 
 
 def _effective_columns(values: NDArray[np.float64]) -> float:

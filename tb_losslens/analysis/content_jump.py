@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tb_losslens.analysis.content import Content
+from tb_losslens.analysis.content import Content, apart, chance_apart
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.explain import excess
 from tb_losslens.analysis.stats import Floats, median, moving_mean
@@ -26,12 +26,14 @@ class ContentJump:
         at_boundary: median distance of content across the boundaries (see `moves`).
         inside: median distance across cuts inside the epochs.
         inside_most: 99 % quantile of the same.
+        chance: what windows of random samples would have.
         share: part of the jumps that is predicted from cuts inside the epochs, None where those show no relation.
     """
 
     at_boundary: float
     inside: float
     inside_most: float
+    chance: float
     share: float | None
 
 
@@ -47,7 +49,7 @@ def content_jump(context: Context, content: Content, *, least_cuts: int = 12, le
     m = context.boundaries[0].m
     loss = moving_difference(context.run.loss[:, None], m)[:, 0]
     shift = moving_difference(content.mean, m)
-    far = _distance(shift, content)
+    far = apart(content, shift)
     inside = _inside(context, m)
     at = np.array([b.batch for b in context.boundaries], dtype=np.int64)
     jumps = np.array([excess(b) for b in context.boundaries])
@@ -61,7 +63,9 @@ def content_jump(context: Context, content: Content, *, least_cuts: int = 12, le
     known = [share for share in shares if share is not None]
     quantile = far[inside][np.isfinite(far[inside])]
     most = float(np.quantile(quantile, 0.99)) if len(quantile) else math.nan
-    return ContentJump(median(far[at]), median(far[inside]), most, max(known) if known else None)
+    samples = m * median(context.run.float("batch_size")) if context.run.has("batch_size") else float(m)
+    chance = chance_apart(content, samples)
+    return ContentJump(median(far[at]), median(far[inside]), most, chance, max(known) if known else None)
 
 
 def moving_difference(values: Floats, m: int) -> Floats:
@@ -72,13 +76,6 @@ def moving_difference(values: Floats, m: int) -> Floats:
         if len(means) > m:
             out[m : m + len(means) - m, column] = means[m:] - means[:-m]
     return out
-
-
-def _distance(shift: Floats, content: Content) -> Floats:
-    if content.signal == "classes":
-        return np.asarray(0.5 * np.abs(shift).sum(axis=1), dtype=np.float64)
-    scale = math.sqrt(content.spread) if content.spread > 0 else float(np.nanstd(content.mean)) or 1.0
-    return np.asarray(np.abs(shift).sum(axis=1) / scale, dtype=np.float64)
 
 
 def _inside(context: Context, m: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -128,8 +125,9 @@ def _by_composition(
 
 
 def _explained(jumps: Floats, predicted: Floats) -> float | None:
+    """Part of the typical jump that the typical prediction covers, 0..1; a prediction beyond it covers all of it."""
     fine = np.isfinite(jumps) & np.isfinite(predicted)
     if 2 * fine.sum() < len(jumps) or not fine.any():
         return None
-    before, after = float(np.median(jumps[fine])), float(np.median((jumps - predicted)[fine]))
-    return float(np.clip(1 - abs(after) / abs(before), 0.0, 1.0)) if before else None
+    jump, expected = float(np.median(jumps[fine])), float(np.median(predicted[fine]))
+    return float(np.clip(expected / jump, 0.0, 1.0)) if jump else None

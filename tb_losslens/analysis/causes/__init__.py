@@ -12,6 +12,7 @@ from typing import cast
 
 from tb_losslens.analysis.causes import (
     batch_noise,
+    incomplete_shuffle,
     log_overlap,
     memorization,
     partial_last_batch,
@@ -33,6 +34,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         repeated_order,
         partial_last_batch,
         # regressions
+        incomplete_shuffle,
         memorization,
         # the schedule
         # what is left

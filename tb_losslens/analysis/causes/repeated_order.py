@@ -42,7 +42,7 @@ from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, St
 from tb_losslens.analysis.orders import Repeats, loader_of, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
 from tb_losslens.analysis.stats import finite, median
-from tb_losslens.analysis.text import number, p_value, percent, plural, signed, some
+from tb_losslens.analysis.text import number, p_value, plural, signed, some
 from tb_losslens.events.columns import how_to_record
 
 ID = "repeated_order"
@@ -180,8 +180,8 @@ def _sorted_content(context: Context) -> str:
         found = [position_effect(content, weight, epoch) for epoch in context.epochs]
         effect = median(np.array([p.effect for p in found]))
         p = median(np.array([p.p for p in found]))
-        if effect >= 0.05 and p < 1e-3:
-            return f"position in the epoch explains {percent(effect)} of the {content.label} ({p_value(p)})"
+        if effect >= 0.06 and p < 1e-3:
+            return f"position in the epoch tells the {content.label} ({p_value(p)})"
     return ""
 
 

@@ -1,0 +1,281 @@
+"""The position of a batch in its epoch tells what is in it: the data is sorted, or mixed only within a window.
+
+What it sees:
+    Class mix or mean target of each batch against its position in the epoch, and the sample ids in the order they came.
+
+Why it matters:
+    The end of an epoch then holds other samples than the start of the next. The model has just been fitted to the former and
+    meets the latter: the loss jumps at the boundary and falls again, in every epoch, and what was learned first is half
+    forgotten.
+
+How it decides:
+    Analysis of variance of blocks of neighbouring batches within each epoch: in a shuffled epoch blocks differ no more than
+    batches do. It asks for an effect (distance of the blocks from the whole epoch, beyond chance) and for p, corrected for
+    the number of epochs; for one epoch alone for much more of both. From ids: what is left of the order of the data
+    set, and the size of the shuffle buffer that leaves as much. It explains the jump if the relation of loss and content,
+    fitted at cuts inside the epochs, predicts the jump at the boundaries, or if content changes far more there than at any
+    other cut.
+
+What to try:
+    `shuffle=True`; a buffer as large as the data set; shards in a new order each epoch.
+
+When it is wrong:
+    Bucketing by length and a curriculum look the same and are meant. Ids that are left in order are harmless if the data set
+    itself has no order: where class mix or targets are known and flat, this is called possible only. False-alarm
+    rate: none in 60 healthy trainings. Batches that come back equal are `repeated_order`.
+
+References:
+    Fisher, analysis of variance. TensorFlow documentation, `Dataset.shuffle(buffer_size)`: perfect shuffling needs a buffer
+    of at least the size of the data set. Oaxaca, Male-female wage differentials, 1973 (composition term).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tb_losslens.analysis.content import Content, Position, contents, position_effect
+from tb_losslens.analysis.content_jump import ContentJump, content_jump
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.displacement import Displacement, displacement
+from tb_losslens.analysis.explain import around, jumps
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.orders import ids_of, loader_of
+from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.text import number, p_value, percent, plural, some
+from tb_losslens.events.columns import how_to_record
+
+ID = "incomplete_shuffle"
+REQUIRES: tuple[str, ...] = ("loss", "epoch")
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """One property whose position tells, with the epochs (positions in `run.epochs`) that show it."""
+
+    content: Content
+    effects: tuple[Position, ...]
+    epochs: tuple[int, ...]
+
+    @property
+    def effect(self) -> float:
+        return float(np.median([self.effects[k].effect for k in self.epochs]))
+
+    @property
+    def p(self) -> float:
+        return float(np.median([self.effects[k].p for k in self.epochs]))
+
+
+def find(
+    context: Context,
+    *,
+    level: float = 1e-3,
+    least_effect: float = 0.06,
+    alone_level: float = 1e-9,
+    alone_effect: float = 0.3,
+    left_in_order: float = 0.3,
+    least_share: float = 0.3,
+    far: float = 2.0,
+    apart: float = 0.4,
+) -> Outcome:
+    """Decides from content first, from ids second.
+
+    Args:
+        context: the run and its measurement.
+        level: p that most epochs must reach, times their number.
+        least_effect: distance of blocks from the epoch, beyond chance, that most epochs must reach.
+        alone_level: p where fewer than half of the epochs show it.
+        alone_effect: distance where fewer than half of the epochs show it.
+        left_in_order: rank correlation of id and position, or part of neighbours kept, that is an order left.
+        least_share: part of the jump that content must predict.
+        far: content at the boundary is extreme beyond this multiple of the 99 % quantile of other cuts.
+        apart: or where it differs by this much, and by three times what random samples would: the two levels of the loss
+            are then those of different samples.
+    """
+    run = context.run
+    known = contents(run)
+    shifts = [displacement(ids_of(run, epoch)) for epoch in context.epochs]
+    ordered = [d for d in shifts if d is not None]
+    if not known and not ordered:
+        return Skipped(ID, "neither classes, targets nor sample ids were recorded", how_to_record("classes"))
+    weight = run.float("batch_size") if run.has("batch_size") else np.ones(len(run))
+    found = []
+    for content in known:
+        effects = tuple(position_effect(content, weight, epoch) for epoch in context.epochs)
+        epochs = _telling(effects, level, least_effect, alone_level, alone_effect)
+        if epochs:
+            found.append(_Sorted(content, effects, epochs))
+    kept = [k for k, d in enumerate(shifts) if d is not None and _in_order(d, left_in_order)]
+    in_order = len(kept) > len(context.epochs) / 2
+    if found:
+        best = max(found, key=lambda s: s.effect)
+        return _finding(context, best, [shifts[k] for k in kept] if in_order else [], (least_share, far, apart))
+    if in_order and context.found("repeated_order") is None:
+        return _by_ids(context, [shifts[k] for k in kept], tuple(kept), flat=bool(known))
+    return Checked(ID, _fine(context, known, weight, ordered))
+
+
+def _telling(
+    effects: tuple[Position, ...], level: float, least_effect: float, alone_level: float, alone_effect: float
+) -> tuple[int, ...]:
+    """Epochs in which position tells: most of them, or one that does so beyond doubt; else none."""
+    count = len(effects)
+    plain = tuple(k for k, e in enumerate(effects) if e.p * count < level and e.effect >= least_effect)
+    if len(plain) > count / 2:
+        return plain
+    return tuple(k for k, e in enumerate(effects) if e.p * count < alone_level and e.effect >= alone_effect)
+
+
+def _in_order(shift: Displacement, left_in_order: float, *, sigmas: float = 6.0) -> bool:
+    clear = abs(shift.correlation) * math.sqrt(shift.samples) > sigmas
+    return (clear and abs(shift.correlation) >= left_in_order) or shift.neighbours >= left_in_order
+
+
+def _fine(context: Context, known: list[Content], weight: Floats, ordered: list[Displacement]) -> str:
+    parts = []
+    for content in known:
+        effect = median(np.array([position_effect(content, weight, epoch).effect for epoch in context.epochs]))
+        parts.append(f"blocks of neighbouring batches differ from the epoch by {_amount(content, effect)} beyond chance")
+    if ordered:
+        rho = median(np.array([d.correlation for d in ordered]))
+        parts.append(f"the rank correlation of sample id and position is {number(rho, 2)}")
+    return " and ".join(parts)
+
+
+def _about_ids(kept: list[Displacement | None]) -> tuple[list[Evidence], float]:
+    """(sentences, size of the buffer or NaN) on what is left of the order of the data set."""
+    known = [d for d in kept if d is not None]
+    if not known:
+        return [], math.nan
+    rho, near = (median(np.array([getattr(d, name) for d in known])) for name in ("correlation", "neighbours"))
+    buffer = median(np.array([d.buffer for d in known]))
+    said = [Evidence(f"the rank correlation of sample id and position in the epoch is {number(rho, 2)}", "sample_ids")]
+    if near >= 0.3:
+        said.append(Evidence(f"{percent(near)} of neighbours in an epoch are neighbours in the data set", "sample_ids"))
+    elif math.isfinite(buffer):
+        of = f"of {plural(known[-1].samples, 'sample')}"
+        said.append(Evidence(f"samples are mixed within about {max(1, round(buffer)):,} {of}", "sample_ids"))
+    return said, buffer if near < 0.3 else math.nan
+
+
+def _finding(context: Context, best: _Sorted, kept: list[Displacement | None], limits: tuple[float, float, float]) -> Finding:
+    run, content = context.run, best.content
+    shown = context.epochs[best.epochs[0]]
+    at = tuple(b.index for b in context.boundaries if {b.index, b.index + 1} <= set(best.epochs))
+    evidence = [
+        Evidence(
+            f"blocks of neighbouring batches differ from the whole epoch by {_amount(content, best.effect)} beyond chance "
+            f"({p_value(best.p)}), in {len(best.epochs)} of {plural(len(context.epochs), 'epoch')}",
+            content.signal,
+            (shown.first, shown.last),
+        )
+    ]
+    said, buffer = _about_ids(kept)
+    evidence += said
+    against = [Evidence("sorting on purpose (bucketing by length, a curriculum) would look the same")]
+    jump = content_jump(context, content) if at else None
+    moved = bool(at) and jumps(context, at)
+    share = None
+    explains = False
+    if jump is not None and moved:
+        explains, share, sentence = _why(jump, content, limits, around(context.boundaries[at[0]]))
+        (evidence if explains else against).append(sentence)
+    elif at:
+        against.append(Evidence("the loss does not move at the boundaries more than at other cuts", "loss"))
+    how, fix = _repair(context, buffer)
+    where = (
+        "" if len(best.epochs) == len(context.epochs) else f" in epochs {some([context.epochs[k].epoch for k in best.epochs])}"
+    )
+    return Finding(
+        ID,
+        "fault",
+        "likely",
+        "Position in the epoch predicts content",
+        f"Samples are not mixed{where}: neighbouring batches differ from the epoch by {_amount(content, best.effect)}.",
+        score=0.9 if explains else 0.6,
+        boundaries=at,
+        steps=tuple(context.boundaries[k].step for k in at[:50]),
+        share=share,
+        explains_jump=explains,
+        evidence=tuple(evidence),
+        against=tuple(against),
+        missing=() if run.has("sample_ids") else (how_to_record("sample_ids"),),
+        advice=how,
+        fix=fix,
+        confirm=f"Print the {content.label} of the first and of the last batches of an epoch: after the change they must agree.",
+    )
+
+
+def _amount(content: Content, distance: float) -> str:
+    if content.signal == "classes":
+        return f"{percent(distance)} of the class mix"
+    return f"{number(distance, 2)} standard deviations of the target"
+
+
+def _why(
+    jump: ContentJump, content: Content, limits: tuple[float, float, float], span: tuple[int, int]
+) -> tuple[bool, float | None, Evidence]:
+    """(explains, share, sentence) of the jump from the content around it."""
+    least_share, far, apart = limits
+    said = (
+        f"across a boundary it changes by {_amount(content, jump.at_boundary)}, across other cuts by {number(jump.inside, 2)}"
+    )
+    if jump.share is not None and jump.share >= least_share:
+        said += f"; what that does to the loss inside the epochs predicts {percent(jump.share)} of the jump"
+        return True, jump.share, Evidence(said, content.signal, span)
+    if jump.at_boundary > far * jump.inside_most:
+        return True, None, Evidence(f"{said} (at most {number(jump.inside_most, 2)})", content.signal, span)
+    if jump.at_boundary >= max(apart, 3 * jump.chance):
+        said += f" ({number(jump.chance, 2)} if mixed): the two levels of the loss are those of different samples"
+        return True, None, Evidence(said, content.signal, span)
+    predicted = "no jump" if jump.share is None else f"{percent(jump.share)} of the jump"
+    return False, jump.share, Evidence(f"{said}, which predicts {predicted}", content.signal, span)
+
+
+def _by_ids(context: Context, kept: list[Displacement | None], epochs: tuple[int, ...], *, flat: bool) -> Finding:
+    said, buffer = _about_ids(kept)
+    how, fix = _repair(context, buffer)
+    at = tuple(b.index for b in context.boundaries if {b.index, b.index + 1} <= set(epochs))
+    against = [Evidence("class mix or targets do not depend on the position, so the order that is left does no harm there")]
+    return Finding(
+        ID,
+        "fault",
+        "possible" if flat else "likely",
+        "Samples stay near their place in the data set",
+        "Shuffling leaves part of the order of the data set in every epoch.",
+        detail="ids",
+        score=0.3 if flat else 0.5,
+        boundaries=at,
+        steps=tuple(context.boundaries[k].step for k in at[:50]),
+        explains_jump=False,
+        evidence=tuple(said),
+        against=tuple(against if flat else [Evidence("it does harm only if the data set itself is sorted by something")]),
+        missing=() if flat else (how_to_record("classes"),),
+        advice=how,
+        fix=fix,
+        confirm="Train one epoch with shuffle=True on a list of all samples and compare the jump.",
+    )
+
+
+def _repair(context: Context, buffer: float) -> tuple[str, str]:
+    """(advice, code) for the loader of this run."""
+    loader = loader_of(context.run)
+    size = loader.get("batch_size")
+    batch = f", batch_size={size}" if isinstance(size, int) else ""
+    total = loader.get("dataset_size") or context.run.facts.get("dataset_size")
+    if loader.get("shuffle") is False or loader.get("sampler") == "SequentialSampler":
+        return (
+            "Shuffle the samples in each epoch.",
+            f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # was shuffle=False",
+        )
+    if math.isfinite(buffer) and isinstance(total, int):
+        return (
+            "Enlarge the shuffle buffer to the data set, or shuffle the shards and keep a buffer over several of them.",
+            f"dataset = dataset.shuffle(buffer_size={total})     # mixes within about {max(1, round(buffer))} samples now",
+        )
+    return (
+        "Draw the order of each epoch from all samples; with shards, shuffle them and mix several at a time.",
+        f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # or a sampler over all {total or 'samples'}",
+    )

@@ -1,0 +1,49 @@
+"""How far shuffling moved the samples of an epoch from the order of the data set."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.stats import rank_correlation
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """What is left of the order of the data set in one epoch.
+
+    Attributes:
+        samples: ids in the epoch.
+        correlation: Spearman's rho of id and position; 0 for a full shuffle, with a standard deviation of 1/sqrt(samples).
+        buffer: size of the shuffle buffer that would leave this, in samples; NaN where nothing is left of the order.
+        neighbours: part of the pairs in a row whose ids follow each other.
+    """
+
+    samples: int
+    correlation: float
+    buffer: float
+    neighbours: float
+
+
+def displacement(ids: NDArray[np.int64], *, least: int = 32) -> Displacement | None:
+    """From the sample ids in the order in which they came, shape (n,); None below `least` or for one id only.
+
+    A buffer of B samples that hands out a random one and fills its place delays each sample by a geometric number of
+    places with mean B. The quartiles of an exponential distribution lie B ln 3 apart, whatever its start, and a few
+    samples that wait for ever do not move them.
+    """
+    if len(ids) < least:
+        return None
+    position = np.arange(len(ids))
+    correlation, _ = rank_correlation(ids, position)
+    if math.isnan(correlation):
+        return None
+    rank = np.empty(len(ids), dtype=np.int64)
+    rank[np.argsort(ids, kind="stable")] = position
+    low, high = np.quantile(position - rank, [0.25, 0.75])
+    neighbours = float((np.diff(ids) == 1).mean())
+    buffer = float(high - low) / math.log(3)
+    return Displacement(len(ids), correlation, buffer if buffer < len(ids) / 3 else math.nan, neighbours)
