@@ -97,9 +97,10 @@ class TensorBoard:
 
 
 @contextlib.contextmanager
-def tensorboard(logdir: Path | str, *flags: str, load_fast: bool = True) -> Iterator[TensorBoard]:
-    """TensorBoard on a free port of 127.0.0.1, stopped at the end."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0"]
+def tensorboard(logdir: Path | str | None, *flags: str, load_fast: bool = True) -> Iterator[TensorBoard]:
+    """TensorBoard on a free port of 127.0.0.1, stopped at the end; `logdir` is None where a flag names it."""
+    command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1", "--port", "0"]
+    command += [] if logdir is None else ["--logdir", str(logdir)]
     command += ["--load_fast", "true" if load_fast else "false", "--reload_interval", "1", *flags]
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)

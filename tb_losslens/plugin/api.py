@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,10 @@ from tb_losslens.store.downsample import strongest
 from tb_losslens.store.run import Run
 
 MAX_POINTS = 4000
+MAX_PLACES = 1000
+"""Boundaries and steps that one finding names at most."""
+MANY_BOUNDARIES = 500
+"""Above this their numbers are sent with six digits: 4,000 of them in full would take 384 KB even when gzipped."""
 MAX_LENS_VALUES = 12_000
 """Values of all signals of a lens together: a user may log hundreds of columns, and a response stays under 250 KB."""
 
@@ -34,7 +39,7 @@ def runs_impl(cache: RunCache, scalars: Scalars) -> dict[str, Any]:
     """All runs, recorded ones with their last known verdict; never waits."""
     recorded = cache.overview()
     rows = [_row(name, seen) for name, seen in recorded.items()]
-    rows += [_plain_row(name) for name in scalars.tags() if name not in recorded]
+    rows += [_plain_row(name) for name in scalars.tags() if not _belongs_to(name, recorded)]
     return {"runs": sorted(rows, key=lambda row: str(row["run"])), "hint": "" if recorded else HINT}
 
 
@@ -42,10 +47,13 @@ def diagnosis_impl(cache: RunCache, run: str) -> dict[str, Any]:
     """The whole diagnosis; of very many boundaries the 4,000 strongest."""
     diagnosis = _judged(cache, run).diagnosis
     body = diagnosis.to_dict()
-    body["boundaries"] = [boundary.to_dict() for boundary in _shown(diagnosis)]
+    boundaries = [boundary.to_dict() for boundary in _shown(diagnosis)]
+    if len(boundaries) > MANY_BOUNDARIES:
+        boundaries = [{name: _six_digits(value) for name, value in boundary.items()} for boundary in boundaries]
+    body["boundaries"] = boundaries
     for finding in body["findings"]:
-        finding["boundaries"] = finding["boundaries"][:MAX_POINTS]
-        finding["steps"] = finding["steps"][:MAX_POINTS]
+        finding["boundaries"] = finding["boundaries"][:MAX_PLACES]
+        finding["steps"] = finding["steps"][:MAX_PLACES]
     return body
 
 
@@ -120,6 +128,12 @@ def scalar_impl(cache: RunCache, scalars: Scalars, run: str, tag: str) -> dict[s
     return {"tag": tag, "names": ["batch", "step", "value"], "columns": columns}
 
 
+def _belongs_to(name: str, recorded: Mapping[str, Overview]) -> bool:
+    """True for a recorded run and for what lies below one: ranks, and the directories of add_scalars and add_hparams."""
+    paths = {PurePosixPath(run) for run in recorded}  # with --logdir_spec TensorBoard calls a run "name/."
+    return name in recorded or any(parent in paths for parent in list(PurePosixPath(name).parents)[:-1])
+
+
 def _row(name: str, seen: Overview) -> dict[str, Any]:
     known = seen.diagnosis
     kind, verdict, short = "pending", "", ""
@@ -152,6 +166,10 @@ def _judged(cache: RunCache, name: str) -> Judged:
 
 def _no_such_run(name: str) -> str:
     return f"no run {shown(name)} was recorded with LossLens in this log directory"
+
+
+def _six_digits(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _shown(diagnosis: Diagnosis) -> list[Boundary]:

@@ -15,6 +15,7 @@ from tensorboard.plugins import base_plugin
 from werkzeug import wrappers
 
 from tb_losslens.analysis.engine import diagnose
+from tb_losslens.errors import LossLensError
 from tb_losslens.events.metadata import PLUGIN_NAME
 from tb_losslens.plugin import api, assets, params
 from tb_losslens.plugin.cache import RunCache
@@ -100,6 +101,8 @@ def _guarded(answer: Callable[[Request], Any]) -> Any:
             return answer(request)
         except errors.PublicError:
             raise  # a sentence with a code already
+        except LossLensError as error:
+            raise errors.NotFoundError(str(error)) from error  # the run went away between the list and the reading
         except Exception as error:
             _LOG.exception("LossLens failed to answer %s", request.full_path)
             raise errors.PublicError(f"LossLens failed on this request ({type(error).__name__}: {error})") from error

@@ -16,6 +16,7 @@ class Shelf:
     def __init__(self, **lengths):
         self.lengths = dict(lengths)
         self.live = set()
+        self.closed = set()
         self.reads = []
         self.forgotten = []
         self.broken = set()
@@ -31,7 +32,11 @@ class Shelf:
         if name in self.broken:
             raise OSError("disk on fire")
         run = Run.from_arrays(name, loss=np.ones(self.lengths[name]))
-        return Run(name, run.columns, live=name in self.live)
+        return Run(name, run.columns, live=name in self.live, sessions=({"closed": name in self.closed},))
+
+
+def a_cache(*arguments, **more):
+    return RunCache(*arguments, **{"list_every": 0.0, **more})
 
 
 class Judge:
@@ -66,7 +71,7 @@ def clock():
 
 def test_the_overview_never_waits_and_fills_in_the_background(judge):
     judge.gate.clear()
-    cache = RunCache(Shelf(b=3, a=2), judge)
+    cache = a_cache(Shelf(b=3, a=2), judge)
     start = time.perf_counter()
     pending = cache.overview()
     again = cache.overview()
@@ -81,7 +86,7 @@ def test_the_overview_never_waits_and_fills_in_the_background(judge):
 
 def test_nothing_is_read_or_judged_again_while_nothing_changes(judge, clock):
     shelf = Shelf(a=4)
-    cache = RunCache(shelf, judge, clock=clock)
+    cache = a_cache(shelf, judge, clock=clock)
     for _ in range(5):
         clock.now += 100
         cache.overview()
@@ -93,7 +98,7 @@ def test_nothing_is_read_or_judged_again_while_nothing_changes(judge, clock):
 
 def test_a_growing_run_is_read_at_once_but_judged_at_most_every_few_seconds(judge, clock):
     shelf = Shelf(a=10)
-    cache = RunCache(shelf, judge, every=5.0, clock=clock)
+    cache = a_cache(shelf, judge, every=5.0, clock=clock)
     for second in range(20):
         clock.now += 1
         shelf.lengths["a"] = 10 + second
@@ -114,7 +119,7 @@ def test_a_slow_diagnosis_takes_at_most_a_tenth_of_the_time(clock):
         return Diagnosis(run.name, "", "benign", batches=len(run))
 
     shelf = Shelf(a=1)
-    cache = RunCache(shelf, slow, every=5.0, clock=clock)
+    cache = a_cache(shelf, slow, every=5.0, clock=clock)
     for _ in range(100):
         clock.now += 1
         shelf.lengths["a"] += 1
@@ -126,7 +131,7 @@ def test_a_slow_diagnosis_takes_at_most_a_tenth_of_the_time(clock):
 def test_live_ends_when_nothing_was_written_for_a_while(judge, clock):
     shelf = Shelf(a=5)
     shelf.live.add("a")
-    cache = RunCache(shelf, judge, live_for=60.0, clock=clock)
+    cache = a_cache(shelf, judge, live_for=60.0, clock=clock)
     cache.overview()
     cache.wait()
     assert cache.overview()["a"].live
@@ -134,11 +139,41 @@ def test_live_ends_when_nothing_was_written_for_a_while(judge, clock):
     assert not cache.overview()["a"].live
 
 
+def test_an_old_run_counts_as_live_while_tensorboard_is_still_loading_it(judge, clock):
+    shelf = Shelf(a=5)
+    cache = a_cache(shelf, judge, clock=clock)
+    cache.overview()
+    cache.wait()
+    assert not cache.overview()["a"].live
+    shelf.lengths["a"] = 50
+    clock.now += 10
+    assert cache.overview()["a"].live
+    cache.wait()
+    shelf.closed.add("a")
+    shelf.lengths["a"] = 60
+    clock.now += 10
+    cache.overview()
+    cache.wait()
+    assert not cache.overview()["a"].live  # its last record says that it ended
+
+
+def test_the_list_of_runs_is_asked_for_once_for_all_requests_of_a_moment(judge, clock):
+    shelf = Shelf(a=5)
+    cache = a_cache(shelf, judge, clock=clock, list_every=0.5)
+    assert len(cache.run("a")) == 5
+    shelf.lengths.update(a=6, b=1)
+    assert len(cache.run("a")) == 5
+    assert list(cache.overview()) == ["a"]
+    clock.now += 0.5
+    assert len(cache.run("a")) == 6
+    assert list(cache.overview()) == ["a", "b"]
+
+
 def test_arrays_stay_under_the_cap_and_the_least_recently_used_go_first(judge):
     shelf = Shelf(**{f"r{i}": 1000 for i in range(20)})
     one = sum(column.nbytes for column in shelf.read("r0").columns.values())
     shelf.reads.clear()
-    cache = RunCache(shelf, judge, memory=3 * one)
+    cache = a_cache(shelf, judge, memory=3 * one)
     for i in range(20):
         cache.judged(f"r{i}")
         assert cache.nbytes() <= 4 * one  # the cap, and the run used last
@@ -152,14 +187,14 @@ def test_arrays_stay_under_the_cap_and_the_least_recently_used_go_first(judge):
 
 
 def test_one_run_larger_than_the_cap_still_works(judge):
-    cache = RunCache(Shelf(a=1000, b=1000), judge, memory=1)
+    cache = a_cache(Shelf(a=1000, b=1000), judge, memory=1)
     assert len(cache.run("a")) == len(cache.run("b")) == 1000
     assert cache.nbytes() <= cache.run("b").columns["loss"].nbytes * 2
 
 
 def test_many_threads_share_one_reading_and_one_diagnosis(judge):
     shelf = Shelf(a=100, b=100)
-    cache = RunCache(shelf, judge)
+    cache = a_cache(shelf, judge)
     failures = []
 
     def ask():
@@ -184,7 +219,7 @@ def test_many_threads_share_one_reading_and_one_diagnosis(judge):
 def test_a_run_that_cannot_be_read_says_so_and_holds_up_no_other(judge, clock):
     shelf = Shelf(a=1, b=2)
     shelf.broken.add("a")
-    cache = RunCache(shelf, judge, clock=clock)
+    cache = a_cache(shelf, judge, clock=clock)
     cache.overview()
     cache.wait()
     seen = cache.overview()
@@ -204,7 +239,7 @@ def test_a_run_that_cannot_be_read_says_so_and_holds_up_no_other(judge, clock):
 
 def test_runs_that_do_not_exist_or_vanish(judge):
     shelf = Shelf(a=1)
-    cache = RunCache(shelf, judge)
+    cache = a_cache(shelf, judge)
     assert cache.run("nope") is None
     assert cache.judged("nope") is None
     assert cache.judged("a") is not None
@@ -215,7 +250,7 @@ def test_runs_that_do_not_exist_or_vanish(judge):
 
 def test_a_long_diagnosis_does_not_hold_up_the_timeline(judge):
     judge.gate.clear()
-    cache = RunCache(Shelf(a=7), judge)
+    cache = a_cache(Shelf(a=7), judge)
     cache.overview()
     start = time.perf_counter()
     assert len(cache.run("a")) == 7
@@ -233,7 +268,7 @@ def test_a_diagnosis_that_fails_is_tried_again_when_somebody_asks(clock):
             raise answer
         return answer
 
-    cache = RunCache(Shelf(a=1), moody, clock=clock)
+    cache = a_cache(Shelf(a=1), moody, clock=clock)
     with pytest.raises(ValueError, match="odd run"):
         cache.judged("a")
     assert cache.judged("a").diagnosis.verdict == "fine"
