@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2
@@ -128,12 +129,11 @@ def _read_event_file(path: Path, recording: Recording, ids: list[bytes]) -> None
     data = path.read_bytes()
     damage = Damage()
     for begin, end in scan_records(data, damage):
-        if data.find(_NEEDLE, begin, end) >= 0:
-            for kind, chunk in _chunks_of(data[begin:end]):
-                if kind == "i":
-                    ids.append(chunk)
-                else:
-                    add_chunk(recording, chunk)
+        for chunk in chunks_of(data, begin, end):
+            if chunk.kind == "i":
+                ids.append(chunk.data)
+            else:
+                add_chunk(recording, chunk.data)
     recording.corrupt += damage.broken
     recording.cut += damage.truncated
 
@@ -148,14 +148,25 @@ def add_chunk(recording: Recording, data: bytes) -> None:
         recording.newer[error.format] = recording.newer.get(error.format, 0) + 1
 
 
-def _chunks_of(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Kind of tag ("b" or "i") and bytes of each chunk in a serialized event; a damaged event is an empty chunk."""
+class StoredChunk(NamedTuple):
+    """A chunk as an event file has it: what its tag and its step say, and its bytes."""
+
+    session: str
+    kind: str
+    first_batch: int
+    data: bytes
+
+
+def chunks_of(data: bytes, begin: int, end: int) -> Iterator[StoredChunk]:
+    """The chunks in the serialized event `data[begin:end]`; a damaged event that may be ours is an empty chunk."""
+    if data.find(_NEEDLE, begin, end) < 0:
+        return
     try:
-        event = event_pb2.Event.FromString(data)
+        event = event_pb2.Event.FromString(data[begin:end])
     except DecodeError:
-        yield "b", b""
+        yield StoredChunk("", "b", 0, b"")
         return
     for value in event.summary.value:
         tag = parse_tag(value.tag)
         if tag is not None and value.HasField("tensor"):
-            yield tag[1], value.tensor.string_val[0] if value.tensor.string_val else b""
+            yield StoredChunk(tag[0], tag[1], event.step, value.tensor.string_val[0] if value.tensor.string_val else b"")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -16,6 +16,7 @@ from tb_losslens.events.codec import Chunk
 from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
 from tb_losslens.events.tail import Tail, tail_token
 from tb_losslens.store.assemble import Recording, assemble
+from tb_losslens.store.follow import Follower
 from tb_losslens.store.logdir import add_chunk, is_rank, is_tail, read_tails
 from tb_losslens.store.run import Run
 
@@ -37,8 +38,8 @@ class ProviderSource:
         provider: TensorBoard's data provider.
         ctx: TensorBoard's request context.
         experiment_id: as the provider wants it.
-        logdir: TensorBoard's log directory, where it is one directory on this machine: the newest batches are read from
-            the tails in it.
+        logdir: TensorBoard's log directory, where it is one directory on this machine: what TensorBoard has not loaded
+            yet is read from the end of the event files and from the tails in it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class ProviderSource:
         self._logdir = Path(logdir) if logdir and Path(logdir).is_dir() else None
         self._lock = threading.Lock()
         self._closed: dict[tuple[str, str], tuple[Chunk, ...]] = {}
+        self._follower = Follower()
 
     def tokens(self) -> dict[str, Hashable]:
         """Each recorded run with a value that changes whenever the run does. Cheap; reads no data."""
@@ -84,10 +86,30 @@ class ProviderSource:
         if directory is not None:
             read_tails(directory, recording)
         recording.chunks = list(self._chunks(run, batches, recording))
+        newer = self._newer(directory, recording)
         recording.tails = [_attached(tail, recording.chunks) for tail in recording.tails]
-        recording.has_ids = bool(ids)
-        recording.ids = lambda: list(self._chunks(run, ids, Recording(), keep=False))
+        recording.has_ids = bool(ids or newer)
+
+        def load_ids() -> list[Chunk]:
+            late = Recording()
+            for data in newer:
+                add_chunk(late, data)
+            return [*self._chunks(run, ids, Recording(), keep=False), *late.chunks]
+
+        recording.ids = load_ids
         return assemble(run, recording)
+
+    def _newer(self, directory: Path | None, recording: Recording) -> list[bytes]:
+        """Adds what TensorBoard has not loaded yet from local files; returns the chunks of ids among it."""
+        if directory is None:
+            return []
+        with self._lock:
+            newer = self._follower.newer(directory, _ends(recording.chunks))
+        late = Recording()
+        for data in newer.batches:
+            add_chunk(late, data)  # one that is damaged is counted when TensorBoard has loaded it
+        recording.chunks += late.chunks
+        return newer.ids
 
     def forget(self, run: str) -> None:
         """Drops the decoded shards of a run; the next `read` asks TensorBoard for them again."""
@@ -175,9 +197,17 @@ def _bytes(array: Any) -> bytes:
     return value if isinstance(value, bytes) else b""
 
 
+def _ends(chunks: Iterable[Chunk]) -> dict[str, int]:
+    """The batch after the last one of each session."""
+    out: dict[str, int] = {}
+    for chunk in chunks:
+        out[chunk.session] = max(out.get(chunk.session, 0), chunk.end)
+    return out
+
+
 def _attached(tail: Tail, chunks: Sequence[Chunk]) -> Tail:
     """The tail without batches that do not follow on those of `chunks`: what lies between is not loaded yet, not lost."""
-    end = max((chunk.end for chunk in chunks if chunk.session == tail.session), default=0)
+    end = _ends(chunks).get(tail.session, 0)
     kept = []
     for chunk in tail.chunks:
         if chunk.first_batch > end:
