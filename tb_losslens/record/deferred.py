@@ -37,7 +37,7 @@ class Deferred:
             return True
         if self._host is None:
             self._send()
-        return self._event is None or bool(self._event.query())
+        return self._event is None or bool(self._event.query())  # type: ignore[no-untyped-call]
 
     def result(self) -> dict[str, float]:
         """The numbers by name; waits for the device if need be. Empties this."""
@@ -61,5 +61,5 @@ class Deferred:
                 return
             self._host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
             self._host.copy_(stacked, non_blocking=True)
-            self._event = torch.cuda.Event()
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record(torch.cuda.current_stream(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tb_losslens.record.batch import Batch
@@ -18,7 +19,9 @@ class Epochs:
         open: True from the first row of an epoch to its end.
         rows: rows of the open epoch so far.
         source: the pass that it follows, or None.
-        lengths: rows of the epoch that ended last, 0 before.
+        length: rows of the epoch that ended last, 0 before.
+        announced: number that the user gave the next epoch, or None.
+        on_end: called after the end of an epoch was recorded.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -29,6 +32,7 @@ class Epochs:
         self.source: Pass | None = None
         self.length = 0
         self.announced: int | None = None
+        self.on_end: Callable[[], None] = lambda: None
         self._digest = OrderDigest()
         self._said = False
 
@@ -38,7 +42,7 @@ class Epochs:
         self.announced = number
 
     def rename(self, number: int) -> bool:
-        """Gives the open epoch the user's number while it has no finished row; True if that was possible."""
+        """Gives the open epoch the user's number while none of its rows is released; True if that was possible."""
         if self.open and not self._said:
             self.number = number
             return True
@@ -69,6 +73,13 @@ class Epochs:
         self.rows += 1
         return self.number, self.rows - 1
 
+    def adopt(self, source: Pass) -> None:
+        """The first row of the open epoch belongs to another pass than it seemed."""
+        if self.source is not None:
+            self.source.consumed -= 1
+        source.epoch, source.consumed = self.number, source.consumed + 1
+        self.source = source
+
     def say_begin(self) -> None:
         """Records the begin of the open epoch, once, right before its first row."""
         if self.open and not self._said:
@@ -95,6 +106,7 @@ class Epochs:
             "loader": self._loader(),
         }
         self._outbox.record("epoch_end", fields=fields)
+        self.on_end()
 
     def _loader(self) -> dict[str, Any]:
         return self.source.loader if self.source is not None else {}

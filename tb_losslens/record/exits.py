@@ -6,7 +6,6 @@ import atexit
 import os
 import signal
 import threading
-import weakref
 from types import FrameType
 from typing import Any, Protocol
 
@@ -25,14 +24,16 @@ class Closable(Protocol):
         """Ends the recording."""
 
 
-_open: dict[int, weakref.ref[Any]] = {}
+_open: dict[int, Any] = {}
+"""Held until they are closed: one that is dropped without being closed is closed at exit."""
+
 _previous: Any = None
 _installed = False
 
 
 def register(writer: Closable) -> None:
     """Has `writer` closed at exit and flushed on SIGTERM; the signal only if this is the main thread."""
-    _open[id(writer)] = weakref.ref(writer, lambda _, key=id(writer): _open.pop(key, None))  # type: ignore[misc]
+    _open[id(writer)] = writer
     _install()
 
 
@@ -55,7 +56,7 @@ def _install() -> None:
 
 
 def _writers() -> list[Any]:
-    return [writer for reference in list(_open.values()) if (writer := reference()) is not None]
+    return list(_open.values())
 
 
 @atexit.register

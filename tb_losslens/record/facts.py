@@ -52,9 +52,10 @@ def criterion_facts(criterion: Any) -> dict[str, Any]:
     if not isinstance(criterion, nn.Module):
         return {"class": getattr(criterion, "__name__", type(criterion).__name__)}
     names = ("reduction", "label_smoothing", "ignore_index", "beta", "delta", "margin", "log_target", "full")
-    known = {name: getattr(criterion, name) for name in names if _is_plain(getattr(criterion, name, None))}
+    settings = {name: getattr(criterion, name, None) for name in names}
+    known = {name: value for name, value in settings.items() if value is not None and _is_plain(value)}
     weighted = getattr(criterion, "weight", None) is not None
-    return {"class": type(criterion).__name__, **{k: v for k, v in known.items() if v is not None}, "weighted": weighted}
+    return {"class": type(criterion).__name__, **known, "weighted": weighted}
 
 
 def versions() -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
 from collections.abc import Callable
 from time import perf_counter
@@ -74,9 +76,19 @@ class Guard:
         self.say(f"LossLens: {text}")
 
     def say(self, text: str) -> None:
-        """One warning; where warnings are errors, too, it does not stop the training."""
+        """One warning, at the line of the user's that led to it; where warnings are errors, a line in the log instead."""
         try:
-            warnings.warn(text, RuntimeWarning, stacklevel=4)
+            warnings.warn(text, RuntimeWarning, stacklevel=_level_of_caller())
         except RuntimeWarning:
-            # the user turned warnings into errors; ours is about the recorder and not about the training
-            return
+            # it is about the recorder and not about the training, which must not be stopped by it
+            logging.getLogger("tb_losslens").warning(text)
+
+
+def _level_of_caller() -> int:
+    """Stack level, as `warnings.warn` in the caller counts it, of the innermost frame outside this package."""
+    frame = sys._getframe(1)
+    level = 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("tb_losslens."):
+        frame = frame.f_back
+        level += 1
+    return level

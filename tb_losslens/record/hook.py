@@ -1,19 +1,26 @@
-"""A hook that may be copied and pickled with the module that it hangs on: only the original sees anything."""
+"""A hook that may be compiled, copied and pickled with the module that it hangs on: only the original sees anything."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 
 class Hook:
-    """Calls `method`. A deep copy of a module shares the hook, a pickled one gets a hook that does nothing."""
+    """Calls `method`. Inside a compiled region it is nothing, so that the graph stays whole.
+
+    A deep copy of a module shares the hook, a pickled one gets a hook that does nothing.
+    """
 
     def __init__(self, method: Callable[..., None]) -> None:
         self._method = method
 
     def __call__(self, *args: Any) -> None:
-        self._method(*args)
+        """What torch calls."""
+        if not torch.compiler.is_compiling():
+            self._method(*args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
         return self

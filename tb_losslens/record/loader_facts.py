@@ -13,8 +13,8 @@ def loader_facts(loader: Any) -> dict[str, Any]:
 
     Returns:
         `class`, `batch_size`, `shuffle` (None where unknown), `drop_last`, `workers`, `sampler`, `batch_sampler`,
-        `generator` (True if the order is drawn from a generator of its own), `dataset_size`, `batches`. Only lengths of torch's own
-        classes are asked for: the `__len__` of another sampler may draw random numbers.
+        `generator` (True if the order is drawn from a generator of its own), `dataset_size`, `batches`. Only lengths
+        of torch's own classes are asked for: the `__len__` of another sampler may draw random numbers.
     """
     facts: dict[str, Any] = {"class": type(loader).__name__}
     if not isinstance(loader, DataLoader):

@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tb_losslens.record.arguments import Logged
 from tb_losslens.record.batch import describe_targets, tensors_of
+from tb_losslens.record.batch_arguments import Logged
 from tb_losslens.record.measures import input_moments
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
-from tb_losslens.record.step import take_targets
 from tb_losslens.record.watch import Watch
 
 
@@ -33,15 +32,15 @@ def fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
     if logged.hidden is not None:
         values["hidden_norm"] = _norm(logged.hidden)
     _fill_lists(row, logged)
-    watch.put(row, values)
+    recorder.put(row, values)
     if logged.graph is not None:
-        watch.watch_loss(logged.graph)
+        watch.losses.expect(logged.graph)
     recorder.steps.release(row)
 
 
 def _fill_lists(row: Row, logged: Logged) -> None:
     if logged.targets is not None:
-        take_targets(row, describe_targets(logged.targets))
+        row.take_targets(describe_targets(logged.targets))
     if logged.sample_ids is not None:
         row.ids = logged.sample_ids
     if logged.per_sample is not None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +20,8 @@ def total_norm(gradients: Sequence[Tensor]) -> Tensor | None:
         first = norms[0]
         if any(norm.device != first.device or norm.dtype != first.dtype for norm in norms):
             norms = [norm.to(first.device, torch.float32) for norm in norms]
-        return torch.linalg.vector_norm(torch.stack(norms))
+        total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+        return total
 
 
 def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
@@ -51,21 +52,20 @@ def input_moments(tensor: Tensor) -> dict[str, Tensor | float]:
 
 
 def _cpu_moments(flat: Tensor) -> dict[str, Tensor | float]:
-    values = flat.float().numpy() if flat.dtype != torch.float64 else flat.numpy()
-    size = values.size
-    with np.errstate(all="ignore"):
-        mean = float(values.sum(dtype=np.float64) if size < 4096 else values.sum()) / size
-        spread = float(np.dot(values, values)) / size - mean * mean
-        bad = 0
-        if not np.isfinite(spread) or spread < 1e-4 * mean * mean:
-            # overflow, something that is not finite, or a mean so large that the difference above lost its digits
-            good = values[np.isfinite(values)].astype(np.float64)
-            bad = size - good.size
-            mean = float(good.mean()) if good.size else float("nan")
-            spread = float(good.var()) if good.size else float("nan")
+    values = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
+    size = values.numel()
+    mean = values.sum().item() / size
+    spread = torch.dot(values, values).item() / size - mean * mean
+    bad = 0
+    if not math.isfinite(spread) or spread < 1e-4 * mean * mean:
+        # overflow, something that is not finite, or a mean so large that the difference above lost its digits
+        good = values[torch.isfinite(values)].double()
+        bad = size - good.numel()
+        mean = good.mean().item()
+        spread = good.var(correction=0).item()
     return {
         "input_mean": mean,
-        "input_std": float(np.sqrt(max(spread, 0.0))) if spread == spread else spread,
+        "input_std": math.nan if math.isnan(spread) else math.sqrt(max(spread, 0.0)),
         "input_nonfinite": bad,
     }
 

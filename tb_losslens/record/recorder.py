@@ -13,9 +13,10 @@ from tb_losslens.record.boundary_jump import BoundaryJump
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.outbox import Outbox, Sent
+from tb_losslens.record.row import Row
 from tb_losslens.record.session import Session
 from tb_losslens.record.step import Steps
-from tb_losslens.record.validation import Validation, is_validation_loss
+from tb_losslens.record.validations import Validations
 
 
 class Recorder:
@@ -27,7 +28,9 @@ class Recorder:
         loss_tag: the user's tag of the training loss, or None to find it.
         first_step: step of the first row where the user gives none.
         lr: gives the learning rates by column name.
+        counter: gives the updates of running statistics so far, -1 without any.
         jump: called with the size of each boundary's jump and its step.
+        epoch_ended: called with this after each epoch.
     """
 
     def __init__(
@@ -38,141 +41,47 @@ class Recorder:
         loss_tag: str | None,
         first_step: int,
         lr: Callable[[], dict[str, float]],
+        counter: Callable[[], float],
         jump: Callable[[float, int], None],
+        epoch_ended: Callable[[Recorder], None],
     ) -> None:
         self.session = session
-        self.guard = guard
+        self._guard = guard
         self.outbox = Outbox(session, self._before_stored, self._after_stored)
-        self.steps = Steps(self.outbox, loss_tag, first_step, lr, guard.warn, self._row_begins)
-        self.validation: Validation | None = None
-        self.counter: Callable[[], float] = lambda: -1.0
-        self.on_epoch: list[Callable[[], None]] = []
+        self.steps = Steps(self.outbox, tag=loss_tag, first_step=first_step, lr=lr, warn=guard.warn, begins=self._row_begins)
+        self.steps.epochs.on_end = self._epoch_ended
+        self.validations = Validations(self.outbox, self.steps, counter)
+        self._tell_epoch_ended = epoch_ended
         self._jump = BoundaryJump(jump)
         self._facts: dict[str, Any] = {}
-        self._pass: Pass | None = None
-        self._validation_tag: str | None = None
-        self._inside = 0
         self._sources: dict[str, int] = {}
+        self._asked_for_loss = False
 
-    # --- loader (Listener) ------------------------------------------------------------------------------------------
+    # --- loader -----------------------------------------------------------------------------------------------------
 
     def pulled(self, source: Pass, batch: Batch) -> None:
         """The loop took a batch."""
-        if source.split == "train":
-            if self.validation is not None and self._pass is None and not self._inside:
-                self.end_validation()  # a new batch of training: its value will not come any more
-            if not source.pulled - 1:
-                self._loader_facts(source)
-            self.steps.pulled(source, batch)
+        if source.split != "train":
+            self.validations.pulled(source, batch)
             return
-        if self._pass is not source:
-            self._pass = source
-            self.begin_validation()
-        if self.validation is not None:
-            self.validation.batches += 1
-            self.validation.samples += max(batch.size, 0)
+        self.validations.training()
+        if source.pulled == 1:
+            self._loader_facts(source.loader)
+        self.steps.pulled(source, batch)
 
     def exhausted(self, source: Pass) -> None:
         """The loop came to the end of the loader."""
         if source.split == "train":
             self.steps.exhausted(source)
-        elif source is self._pass:
-            self._pass = None
-            self._validation_over()
+        else:
+            self.validations.left(source)
 
     def dropped(self, source: Pass) -> None:
         """The loop let go of the iterator."""
         if source.split == "train":
             self.steps.dropped(source)
-        elif source is self._pass:
-            self._pass = None
-            self._validation_over()
-
-    def _loader_facts(self, source: Pass) -> None:
-        loader = source.loader
-        known = {
-            "batches_per_epoch": loader.get("batches"),
-            "dataset_size": loader.get("dataset_size"),
-            "shuffle": loader.get("shuffle"),
-        }
-        self.facts({**{key: value for key, value in known.items() if value is not None}, "loader": loader})
-
-    # --- validation -------------------------------------------------------------------------------------------------
-
-    @property
-    def validating(self) -> bool:
-        """True while a validation is open: forwards and losses are not of the training."""
-        return self.validation is not None and not self.validation.over
-
-    def begin_validation(self, *, explicit: bool = False) -> Validation:
-        """Opens a validation, unless one is open."""
-        if explicit:
-            self._inside += 1
-        if self.validation is not None and not self.validation.over:
-            return self.validation
-        self.end_validation()
-        self.steps.pause()
-        self.validation = Validation(self.steps.epochs.number, self.counter())
-        fields = {"epoch": self.validation.epoch}
-        self.outbox.record("validation_begin", fields=fields)
-        return self.validation
-
-    def leave_validation(self) -> None:
-        """The `validation()` block was left."""
-        self._inside = max(0, self._inside - 1)
-        self._validation_over()
-
-    def _validation_over(self) -> None:
-        if self.validation is not None and not self._inside and self._pass is None:
-            self.validation.over = True
-
-    def end_validation(self) -> None:
-        """Records the end of the last validation; its value will not come any more."""
-        validation, self.validation = self.validation, None
-        if validation is not None:
-            fields = validation.fields()
-            self.outbox.record("validation_end", step=validation.step, fields=fields)
-
-    def validation_value(self, value: float, source: str, *, step: int | None = None, epoch: int | None = None) -> Validation:
-        """The user's own value: of the validation that is open or has just ended, else of one that nobody saw."""
-        validation = self.validation
-        if validation is None:
-            self.steps.pause()
-            validation = self.validation = Validation(self.steps.epochs.number)
-            validation.over = True
-        validation.set(value, source)
-        if step is not None:
-            validation.step = step
-        if epoch is not None:
-            validation.epoch = epoch
-        return validation
-
-    # --- scalars ----------------------------------------------------------------------------------------------------
-
-    def scalar(self, tag: str, value: Any, step: Any) -> None:
-        """The user wrote a scalar."""
-        if self.steps.tag.may_be(tag):
-            if not self.validating and (number := _number(value)) is not None:
-                self.steps.scalar(tag, number, None if step is None else int(step))
-        elif is_validation_loss(tag) and self._validation_tag in (None, tag):
-            number = _number(value)
-            if number is None:
-                return
-            self._validation_tag = tag
-            self.validation_value(number, f"scalar:{tag}")
-
-    # --- rows -------------------------------------------------------------------------------------------------------
-
-    def _row_begins(self) -> None:
-        if self.validation is not None and self.validation.over:
-            self.end_validation()
-
-    def _before_stored(self, row: Sent) -> None:
-        self.steps.before_stored(row)
-
-    def _after_stored(self, row: Sent) -> None:
-        values = row.values
-        self._jump.add(values.get("loss", math.nan), int(values.get("epoch", -1)), int(values["step"]))
+        else:
+            self.validations.left(source)
 
     # --- the user's own calls ---------------------------------------------------------------------------------------
 
@@ -184,24 +93,59 @@ class Recorder:
     def end_epoch(self) -> None:
         """The epoch is over."""
         self.steps.finish()
-        self.steps.epochs.end(complete=None if self.steps.epochs.source is not None else True)
-
-    def log_validation(self, value: float, step: int | None, epoch: int | None, losses: Any, sizes: Any) -> None:
-        """The user's own value of a validation."""
-        validation = self.validation_value(value, "log_validation", step=step, epoch=epoch)
-        validation.details(losses, sizes)
+        self.steps.epochs.end(complete=None)
 
     def note(self, kind: str, text: str, fields: Mapping[str, Any]) -> None:
         """Something happened."""
         self.steps.pause()
         self.outbox.record(kind, text=text, fields=fields)
 
-    def source_number(self, name: str) -> int:
-        """Number of a data source that has a name; the names are facts."""
-        if name not in self._sources:
-            self._sources[name] = len(self._sources)
-            self.facts({"sources": dict(self._sources)})
-        return self._sources[name]
+    def scalar(self, tag: str, value: Any, step: Any) -> None:
+        """The user wrote a scalar."""
+        training = self.steps.loss.may_be(tag)
+        if not training and not self.validations.may_be(tag):
+            return
+        number = _number(value)
+        if number is None:
+            return
+        if not training:
+            self.validations.set(number, f"scalar:{tag}")
+            self.validations.tag = tag
+        elif not self.validations.open:
+            self.steps.scalar(tag, number, None if step is None else int(step))
+
+    # --- rows -------------------------------------------------------------------------------------------------------
+
+    def put(self, row: Row, values: Mapping[str, Any]) -> None:
+        """Puts numbers into a row: at once those of the CPU, the others when their device has them."""
+        now: dict[str, float] = {}
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.device.type != "cpu":
+                row.later.add(name, value)
+            else:
+                now[name] = float(value)
+        self.outbox.amend(row, now)
+
+    def _row_begins(self) -> None:
+        self.validations.settle()
+
+    def _before_stored(self, row: Sent) -> None:
+        self.steps.before_stored(row)
+
+    def _after_stored(self, row: Sent) -> None:
+        values = row.values
+        loss = values.get("loss", math.nan)
+        self._jump.add(loss, int(values.get("epoch", -1)), int(values["step"]))
+
+    def _epoch_ended(self) -> None:
+        steps = self.steps
+        if not self._asked_for_loss and not steps.loss.sources and not steps.loss.candidates and steps.epochs.length > 2:
+            self._asked_for_loss = True
+            self._guard.warn(
+                f"no loss was seen in the {steps.epochs.length} batches of epoch {steps.epochs.number}. Record it with "
+                "writer.log_batch(loss), writer.watch(criterion=criterion) or writer.add_scalar('Loss/train', loss, step)"
+            )
+        self._tell_epoch_ended(self)
 
     # --- facts and the end ------------------------------------------------------------------------------------------
 
@@ -210,11 +154,6 @@ class Recorder:
         """All facts so far."""
         return self._facts
 
-    def loss_facts(self) -> dict[str, Any]:
-        """Where the loss of the rows came from: the source of most of them."""
-        sources = self.steps.sources
-        return {"loss_source": max(sources, key=lambda name: sources[name])} if sources else {}
-
     def facts(self, fields: Mapping[str, Any]) -> None:
         """Records facts of the run that are new or have changed."""
         new = {key: value for key, value in fields.items() if key not in self._facts or self._facts[key] != value}
@@ -222,20 +161,37 @@ class Recorder:
             self._facts.update(new)
             self.outbox.record("facts", fields=new)
 
-    def flush(self, *, wait: bool = False) -> None:
-        """Brings everything that is complete to disk; with `wait` everything."""
+    def loss_facts(self) -> dict[str, Any]:
+        """Where the loss of the rows came from: the source of most of them."""
+        sources = self.steps.loss.sources
+        return {"loss_source": max(sources, key=lambda name: sources[name])} if sources else {}
+
+    def source_number(self, name: str) -> int:
+        """Number of a data source that has a name; the names are facts."""
+        if name not in self._sources:
+            self._sources[name] = len(self._sources)
+            self.facts({"sources": dict(self._sources)})
+        return self._sources[name]
+
+    def _loader_facts(self, loader: Mapping[str, Any]) -> None:
+        named = {"batches_per_epoch": "batches", "dataset_size": "dataset_size", "shuffle": "shuffle"}
+        known = {fact: loader[key] for fact, key in named.items() if loader.get(key) is not None}
+        self.facts({**known, "loader": dict(loader)})
+
+    def flush(self) -> None:
+        """Brings everything that is complete to disk."""
         row = self.steps.current
         if row is not None and (row.stepped or row.logged):
             self.steps.release(row)
-        self._row_begins()
-        self.outbox.drain(wait=wait)
+        self.validations.settle()
+        self.outbox.drain()
         self.session.flush()
 
     def close(self) -> None:
-        """Ends the recording."""
+        """Ends the recording; the session stays open."""
         self.steps.pause()
+        self.validations.end()
         self.steps.close()
-        self.end_validation()
         self.outbox.drain(wait=True)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from tb_losslens.record.batch import Batch
+from tb_losslens.record.batch import Batch, Targets
 from tb_losslens.record.outbox import Sent
 
 
@@ -45,6 +45,16 @@ class Row(Sent):
     scalar_used: bool = False
     losses: list[tuple[float | Tensor, int]] = field(default_factory=list)
     pending: list[tuple[float | Tensor, int]] = field(default_factory=list)
+
+    @property
+    def has_loss(self) -> bool:
+        """True if its loss is known, or on its way from a device."""
+        return "loss" in self.values or "loss" in self.later.names
+
+    def take_targets(self, targets: Targets) -> None:
+        """Takes the class counts or the moments of its targets."""
+        self.classes = targets.classes
+        self.values.update(targets.columns)
 
     def close_backward(self) -> None:
         """Criterion calls so far belong to one backward: their losses add up."""

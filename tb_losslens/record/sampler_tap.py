@@ -92,7 +92,7 @@ def tapped(loader: DataLoader[Any], trail: Trail) -> Iterator[None]:
     name = _sampler_name(loader)
     sampler = vars(loader)[name]
     tap = _Tap(sampler, trail)
-    running = getattr(loader, "_iterator", None)
+    running: Any = getattr(loader, "_iterator", None)
     # past DataLoader.__setattr__, which forbids to set a sampler
     vars(loader)[name] = tap
     if running is not None:  # persistent workers: the old iterator starts again from its own reference
@@ -101,7 +101,8 @@ def tapped(loader: DataLoader[Any], trail: Trail) -> Iterator[None]:
         yield
     finally:
         vars(loader)[name] = sampler
-        for iterator in (running, getattr(loader, "_iterator", None)):
+        iterators: tuple[Any, ...] = (running, getattr(loader, "_iterator", None))
+        for iterator in iterators:
             if getattr(iterator, "_index_sampler", None) is tap:
                 iterator._index_sampler = sampler
 

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+
 from torch import Tensor
 
-from tb_losslens.record.batch import Batch, Targets
+from tb_losslens.record.batch import Batch
 from tb_losslens.record.epochs import Epochs
 from tb_losslens.record.feed import Feed
+from tb_losslens.record.lead import Lead
 from tb_losslens.record.loader import Pass
-from tb_losslens.record.loss_tag import LossTag
+from tb_losslens.record.loss_search import LossSearch
 from tb_losslens.record.outbox import Outbox, Sent
 from tb_losslens.record.row import Row
 from tb_losslens.record.step_number import StepNumber
-
-MOST_HELD = 64
-"""Rows that wait at most for the tag of the loss to be found."""
 
 
 class Steps:
     """The row of the batch that is being trained on, and the epoch that it is in.
 
-    While a wrapped loader is iterated there is one row for each batch that a step consumes. Without one, a row
-    begins with the first call of the model or criterion after a backward or an optimiser step, or with each logged value.
+    Once a training loader is wrapped there is one row for each batch that a step consumes, and for each `log_batch`. Without
+    one, a row begins with the first call of the model or criterion after a backward or an optimiser step, or with a
+    logged value.
 
     Args:
         outbox: where finished rows go.
@@ -37,6 +37,7 @@ class Steps:
     def __init__(
         self,
         outbox: Outbox,
+        *,
         tag: str | None,
         first_step: int,
         lr: Callable[[], dict[str, float]],
@@ -46,39 +47,31 @@ class Steps:
         self._outbox = outbox
         self._begins = begins
         self._lr = lr
-        self._warn = warn
         self._feed = Feed()
-        self.epochs = Epochs(outbox)
-        self.tag = LossTag(tag)
-        self.numbers = StepNumber(first_step)
-        self.current: Row | None = None
-        self.lead: Pass | None = None
-        self.sources: dict[str, int] = {}
-        self._held: list[Row] = []
-        self._holding = tag is None
-        self._plain = 0
+        self._lead = Lead(self._feed, self._moved)
+        self._numbers = StepNumber(first_step)
         self._explicit = False
         self._by_loader = False
         self._inside_step = 0
+        self.epochs = Epochs(outbox)
+        self.loss = LossSearch(outbox, tag, self.set_step, warn)
+        self.current: Row | None = None
 
     # --- the loader -------------------------------------------------------------------------------------------------
 
     @property
     def driven(self) -> bool:
         """True while a wrapped training loader is being iterated."""
-        return self.lead is not None and not self.lead.dropped and not self.lead.exhausted
+        return self._lead.running
 
     def pulled(self, source: Pass, batch: Batch) -> None:
         """The loop took a batch of the training data."""
         self._by_loader = True
-        if not self.driven:
-            self.lead = source
-        if source is self.lead:
-            self._feed.push(batch)
+        self._lead.pulled(source, batch)
 
     def exhausted(self, source: Pass) -> None:
         """The loop came to the end of the loader."""
-        if source is self.lead:
+        if source is self._lead.source:
             self._feed.end()
             self._end_pass(source)
 
@@ -87,13 +80,19 @@ class Steps:
         if not source.exhausted:
             self._feed.drop(source)
             self._end_pass(source)
-        if source is self.lead:
-            self.lead = None
+        self._lead.dropped(source)
 
     def _end_pass(self, source: Pass) -> None:
         if source is self.epochs.source and not self._feed.holds(source):
             self.finish()
             self.epochs.end(complete=source.exhausted)
+
+    def _moved(self, batch: Batch) -> None:
+        """The first row of an inner loop had been taken for one of the outer loop."""
+        row = self.current
+        if row is not None and not row.released and row.index == 0:
+            row.batch = batch
+            self.epochs.adopt(batch.source)
 
     def pause(self) -> None:
         """Something else begins, a validation for example: the row and the pass that are through are ended."""
@@ -109,10 +108,7 @@ class Steps:
     def close(self) -> None:
         """The recording ends."""
         self.finish()
-        only = self.tag.only() if self.tag.undecided else None
-        if only is not None and len(self._held) == 1:
-            self._use_scalar(self._held[0], only)
-        self.let_go()
+        self.loss.close()
         self.epochs.end(complete=None)
 
     # --- what happens in a step -------------------------------------------------------------------------------------
@@ -163,13 +159,8 @@ class Steps:
         """The optimiser has changed the weights."""
         self._inside_step = max(0, self._inside_step - 1)
         row = self.current
-        if (
-            row is not None
-            and not self._inside_step
-            and not self._holding
-            and not self._explicit
-            and (row.losses or row.pending)
-        ):
+        early = not self._inside_step and not self.loss.holding and not self._explicit
+        if row is not None and early and (row.losses or row.pending):
             self.release(row)
 
     def logged(self, epoch: int | None = None) -> Row:
@@ -195,19 +186,13 @@ class Steps:
         row = self.current
         if row is None or (tag in row.scalars and (len(self._feed) or not self.driven)):
             known = self.driven or len(self._feed) or self.epochs.open or self.epochs.announced is not None
-            if not known and self.tag.tag is None:
+            if not known and self.loss.tag is None:
                 return
             if self.driven and not len(self._feed):
                 return
             row = self._next(None)
-        if row is None:
-            return
-        row.scalars[tag] = (value, step)
-        row.written[tag] = row.written.get(tag, 0) + 1
-        if tag == self.tag.tag:
-            self._use_scalar(row, tag)
-            if not row.released:
-                self.release(row)
+        if row is not None and self.loss.written(row, tag, value, step) and not row.released:
+            self.release(row)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -231,25 +216,13 @@ class Steps:
     def finish(self) -> None:
         """No more of the current row will come."""
         row, self.current = self.current, None
-        if row is None:
-            return
-        if not row.released:
+        if row is not None:
             self.release(row)
-        elif row.held and row not in self._held:
-            self._unhold(row)
-        if self.tag.row(row.epoch, row.written):
-            self._decided()
-            if self.tag.tag in row.scalars and not row.scalar_used:
-                self._use_scalar(row, str(self.tag.tag))
-        elif self._holding:
-            # with a loss of its own and no scalar to wait for, two rows are enough to know
-            self._plain = self._plain + 1 if row.losses and not row.scalars else 0
-            if self._plain >= 2 or len(self._held) >= MOST_HELD:
-                self.let_go()
+            self.loss.finish(row)
 
     def release(self, row: Row) -> None:
         """Hands a row over; what comes later is amended. It stays back while it may have had another batch."""
-        if row.released or (self._feed.undecided and row is self.current):
+        if row.released or (row is self.current and (self._feed.undecided or self._lead.undecided)):
             return
         row.released = True
         values = row.values
@@ -262,15 +235,7 @@ class Steps:
         self.epochs.digest(row.ids)
         if "lr" not in values:
             values.update(self._lr())
-        if "loss" in values or "loss" in row.later.names:
-            self._count("log_batch")
-        else:
-            self._take_criterion(row)
-        row.held = self._holding and not row.logged and (bool(row.scalars) or not row.losses)
-        if row.held:
-            self._held.append(row)
-        elif row is self.current and self.tag.tag is not None and "loss" not in values and not row.later.names:
-            row.held = True  # its scalar is still to come
+        self.loss.settle(row)
         self._outbox.put(row)
 
     def _take_batch(self, row: Row, batch: Batch) -> None:
@@ -280,79 +245,16 @@ class Steps:
         if row.ids is None:
             row.ids = batch.ids
         if row.classes is None and "target_mean" not in values:
-            take_targets(row, batch.targets)
-
-    def _take_criterion(self, row: Row) -> None:
-        loss = row.criterion_loss()
-        if loss is None:
-            return
-        self._count("criterion")
-        if isinstance(loss, Tensor):
-            row.later.add("loss", loss)
-        else:
-            row.values["loss"] = loss
-
-    def _use_scalar(self, row: Row, tag: str) -> None:
-        value, step = row.scalars[tag]
-        row.scalar_used = True
-        values: dict[str, float] = {}
-        if "loss" in row.values or "loss" in row.later.names or row.losses or row.pending:
-            values["logged_loss"] = value
-        else:
-            values["loss"] = value
-            self._count(f"scalar:{tag}")
-        if step is not None and row.user_step is None:
-            self.set_step(row, step)
-        if row.released:
-            self._outbox.amend(row, values)
-            if row.held and row not in self._held:
-                self._unhold(row)
-        else:
-            row.values.update(values)
+            row.take_targets(batch.targets)
 
     def set_step(self, row: Row, step: int) -> None:
         """The user's own step of a row."""
         row.user_step = step
         if row.stored:
-            corrected = self.numbers.correct(step)
+            corrected = self._numbers.correct(step)
             if corrected is not None:
                 self._outbox.amend(row, {"step": corrected})
 
     def before_stored(self, row: Sent) -> None:
         """Gives a row its step, in the order in which rows are stored."""
-        row.values["step"] = self.numbers.of(row.user_step if isinstance(row, Row) else None)
-
-    # --- the tag of the loss ----------------------------------------------------------------------------------------
-
-    def _decided(self) -> None:
-        if self.tag.ambiguous:
-            names = ", ".join(repr(tag) for tag in self.tag.ambiguous)
-            self._warn(
-                f"{len(self.tag.ambiguous)} scalars may be the loss of a batch ({names}): none is taken. Say which: LossLensWriter(..., loss_tag=...)"
-            )
-        elif self.tag.tag is not None:
-            for row in self._held:
-                if self.tag.tag in row.scalars:
-                    self._use_scalar(row, self.tag.tag)
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Stops waiting for the tag of the loss: what is held is stored."""
-        self._holding = False
-        for row in self._held:
-            row.held = False
-        self._held = []
-        self._outbox.drain()
-
-    def _unhold(self, row: Row) -> None:
-        row.held = False
-        self._outbox.drain()
-
-    def _count(self, source: str) -> None:
-        self.sources[source] = self.sources.get(source, 0) + 1
-
-
-def take_targets(row: Row, targets: Targets) -> None:
-    """Puts the class counts or moments of targets into a row."""
-    row.classes = targets.classes
-    row.values.update(targets.columns)
+        row.values["step"] = self._numbers.of(row.user_step if isinstance(row, Row) else None)

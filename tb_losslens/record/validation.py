@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
 from tb_losslens.record.deferred import Deferred
-from tb_losslens.record.loss_tag import is_held_out, is_loss
 
 _MOST_BATCHES = 2048
 
@@ -19,9 +19,15 @@ class Validation:
     The value is, in this order: what `log_validation` is told, the scalar that the user writes for it, the mean of the
     criterion's losses weighted by batch size.
 
+    Args:
+        epoch: number of the epoch that it follows.
+        counter: updates of running statistics so far, -1 without any.
+
     Attributes:
+        step: the user's own step, if it was given.
         batches: batches of a wrapped loader.
         samples: samples in them, as far as known.
+        source: where the user's own value came from, "" without one.
         over: True once its loop has ended; its value may still come.
         implicit: nobody said that it begins: the model was called without gradients outside the training loop.
     """
@@ -31,28 +37,24 @@ class Validation:
         self.step: int | None = None
         self.batches = 0
         self.samples = 0
+        self.source = ""
         self.over = False
         self.implicit = False
-        self.value: float | None = None
-        self.source = ""
-        self._counter = counter
-        self._counter_end = counter
+        self._value: float | None = None
+        self._counter = self._counter_end = counter
         self._losses: list[float | Tensor] = []
-        self._sizes: list[int] = []
-        self._given: tuple[list[float], list[float]] | None = None
+        self._sizes: list[float] = []
         self._modes: set[float] = set()
-        self._inputs: list[tuple[Any, Any, int]] = []
-        self._nonfinite: list[Any] = []
+        self._inputs: list[tuple[Any, Any, Any, int]] = []
 
     def forward(self, mode: float, moments: dict[str, Any], size: int) -> None:
-        """A forward of the model inside it."""
+        """A call of the model inside it."""
         self._modes.add(mode)
         if moments and len(self._inputs) < _MOST_BATCHES:
-            self._inputs.append((moments["input_mean"], moments["input_std"], size))
-            self._nonfinite.append(moments["input_nonfinite"])
+            self._inputs.append((moments["input_mean"], moments["input_std"], moments["input_nonfinite"], size))
 
     def counters(self, count: float) -> None:
-        """Updates of the normalisation layers after a forward."""
+        """Updates of running statistics after a call of the model."""
         self._counter_end = count
 
     def loss(self, value: float | Tensor, size: int) -> None:
@@ -61,61 +63,50 @@ class Validation:
             self._losses.append(value)
             self._sizes.append(size)
 
-    def set(self, value: float, source: str) -> None:
+    def set(self, value: float, source: str, *, step: int | None = None, epoch: int | None = None) -> None:
         """Takes the user's own value; a scalar does not replace what `log_validation` was told."""
-        if self.source != "log_validation" or source == "log_validation":
-            self.value, self.source = value, source
+        if self.source == "log_validation" and source != "log_validation":
+            return
+        self._value, self.source = value, source
+        self.step = step if step is not None else self.step
+        self.epoch = epoch if epoch is not None else self.epoch
 
-    def details(self, losses: list[float] | None, sizes: list[float] | None) -> None:
-        """The user's own losses and sizes of batches."""
-        if losses is not None:
-            self._given = (losses, sizes or [])
+    def details(self, losses: Sequence[float], sizes: Sequence[float] | None) -> None:
+        """The user's own losses and sizes of its batches."""
+        self._losses, self._sizes = list(losses), list(sizes or [])
 
     def fields(self) -> dict[str, Any]:
-        """Fields of the `validation_end` record; waits for a device where the numbers are still on it."""
+        """Fields of the `validation_end` record; waits for a device where numbers are still on it."""
         losses = _numbers(self._losses)
         computed = _mean(losses, self._sizes)
-        value = self.value if self.value is not None else computed
-        source = self.source or ("criterion" if value is not None else "")
-        if self._given is not None:
-            losses, sizes = self._given
-        else:
-            sizes = [float(size) for size in self._sizes]
-        fields: dict[str, Any] = {"value": value, "epoch": self.epoch, "source": source, "batches": self.batches or len(losses)}
-        n = self.samples or sum(size for size in sizes if size > 0)
-        if n:
-            fields["n"] = int(n)
-        if computed is not None and self.value is not None:
+        value = computed if self._value is None else self._value
+        fields: dict[str, Any] = {
+            "value": value,
+            "epoch": self.epoch,
+            "source": self.source or ("criterion" if value is not None else ""),
+            "batches": self.batches or len(losses),
+            "n": self.samples or int(sum(size for size in self._sizes if size > 0)),
+        }
+        if self._value is not None and computed is not None:
             fields["computed"] = computed
         if losses:
             fields["batch_losses"] = losses
-            if len(sizes) == len(losses):
-                fields["batch_sizes"] = sizes
+            if len(self._sizes) == len(losses):
+                fields["batch_sizes"] = self._sizes
         if self._modes:
-            fields["train_mode"] = self._modes.pop() if len(self._modes) == 1 else 0.5
+            fields["train_mode"] = next(iter(self._modes)) if len(self._modes) == 1 else 0.5
         if self._counter >= 0:
             fields["bn_updates"] = self._counter_end - self._counter
-        fields.update(self._input_fields())
-        return fields
+        return {**fields, **self._input_fields()}
 
     def _input_fields(self) -> dict[str, float]:
-        if not self._inputs:
-            return {}
-        means = _numbers([mean for mean, _, _ in self._inputs])
-        stds = _numbers([std for _, std, _ in self._inputs])
-        weights = [size for _, _, size in self._inputs]
-        mean = _mean(means, weights)
-        second = _mean([s * s + m * m for m, s in zip(means, stds, strict=True)], weights)
+        means, stds, bad = (_numbers([row[column] for row in self._inputs]) for column in range(3))
+        sizes = [float(row[3]) for row in self._inputs]
+        mean = _mean(means, sizes)
+        second = _mean([std * std + mean * mean for mean, std in zip(means, stds, strict=True)], sizes)
         if mean is None or second is None:
             return {}
-        fields = {"input_mean": mean, "input_std": math.sqrt(max(second - mean * mean, 0.0))}
-        bad = sum(_numbers(self._nonfinite))
-        return {**fields, "input_nonfinite": bad} if bad else fields
-
-
-def is_validation_loss(tag: str) -> bool:
-    """True if a scalar of this name is the loss on held-out data."""
-    return is_loss(tag) and is_held_out(tag)
+        return {"input_mean": mean, "input_std": math.sqrt(max(second - mean * mean, 0.0)), "input_nonfinite": sum(bad)}
 
 
 def _numbers(values: list[Any]) -> list[float]:
@@ -128,8 +119,10 @@ def _numbers(values: list[Any]) -> list[float]:
     return [late[str(position)] if isinstance(value, Tensor) else float(value) for position, value in enumerate(values)]
 
 
-def _mean(values: list[float], weights: list[int]) -> float | None:
+def _mean(values: list[float], weights: list[float]) -> float | None:
+    """Mean weighted by sizes; plain where one of them is unknown; None of nothing."""
     if not values:
         return None
-    known = weights if all(weight > 0 for weight in weights) else [1] * len(values)
-    return sum(v * w for v, w in zip(values, known, strict=True)) / sum(known)
+    known = len(weights) == len(values) and all(weight > 0 for weight in weights)
+    sizes = weights if known else [1.0] * len(values)
+    return math.fsum(v * w for v, w in zip(values, sizes, strict=True)) / math.fsum(sizes)

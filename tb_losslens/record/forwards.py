@@ -1,0 +1,162 @@
+"""Sees each call of a watched model: what it was given, in which mode, and what came out.
+
+Only the outermost callable is hooked: a hook inside a compiled region would break its graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tb_losslens.record import compiled
+from tb_losslens.record.batch import storages_of
+from tb_losslens.record.guard import Guard
+from tb_losslens.record.hook import Hook
+from tb_losslens.record.measures import batch_counters, first_floating, input_moments, training_share, unwrapped
+from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.validation import Validation
+
+
+class Forwards:
+    """The watched models.
+
+    Args:
+        guard: runs every collector.
+        recorder: gives the recorder, or None where there is none any more.
+        output: called with an output that has a gradient, in training.
+        restored: called with "model" and its class when a state was loaded into it.
+    """
+
+    def __init__(
+        self,
+        guard: Guard,
+        recorder: Callable[[], Recorder | None],
+        output: Callable[[Tensor], None],
+        restored: Callable[[str, str], None],
+    ) -> None:
+        self._guard = guard
+        self._recorder = recorder
+        self._on_output = output
+        self._on_restored = restored
+        self._handles: dict[int, list[Any]] = {}
+        self.models: list[nn.Module] = []
+        self._modules: list[nn.Module] = []
+        self._counters: list[Tensor] = []
+        self._depth = 0
+        self._seen = 0
+        self._looked_for_compiled = False
+
+    def add(self, model: nn.Module) -> None:
+        """Watches the calls of `model`."""
+        self.models.append(model)
+        self._handles[id(model)] = [
+            *compiled.hook_calls(model, Hook(self._begins), Hook(self._ends)),
+            model.register_load_state_dict_post_hook(Hook(self._loaded)),  # type: ignore[no-untyped-call]
+        ]
+        self.refresh()
+
+    def remove(self, model: nn.Module) -> None:
+        """Does not watch `model` any more."""
+        self.models = [known for known in self.models if known is not model]
+        for handle in self._handles.pop(id(model), []):
+            handle.remove()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Looks again which modules there are: a user may have replaced some."""
+        self._modules = [module for model in self.models for module in unwrapped(model).modules()]
+        self._counters = batch_counters(self._modules)
+
+    def counter(self) -> float:
+        """Updates of running statistics so far, the least of all layers; -1 without such a layer."""
+        return float(self._count()) if self._counters else -1.0
+
+    def check_seen(self) -> None:
+        """An optimiser made a step: if no call was ever seen, the model was compiled after it was watched."""
+        if self._seen or self._looked_for_compiled or not self.models:
+            return
+        self._looked_for_compiled = True
+        for model in list(self.models):
+            outer = compiled.outer_callable(model)
+            if outer is not None:
+                self.remove(model)
+                self.add(outer)
+
+    # --- hooks ------------------------------------------------------------------------------------------------------
+
+    def _watched(self, module: nn.Module) -> bool:
+        return any(module is model for model in self.models)  # else a copy of one
+
+    def _begins(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if self._watched(module):
+            self._depth += 1
+            if self._depth == 1:
+                self._guard.call("forward of the model", self._forward, args, kwargs)
+
+    def _ends(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - torch's signature
+        if self._depth and self._watched(module):
+            self._depth -= 1
+            if not self._depth:
+                self._guard.call("output of the model", self._output, output)
+
+    def _loaded(self, module: nn.Module, incompatible: Any) -> None:  # noqa: ARG002 - torch's signature
+        if self._watched(module):
+            self._guard.call("restore", self._on_restored, "model", type(unwrapped(module)).__name__)
+
+    # --- collectors -------------------------------------------------------------------------------------------------
+
+    def _forward(self, args: Any, kwargs: Any) -> None:
+        self._seen += 1
+        recorder = self._recorder()
+        if recorder is None:
+            return
+        inputs = (args, kwargs) if kwargs else args
+        validation = recorder.validations.of_call(gradients=torch.is_grad_enabled())
+        if validation is not None:
+            self._validation_forward(validation, inputs)
+            return
+        if not torch.is_grad_enabled():
+            return  # inside the training loop, and nobody says that it is a validation
+        row = recorder.steps.forward(lambda: storages_of(inputs))
+        if row is None:
+            return
+        mode = training_share(self._modules)
+        if "train_mode" in row.values:  # another call for the same batch
+            row.values["train_mode"] = mode if row.values["train_mode"] == mode else 0.5
+            return
+        row.values["train_mode"] = mode
+        tensor = first_floating(inputs)
+        if tensor is not None:
+            recorder.put(row, input_moments(tensor))
+
+    def _validation_forward(self, validation: Validation, inputs: Any) -> None:
+        tensor = first_floating(inputs)
+        moments = input_moments(tensor) if tensor is not None else {}
+        size = int(tensor.shape[0]) if tensor is not None and tensor.dim() else 1
+        validation.forward(training_share(self._modules), moments, size)
+
+    def _output(self, output: Any) -> None:
+        recorder = self._recorder()
+        if recorder is None:
+            return
+        validation = recorder.validations.current
+        if validation is not None and not validation.over:
+            if self._counters:
+                validation.counters(self.counter())
+            return
+        row = recorder.steps.current
+        if row is None or not torch.is_grad_enabled():
+            return
+        if self._counters:
+            recorder.put(row, {"bn_updates": self._count()})
+        tensor = first_floating(output)
+        if tensor is not None and tensor.requires_grad:
+            self._on_output(tensor)
+
+    def _count(self) -> Tensor | float:
+        if self._counters[0].device.type == "cpu":
+            return float(min(counter.item() for counter in self._counters))
+        return torch.stack(self._counters).min()

@@ -1,0 +1,153 @@
+"""Decides when a validation begins and ends, and whose value it gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tb_losslens.record.batch import Batch
+from tb_losslens.record.loader import Pass
+from tb_losslens.record.loss_tag import is_held_out, is_loss
+from tb_losslens.record.outbox import Outbox
+from tb_losslens.record.step import Steps
+from tb_losslens.record.validation import Validation
+
+
+class Validations:
+    """The validation that is open, or that has ended and whose value may still come.
+
+    One is opened by a loop over a loader wrapped with split="val", by `validation()`, or by a call of the model without
+    gradients outside the training loop. Its record is written when training goes on.
+
+    Args:
+        outbox: where records go.
+        steps: the training around it.
+        counter: gives the updates of running statistics so far.
+
+    Attributes:
+        current: the validation, or None.
+        tag: the user's scalar of its loss, once one was seen.
+    """
+
+    def __init__(self, outbox: Outbox, steps: Steps, counter: Callable[[], float]) -> None:
+        self._outbox = outbox
+        self._steps = steps
+        self._counter = counter
+        self._pass: Pass | None = None
+        self._inside = 0
+        self.current: Validation | None = None
+        self.tag: str | None = None
+
+    @property
+    def open(self) -> bool:
+        """True while forwards and losses are those of a validation."""
+        return self.current is not None and not self.current.over
+
+    # --- begin and end ----------------------------------------------------------------------------------------------
+
+    def begin(self) -> Validation:
+        """Opens a validation, unless one is open."""
+        if self.current is not None and not self.current.over:
+            return self.current
+        self.end()
+        self._steps.pause()
+        self.current = Validation(self._steps.epochs.number, self._counter())
+        self._outbox.record("validation_begin", fields={"epoch": self.current.epoch})
+        return self.current
+
+    def end(self) -> None:
+        """Records the end of the last validation: its value will not come any more."""
+        validation, self.current = self.current, None
+        if validation is not None:
+            self._outbox.record("validation_end", step=validation.step, fields=validation.fields())
+
+    def settle(self) -> None:
+        """Training goes on: a validation that is over is recorded."""
+        if self.current is not None and self.current.over:
+            self.end()
+
+    def enter(self) -> None:
+        """A `validation()` block begins."""
+        self._inside += 1
+        self.begin().implicit = False
+
+    def leave(self) -> None:
+        """A `validation()` block was left."""
+        self._inside = max(0, self._inside - 1)
+        self._over()
+
+    def _over(self) -> None:
+        if self.current is not None and not self._inside and self._pass is None:
+            self.current.over = True
+
+    # --- loaders ----------------------------------------------------------------------------------------------------
+
+    def pulled(self, source: Pass, batch: Batch) -> None:
+        """A loop over held-out data took a batch."""
+        if self._pass is None:
+            self._pass = source
+            self.begin().implicit = False
+        if self._pass is source and self.current is not None:
+            self.current.batches += 1
+            self.current.samples += max(batch.size, 0)
+
+    def left(self, source: Pass) -> None:
+        """A loop over held-out data came to its end, or was left."""
+        if source is self._pass:
+            self._pass = None
+            self._over()
+
+    def training(self) -> None:
+        """A loop took a batch of the training data."""
+        if self.current is not None and self._pass is None and not self._inside:
+            self.end()
+
+    # --- what is seen in it -----------------------------------------------------------------------------------------
+
+    def of_call(self, *, gradients: bool) -> Validation | None:
+        """The validation that a call of the model or criterion belongs to now, or None.
+
+        A call without gradients outside the training loop begins one, which a call with gradients ends.
+        """
+        current = self.current
+        if current is not None and current.implicit and gradients:
+            self.end()
+        if self.open:
+            return self.current
+        if gradients or self._steps.driven:
+            return None
+        validation = self.begin()
+        validation.implicit = True
+        return validation
+
+    # --- its value --------------------------------------------------------------------------------------------------
+
+    def may_be(self, tag: str) -> bool:
+        """True if the user's scalar of this name is the loss on held-out data."""
+        return tag == self.tag if self.tag is not None else is_loss(tag) and is_held_out(tag)
+
+    def set(self, value: float, source: str, *, step: int | None = None, epoch: int | None = None) -> None:
+        """Takes the user's own value: of the validation that is open or has just ended, else of one that nobody saw."""
+        self._that_or_new().set(value, source, step=step, epoch=epoch)
+
+    def log(
+        self,
+        value: float,
+        *,
+        step: int | None,
+        epoch: int | None,
+        losses: Sequence[float] | None,
+        sizes: Sequence[float] | None,
+    ) -> None:
+        """Takes what `log_validation` was told."""
+        if self.current is not None and self.current.over and self.current.source == "log_validation":
+            self.end()  # the one before has its value
+        self.set(value, "log_validation", step=step, epoch=epoch)
+        if losses is not None and self.current is not None:
+            self.current.details(losses, sizes)
+
+    def _that_or_new(self) -> Validation:
+        if self.current is None:
+            self._steps.pause()
+            self.current = Validation(self._steps.epochs.number)
+            self.current.over = True
+        return self.current
