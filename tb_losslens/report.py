@@ -77,13 +77,13 @@ def _print_finding(number: int, finding: Finding, console: Console) -> None:
     if finding.confirm:
         rows.add_row("confirm", Text(_clean(finding.confirm)))
     for line in finding.missing:
-        rows.add_row("missing", Text(_clean(line), style="dim"))
+        rows.add_row("record", Text(_clean(line), style="dim"))
     console.print(Padding(rows, (0, 0, 0, 3)))
 
 
 def _title(number: int, finding: Finding) -> Text:
     share = "" if finding.share is None else f", {finding.share:.0%} of the jump"
-    aside = "" if finding.explains_jump else ", not why the loss moved"
+    aside = "" if finding.explains_jump or finding.kind == "unknown" else ", not why the loss moved"
     return Text.assemble(
         f"{number}. ",
         (f"{_MARK[finding.kind]} {_clean(finding.title)}", _STYLE[finding.kind]),
@@ -118,9 +118,10 @@ def _table(boundaries: Sequence[Boundary], limit: int) -> Table:
 
 
 def _print_rest(diagnosis: Diagnosis, console: Console) -> None:
-    if diagnosis.checked:
+    fine = [item.cause for item in diagnosis.checked if item.cause != "unknown"]  # which is no cause that one could check
+    if fine:
         console.print()
-        console.print(Text(f"checked and fine: {', '.join(item.cause for item in diagnosis.checked)}", style="dim"))
+        console.print(Text(f"checked and fine: {', '.join(fine)}", style="dim"))
     if diagnosis.skipped:
         console.print()
         console.print(Text("not checked:", style="dim"))
@@ -144,7 +145,7 @@ def _strength(boundary: Boundary) -> float:
 def _number(value: float, *, signed: bool = False, digits: int = 3) -> str:
     if not math.isfinite(value):
         return "-"
-    return f"{value:{'+' if signed else ''}.{digits}g}"
+    return f"{value:{'+' if signed else ''}.{digits}g}".replace("-", "−")  # the minus of the sentences above it
 
 
 def _clean(text: str) -> str:

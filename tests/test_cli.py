@@ -122,3 +122,20 @@ def test_a_reader_that_has_seen_enough_is_no_error(logdir):
     done = subprocess.run(shell, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout == "{\n"
     assert done.stderr == ""
+
+
+def test_the_demo_needs_a_checkout_and_says_so(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("tb_losslens.cli.__file__", str(tmp_path / "site-packages" / "tb_losslens" / "cli.py"))
+    code, _, err = run_cli(capsys, "demo")
+    assert code == 2
+    assert "make demo" in err
+
+
+def test_the_demo_trains_and_then_serves(tmp_path, capsys, monkeypatch):
+    (tmp_path / "demo").mkdir()
+    for name in ("run", "serve"):
+        (tmp_path / "demo" / f"{name}.py").write_text(f"import sys; print('{name}', *sys.argv[1:], file=open('log', 'a'))")
+    monkeypatch.setattr("tb_losslens.cli.__file__", str(tmp_path / "tb_losslens" / "cli.py"))
+    assert run_cli(capsys, "demo", "--logdir", tmp_path / "runs")[0] == 0
+    told = (tmp_path / "log").read_text().splitlines()
+    assert told == [f"run --logdir {tmp_path}/runs", f"serve --logdir {tmp_path}/runs"]
