@@ -63,7 +63,8 @@ def _finding(finding: Finding) -> list[str]:
     if finding.advice:
         out += [escape(finding.advice), ""]
     if finding.fix:
-        out += ["```python", finding.fix.rstrip(), "```", ""]
+        fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", finding.fix)), default=0))
+        out += [f"{fence}python", finding.fix.rstrip(), fence, ""]
     if finding.confirm:
         out += [f"To confirm: {escape(finding.confirm)}", ""]
     return out

@@ -2,14 +2,18 @@
 
 What it sees:
     Jumps of both signs whose size is that of the placebos: other batches, other loss.
+
 Why it matters:
     A new order at each epoch brings other samples into the next batches, but on average no harder ones. Seen once it
     looks like an effect. It is the most frequent cause of a question, and there is nothing to fix.
+
 How it decides:
     No boundary is significant alone, and the sign test over all of them finds no direction at two window sizes. It says
     how many batches a side would resolve a jump of a tenth of the loss.
+
 What to try:
     Read the trend through a larger window or a larger batch.
+
 When it is wrong:
     With few boundaries or short epochs an effect can hide in the noise; then it is said how large it may be.
     A steady small drop at each boundary is `memorization`.

@@ -3,15 +3,19 @@
 What it sees:
     A step that is not larger than the one before it: two writers in one directory, a restart without `purge_step`, or
     a counter that begins again at each epoch. Also rows that a newer session in the same directory overtook.
+
 Why it matters:
     TensorBoard's own charts join such points with lines across the whole picture. Smoothing then mixes two trainings,
     and what looks like a jump is a line between them.
+
 How it decides:
     Exact: `step[i] <= step[i - 1]` for neighbouring rows, and the count of overtaken rows. Steps that go back at nearly
     every epoch boundary mean that the counter restarts with each epoch. LossLens measures by rows, in the order
     of training, so its own boundaries are right either way; hence this is said and never used as an explanation.
+
 What to try:
     One directory for each run; `SummaryWriter(..., purge_step=step)` on a restart; a step that counts on over epochs.
+
 When it is wrong:
     It is an identity and has no false alarms on steps that are right. A jump at a restart that is really in the
     training is `resume_discontinuity`.

@@ -2,16 +2,21 @@
 
 What it sees:
     A small drop at nearly every boundary from the first repeated pass on: stairs, flat within an epoch.
+
 Why it matters:
     It is expected wherever a model is large for its data, and often taken for a bug of the loader. It says nothing bad
     by itself; the held-out loss tells whether learning the samples by heart hurts.
+
 How it decides:
     The pooled direction is down, the first repeated pass is among the drops, the LR and the mode do not change with it,
     the epochs hold the same samples, and the held-out loss does not fall along with the jumps. What the local trend
-    (the placebo median) does not explain of the median jump is its share. A loss that rises within the epochs by more than
-    half of each drop is a sawtooth: it is left alone here.
+    (the placebo median) does not explain of the median jump is its share. A loss that gains back `rise` of each drop within
+    the epoch gets nowhere: that is a sawtooth and left alone here. Where another cause already explains most of the drops,
+    this one is not claimed.
+
 What to try:
     Nothing is broken. Watch the held-out loss; if it rises: fewer epochs, a lower LR, augmentation.
+
 When it is wrong:
     A restarting `running_mean` drops too (excluded first); an LR that decays at each epoch is `lr_decrease`;
     duplicates in the data make the effect larger.
@@ -38,7 +43,7 @@ REQUIRES: tuple[str, ...] = ("loss", "epoch")
 
 
 def find(
-    context: Context, *, nearly_all: float = 0.75, same_lr: float = 0.05, rise: float = 0.5, heldout_part: float = 0.5
+    context: Context, *, nearly_all: float = 0.75, same_lr: float = 0.05, rise: float = 0.9, heldout_part: float = 0.5
 ) -> Outcome:
     """Decides whether the stairs are those of samples seen again.
 
@@ -58,6 +63,9 @@ def find(
     drops = [b for b in measured if b.jump < b.placebo_median]
     if len(drops) < nearly_all * len(measured):
         return Checked(ID, f"only {len(drops)} of {plural(len(measured), 'boundary')} drop")
+    taken = {k for o in context.earlier if isinstance(o, Finding) and o.explains_jump and o.share != 0 for k in o.boundaries}
+    if 2 * len(taken & {b.index for b in drops}) > len(drops):
+        return Checked(ID, "another cause explains most of the drops")
     cut = [k.index for k in drops if _ratio(run, k) < 1 - same_lr]
     if 2 * len(cut) > len(drops):
         return Checked(
@@ -73,10 +81,12 @@ def find(
             ID,
             f"the loss rises within the epochs (median {signed(gained)} after drops of {number(fall)}): a sawtooth, not stairs",
         )
-    return _finding(context, drops, fall, same=same, heldout_part=heldout_part)
+    return _finding(context, drops, fall, gained, same=same, heldout_part=heldout_part)
 
 
-def _finding(context: Context, drops: list[Boundary], fall: float, *, same: bool | None, heldout_part: float) -> Finding:
+def _finding(
+    context: Context, drops: list[Boundary], fall: float, gained: float, *, same: bool | None, heldout_part: float
+) -> Finding:
     run, pooled, heldout = context.run, context.pooled, _heldout_fall(context)
     trend = median(np.array([b.placebo_median for b in drops]))
     share = min(1.0, max(0.0, 1 + trend / fall)) if math.isfinite(trend) and fall > 0 else None
@@ -89,6 +99,10 @@ def _finding(context: Context, drops: list[Boundary], fall: float, *, same: bool
     ]
     against: list[Evidence] = []
     missing: list[str] = []
+    if gained > 0:
+        evidence.append(
+            Evidence(f"the loss rises by {number(gained)} within an epoch: what was seen is forgotten again", "loss")
+        )
     if run.has("lr"):
         ratios = [_ratio(run, b) for b in drops]
         evidence.append(Evidence(f"the LR stays as it is there (median ratio {times(median(np.array(ratios)))})", "lr"))

@@ -2,22 +2,27 @@
 
 What it sees:
     Within an epoch the curve gets smoother and smoother, and at each boundary it starts again at the loss of one batch.
+
 Why it matters:
     The mean of an epoch drags its early, higher losses along; when it restarts, the curve drops (or rises) although
     the training did nothing at all. Progress bars, Keras and many hand-written loops log this. It is the first
     thing to exclude.
+
 How it decides:
     With the raw loss beside the logged one (column `logged_loss`): an identity, to the precision of float32.
     Without: let i count batches since the mean began, and `u_i = (i x_i - j x_j) / (i - j)` for logged neighbours j < i.
-    If x is a mean, its steps shrink as 1/i (slope of log |x_i - x_j| on log i below `slope`) **and** u is as rough late
-    as early (|log2| of the ratio below `roughness`). A raw or exponentially smoothed curve fails one of the two: its u
-    gets rougher in proportion to i.
+    If x is a mean, its second differences shrink as 1/i (their slope on log i is below `slope`), **and** u is as rough
+    late as early, by itself or relative to its level (|log2| of the ratio below `roughness`), **and** u is not negative where x
+    is not (at most `negative` of it). A raw or exponentially smoothed curve gets a u that is rougher in proportion to i.
+
 What to try:
     Log the loss of the batch. LossLens takes the mean apart again and judges what is left.
+
 When it is wrong:
-    No error on six logs and six transforms of them with both statistics together; either alone fails (the slope on a
-    curve that flattens, the roughness on an exponential mean of 0.99). Fewer than 12 points an epoch: it abstains.
-    Stairs with noise that stays the same are `memorization`.
+    No error on six trainings, as they are and under an exponential mean of 0.9 or 0.99 or a window of 10, and none on
+    power laws, where slope and roughness alone fail (a raw loss that falls as 1/t has both) and the sign decides. A mean
+    since the training began is missed where the noise of the loss itself changes much over the run. Fewer than
+    12 points: it abstains. Stairs with noise that stays the same are `memorization`.
 
 References:
     Keras `ProgbarLogger` and `Metric.reset_state`; the identity u_i = i x_i - (i - 1) x_(i-1).
@@ -26,7 +31,7 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +48,13 @@ SINCE = ("epoch", "training")
 
 
 def find(
-    context: Context, *, least_points: int = 12, slope: float = -0.8, roughness: float = 0.5, tolerance: float = 1e-4
+    context: Context,
+    *,
+    least_points: int = 12,
+    slope: float = -0.8,
+    roughness: float = 0.5,
+    negative: float = 0.02,
+    tolerance: float = 1e-4,
 ) -> Outcome:
     """Decides by identity where the raw loss is known beside the logged one, else by two statistics."""
     run = context.run
@@ -51,22 +62,22 @@ def find(
         return Skipped(ID, f"the run has {plural(len(run), 'batch')}; below {least_points} a mean cannot be recognised", "")
     if run.has("logged_loss"):
         return _by_identity(context, tolerance)
-    seen: dict[str, tuple[float, float]] = {}
+    seen: list[Statistics] = []
     for since in SINCE:
         position = _position(run, since)
         statistics = _statistics(run.loss, position, least_points) if position is not None else None
         if statistics is None:
             continue
-        seen[since] = statistics
-        if statistics[0] < slope and abs(statistics[1]) < roughness:
+        seen.append(statistics)
+        if statistics.slope < slope and abs(statistics.roughness) < roughness and statistics.negative <= negative:
             return _finding(context, since, statistics)
     if not seen:
         return Skipped(ID, f"no epoch has {least_points} points that differ", "")
-    best = min(seen.values())
+    best = seen[0]
     return Checked(
         ID,
-        f"steps of the curve go as i^{number(best[0], 2)} with the batch i (a mean: i^-1), and taken apart it gets "
-        f"{number(2 ** best[1], 2)} times as rough (a mean: 1)",
+        f"steps of the curve go as i^{number(best.slope, 2)} with the batch i (a mean: i^-1), and taken apart it gets "
+        f"{number(2**best.roughness, 2)} times as rough (a mean: 1)",
     )
 
 
@@ -105,34 +116,57 @@ def _take_apart(loss: Floats, position: NDArray[np.int64]) -> Floats:
         return np.where(goes_on, (position * loss - last * before) / gap, loss)
 
 
-def _statistics(loss: Floats, position: NDArray[np.int64], least_points: int) -> tuple[float, float] | None:
-    """Slope of log |x_i - x_j| on log i, and log2 of late over early roughness of u; None with too few points.
+@dataclass(frozen=True)
+class Statistics:
+    """What tells a mean from a raw or a smoothed curve.
 
-    Medians over rows of about the same i (bins of equal width in log i), so that no single batch decides.
+    Attributes:
+        slope: slope of log |second difference of x| on log i; -1 for a mean.
+        roughness: log2 of late over early roughness of u; 0 for a mean. Relative to the level of u if that is nearer.
+        negative: part of the u below zero although no x is; 0 for a mean of losses.
     """
-    goes_on = np.concatenate([[False], position[1:] > position[:-1]])
+
+    slope: float
+    roughness: float
+    negative: float
+
+
+def _statistics(loss: Floats, position: NDArray[np.int64], least_points: int) -> Statistics | None:
+    """The three statistics, None with too few points.
+
+    Second differences, so that the drift of the curve does not count; medians over rows of about the same i (bins of
+    equal width in log i), so that no single batch decides.
+    """
     longest = int(position.max(initial=0))
-    usable = goes_on & np.isfinite(loss) & np.isfinite(np.concatenate([[np.nan], loss[:-1]]))
-    if longest < least_points or usable.sum() < least_points:
+    goes_on = np.concatenate([[False], position[1:] > position[:-1]])
+    known = np.isfinite(loss)
+    usable = goes_on & known & np.concatenate([[False], known[:-1]])
+    inner = usable & np.concatenate([[False], usable[:-1]])
+    if longest < least_points or inner.sum() < least_points:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        step = np.abs(np.diff(loss, prepend=np.nan))
+        step = np.diff(loss, prepend=np.nan)
+        bend = np.abs(np.diff(step, prepend=np.nan))
         u = _take_apart(loss, position)
         jitter = np.abs(np.diff(u, prepend=np.nan))
-    edges = np.unique(np.round(np.geomspace(2, longest + 1, 13)).astype(np.int64))
+    edges = np.unique(np.round(np.geomspace(3, longest + 1, 13)).astype(np.int64))
     which = np.digitize(position, edges)
     x, y = [], []
     for part in range(1, len(edges)):
-        mine = usable & (which == part)
-        typical = median(step[mine])
+        mine = inner & (which == part)
+        typical = median(bend[mine])
         if typical > 0:
             x.append(math.log(median(position[mine])))
             y.append(math.log(typical))
-    rough = usable & np.concatenate([[False], usable[:-1]])
-    early, late = median(jitter[rough & (position <= longest // 2)]), median(jitter[rough & (position > longest // 2)])
-    if len(x) < 4 or not (early > 0 and late > 0):
+    early, late = inner & (position <= longest // 2), inner & (position > longest // 2)
+    rough = [median(jitter[part]) for part in (early, late)]
+    level = [median(np.abs(u[part])) for part in (early, late)]
+    if len(x) < 4 or not min(*rough, *level) > 0 or not math.isfinite(max(*rough, *level)):
         return None
-    return float(np.polyfit(x, y, 1)[0]), math.log2(late / early)
+    plain = math.log2(rough[1] / rough[0])
+    relative = plain - math.log2(level[1] / level[0])
+    negative = float((u[usable] < 0).mean()) if (loss[known] >= 0).all() else 0.0
+    return Statistics(float(np.polyfit(x, y, 1)[0]), min(plain, relative, key=abs), negative)
 
 
 def _by_identity(context: Context, tolerance: float) -> Outcome:
@@ -157,7 +191,7 @@ def _by_identity(context: Context, tolerance: float) -> Outcome:
     return Checked(ID, "the logged loss is not the mean of the raw one since the epoch or the training began")
 
 
-def _finding(context: Context, since: str, statistics: tuple[float, float] | None, rows: int = 0) -> Finding:
+def _finding(context: Context, since: str, statistics: Statistics | None, rows: int = 0) -> Finding:
     pooled = context.pooled
     what = "since the epoch began" if since == "epoch" else "since the training began"
     share: float | None = None
@@ -165,7 +199,7 @@ def _finding(context: Context, since: str, statistics: tuple[float, float] | Non
     if statistics is None:
         evidence = [Evidence(f"logged value equals the mean of the raw loss {what} at {plural(rows, 'batch')}", "logged_loss")]
     else:
-        shrinks, rougher = number(statistics[0], 2), number(2 ** statistics[1], 2)
+        shrinks, rougher = number(statistics.slope, 2), number(2**statistics.roughness, 2)
         evidence = [
             Evidence(f"steps of the curve shrink as i^{shrinks} with the batch i ({what}); those of a mean as i^-1", "loss"),
             Evidence(f"taken apart it is as rough late as early (ratio {rougher}); a raw curve would get rougher"),

@@ -2,14 +2,18 @@
 
 What it sees:
     Significant boundaries that no finding before it accounts for.
+
 Why it matters:
     Many public threads on such curves were settled by a guess, and wrongly. Saying what is missing is worth more.
+
 How it decides:
     Last of all causes: a boundary that is significant alone, or part of a pooled direction, and in the boundaries of no
     finding that explains its jump. It lists the signals that would separate the causes which are left, with the line of
     code for each.
+
 What to try:
     Record what is missing, and train a few epochs again.
+
 When it is wrong:
     As often as the measurement: no alarm on 71 healthy trainings with the limits used here.
 

@@ -1,0 +1,50 @@
+"""Noise that is only noise, and what is more."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from tb_losslens.analysis.causes import batch_noise
+from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.engine import build_context
+from tb_losslens.store.run import Run
+from tests.analysis.contexts import checked, findings, skipped
+from tests.analysis.series import jumping
+from tests.trainings import train
+
+
+def test_a_healthy_training_is_noise() -> None:
+    (found,) = findings(batch_noise, train(data="gaussian", lr=0.05))
+    assert (found.kind, found.strength) == ("benign", "likely")
+    assert "11 boundaries" in found.text
+    assert not found.boundaries  # nothing to mark
+
+
+def test_the_advice_says_how_many_batches_would_resolve_the_trend() -> None:
+    (found,) = findings(batch_noise, train(data="gaussian", lr=0.05))
+    context: Context = build_context(train(data="gaussian", lr=0.05))
+    needed = int(re.search(r"average (\d+) batches", found.advice)[1])  # type: ignore[index]
+    level = np.median([b.before for b in context.boundaries])
+    half = np.median([(b.placebo_high - b.placebo_low) / 2 for b in context.boundaries])
+    # a window of `needed` batches has a band of a tenth of the loss
+    assert (
+        half * np.sqrt(context.boundaries[0].m / needed)
+        <= 0.1 * level
+        <= half * np.sqrt(context.boundaries[0].m / (needed - 1))
+    )
+
+
+def test_jumps_beyond_noise_are_not_noise() -> None:
+    assert "more than noise" in checked(batch_noise, jumping(np.random.default_rng(0), 4.0))
+
+
+def test_one_jump_is_enough_to_be_more() -> None:
+    loss = 1 + 0.1 * np.random.default_rng(1).normal(size=480)
+    loss[200:] += 1.0
+    assert "1 boundary beyond" in checked(batch_noise, Run.from_arrays(loss=loss, epoch_length=40))
+
+
+def test_a_short_run_is_refused() -> None:
+    assert "1 boundary" in skipped(batch_noise, Run.from_arrays(loss=np.ones(40), epoch_length=20)).why

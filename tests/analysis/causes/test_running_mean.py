@@ -1,0 +1,135 @@
+"""A mean since the epoch or the training began, its near neighbours, and raw losses of real trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.causes import running_mean
+from tb_losslens.store.run import Run
+from tests.analysis.contexts import checked, findings, outcomes, skipped
+from tests.trainings import train
+
+Curve = NDArray[np.float64]
+
+TRAININGS: dict[str, dict[str, Any]] = {
+    "mlp": {},
+    "gaussian": {"data": "gaussian", "optimizer": "adam", "lr": 3e-3},
+    "regression": {"data": "regression", "optimizer": "adam", "lr": 5e-3, "schedule": "cosine"},
+    "lstm": {"data": "tokens", "model": "lstm", "optimizer": "adam", "lr": 5e-3, "epochs": 6},
+    "by heart": {"data": "wide", "model": "deep", "optimizer": "adam", "lr": 1e-3},
+    "batchnorm": {"model": "batchnorm", "optimizer": "momentum", "lr": 0.02},
+}
+
+
+@cache
+def trained(name: str) -> Run:
+    return train(**{"epochs": 8, **TRAININGS[name]})
+
+
+def since_epoch(loss: Curve, index: NDArray[np.int64]) -> Curve:
+    parts = np.split(loss, np.flatnonzero(index == 0)[1:])
+    return np.concatenate([np.cumsum(p) / np.arange(1, len(p) + 1) for p in parts])
+
+
+def since_training(loss: Curve, index: NDArray[np.int64]) -> Curve:
+    return np.cumsum(loss) / np.arange(1, len(loss) + 1)
+
+
+def ema(decay: float) -> Callable[[Curve, NDArray[np.int64]], Curve]:
+    def smooth(loss: Curve, index: NDArray[np.int64]) -> Curve:
+        out = loss.copy()
+        for row in range(1, len(out)):
+            out[row] = decay * out[row - 1] + (1 - decay) * loss[row]
+        return out
+
+    return smooth
+
+
+def window(loss: Curve, index: NDArray[np.int64]) -> Curve:
+    return np.array([loss[max(0, row - 9) : row + 1].mean() for row in range(len(loss))])
+
+
+def logged(name: str, how: Callable[[Curve, NDArray[np.int64]], Curve], *, digits: type = np.float32) -> Run:
+    run = trained(name)
+    curve = how(run.loss, run.columns["index"]).astype(digits).astype(np.float64)
+    return replace(run, columns={**run.columns, "loss": curve})
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_mean_since_the_epoch_is_found_and_taken_apart(name: str) -> None:
+    run = logged(name, since_epoch)
+    (found,) = findings(running_mean, run)
+    assert (found.kind, found.strength, found.detail) == ("artifact", "likely", "epoch")
+    assert np.allclose(running_mean.de_averaged(run, "epoch").loss, trained(name).loss, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_mean_since_the_training_is_found_where_the_noise_is_steady(name: str) -> None:
+    found = findings(running_mean, logged(name, since_training))
+    assert [f.detail for f in found] == ["training"] * (name in ("gaussian", "regression"))
+    assert not [f for f in found if f.explains_jump]
+
+
+@pytest.mark.parametrize("power", [0.3, 0.5, 0.8, 1.0])
+@pytest.mark.parametrize("noise", [0.02, 0.2])
+@pytest.mark.parametrize(
+    "how", [lambda loss, index: loss, ema(0.9), ema(0.99), window], ids=["raw", "ema .9", "ema .99", "window"]
+)
+def test_power_laws_are_no_running_means(power: float, noise: float, how: Callable[[Curve, NDArray[np.int64]], Curve]) -> None:
+    row = np.arange(2000)
+    loss = (1 + row / 10) ** -power * np.exp(noise * np.random.default_rng(0).normal(size=2000))
+    checked(running_mean, Run.from_arrays(loss=how(loss, row % 100), epoch_length=100))
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+@pytest.mark.parametrize(
+    "how", [lambda loss, index: loss, ema(0.9), ema(0.99), window], ids=["raw", "ema .9", "ema .99", "window"]
+)
+def test_raw_and_smoothed_curves_are_no_running_means(name: str, how: Callable[[Curve, NDArray[np.int64]], Curve]) -> None:
+    assert "a mean: i^-1" in checked(running_mean, logged(name, how))
+
+
+def test_the_restart_accounts_for_the_jumps_it_makes() -> None:
+    (found,) = findings(running_mean, logged("gaussian", since_epoch))
+    assert found.explains_jump
+    assert found.boundaries
+    assert found.share is not None
+    assert found.share > 0.5
+
+
+def test_every_tenth_logged_point_is_enough() -> None:
+    run = train(epochs=3, data="gaussian", optimizer="adam", lr=1e-3, batch_size=4)
+    curve = since_epoch(run.loss, run.columns["index"])
+    kept = slice(9, None, 10)
+    thin = Run("thin", {k: (curve if k == "loss" else v)[kept] for k, v in run.columns.items()})
+    (found,) = findings(running_mean, thin)
+    assert found.detail == "epoch"
+
+
+@pytest.mark.parametrize(("how", "since"), [(since_epoch, "epoch"), (since_training, "training")])
+def test_beside_the_raw_loss_it_is_proved(how: Callable[[Curve, NDArray[np.int64]], Curve], since: str) -> None:
+    run = trained("mlp")
+    curve = how(run.loss, run.columns["index"]).astype(np.float32)
+    (found,) = findings(running_mean, replace(run, columns={**run.columns, "logged_loss": curve}))
+    assert (found.strength, found.detail) == ("proved", since)
+    assert not found.explains_jump  # what is measured is the raw loss, which does not restart
+
+
+@pytest.mark.parametrize("how", [lambda loss, index: loss, ema(0.9)], ids=["raw", "ema"])
+def test_another_logged_loss_is_no_mean(how: Callable[[Curve, NDArray[np.int64]], Curve]) -> None:
+    run = trained("mlp")
+    curve = how(run.loss, run.columns["index"])
+    assert "is not the mean" in checked(running_mean, replace(run, columns={**run.columns, "logged_loss": curve}))
+
+
+def test_too_few_points_abstain() -> None:
+    assert "below 12" in skipped(running_mean, Run.from_arrays(loss=np.random.default_rng(0).random(9), epoch_length=3)).why
+    short = Run.from_arrays(loss=np.random.default_rng(0).random(90), epoch_length=5)
+    assert not [o for o in outcomes(running_mean, short) if getattr(o, "detail", "") == "epoch"]

@@ -1,0 +1,55 @@
+"""Jumps that nothing explains, and jumps that something does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tb_losslens.analysis.causes import unknown
+from tb_losslens.analysis.engine import build_context
+from tb_losslens.analysis.finding import Checked, Finding
+from tb_losslens.store.run import Run
+from tests.analysis.contexts import checked, findings
+from tests.analysis.series import healthy, jumping
+
+STEP = 1 + 0.1 * np.random.default_rng(0).normal(size=480)
+STEP[200:] += 1.0
+
+
+def test_one_step_is_named_with_its_place_and_what_to_record() -> None:
+    (found,) = findings(unknown, Run.from_arrays(loss=STEP, epoch_length=40))
+    assert (found.kind, found.strength, found.detail) == ("unknown", "possible", "step_up")
+    assert found.boundaries == (4,)
+    assert found.steps == (200,)
+    assert "step up of +" in found.text
+    assert "boundary 5 (step 200)" in found.text
+    assert "train_loader = writer.wrap(train_loader)" in found.missing
+
+
+def test_with_everything_recorded_it_asks_for_an_experiment() -> None:
+    n = np.ones(480)
+    run = Run.from_arrays(
+        loss=STEP, epoch_length=40, lr=n, train_mode=n, grad_norm=n, input_mean=n, batch_size=n, sample_ids=n, classes=n
+    )
+    (found,) = findings(unknown, run)
+    assert not found.missing
+    assert "Run the batches around step 200 again" in found.advice
+
+
+def test_a_direction_over_all_boundaries_is_unknown_too() -> None:
+    (found,) = findings(unknown, jumping(np.random.default_rng(1), 2.0))
+    assert len(found.boundaries) >= 8
+
+
+def test_explained_boundaries_are_not_unknown() -> None:
+    context = build_context(Run.from_arrays(loss=STEP, epoch_length=40))
+    lr = Finding("lr_increase", "fault", "likely", "t", "t", boundaries=(4,))
+    assert isinstance(unknown.find(replace(context, earlier=(lr,))), Checked)
+    beside = replace(lr, explains_jump=False)
+    assert isinstance(unknown.find(replace(context, earlier=(beside,))), Finding)
+
+
+def test_a_healthy_run_has_nothing_unknown() -> None:
+    for seed in range(10):
+        assert checked(unknown, healthy(np.random.default_rng(seed))) == "no jump beyond noise is left to explain"

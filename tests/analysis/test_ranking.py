@@ -1,0 +1,65 @@
+"""Who comes first, and who owns a boundary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tb_losslens.analysis.finding import Boundary, Finding, Pooled
+from tb_losslens.analysis.ranking import marked, ranked
+
+
+def finding(cause: str, kind: Any, strength: Any, **more: Any) -> Finding:
+    return Finding(cause, kind, strength, cause, cause, **more)
+
+
+def order(*findings: Finding) -> list[str]:
+    return [f.cause for f in ranked(findings)]
+
+
+def test_a_proof_that_explains_comes_first() -> None:
+    proof = finding("wrong_mode", "fault", "proved")
+    guess = finding("lr_increase", "fault", "likely", share=0.9)
+    assert order(guess, proof) == ["wrong_mode", "lr_increase"]
+
+
+def test_a_proof_that_does_not_explain_stands_beside_what_does() -> None:
+    proof = finding("repeated_order", "fault", "proved", explains_jump=False)
+    cause = finding("lr_increase", "fault", "likely")
+    expected = finding("memorization", "benign", "likely")
+    assert order(proof, expected, cause) == ["lr_increase", "repeated_order", "memorization"]
+
+
+def test_the_logger_is_doubted_before_the_training() -> None:
+    assert order(finding("lr_increase", "fault", "proved"), finding("running_mean", "artifact", "likely"))[0] == "running_mean"
+
+
+def test_between_equals_the_larger_share_decides() -> None:
+    a = finding("a", "fault", "likely", share=0.2, score=0.9)
+    b = finding("b", "fault", "likely", share=0.7, score=0.5)
+    assert order(a, b) == ["b", "a"]
+
+
+def test_a_possible_fault_without_effect_is_last() -> None:
+    maybe = finding("maybe", "fault", "possible", explains_jump=False)
+    unknown = finding("unknown", "unknown", "possible", explains_jump=False)
+    assert order(maybe, finding("batch_noise", "benign", "likely"), unknown) == ["unknown", "batch_noise", "maybe"]
+
+
+def boundary(index: int, *, significant: bool) -> Boundary:
+    return Boundary(index, 10 * index, 10 * index, index, 5, 1.0, 1.5, 0.5, 9.0, significant=significant)
+
+
+def test_boundaries_take_the_kind_of_the_best_finding_that_explains_them() -> None:
+    lr = finding("lr_increase", "fault", "likely", boundaries=(0, 1))
+    beside = finding("repeated_order", "fault", "proved", boundaries=(0, 1, 2, 3), explains_jump=False)
+    learned = finding("memorization", "benign", "likely", boundaries=(1, 2))
+    boundaries = [boundary(k, significant=k != 4) for k in range(5)]
+    out = marked(boundaries, Pooled(direction=1), ranked([lr, beside, learned]))
+    assert [(b.kind, b.cause) for b in out] == [
+        ("fault", "lr_increase"), ("fault", "lr_increase"), ("benign", "memorization"), ("unknown", ""), ("none", ""),
+    ]  # fmt: skip
+
+
+def test_a_refused_run_has_no_marks() -> None:
+    (out,) = marked([boundary(0, significant=True)], Pooled(reason="too few"), ())
+    assert out.kind == "none"
