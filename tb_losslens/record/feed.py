@@ -25,6 +25,7 @@ class Feed:
         self._queue: deque[Batch] = deque()
         self._ahead: int | None = None
         self._since = 0
+        self._ended = False
         self._at_once = False
         self._recognises = False
         self._candidates: list[Batch] = []
@@ -42,10 +43,12 @@ class Feed:
         """The loop took a batch."""
         self._queue.append(batch)
         self._since += 1
+        self._ended = False
 
     def end(self) -> None:
         """The loop came to the end of the loader: what is left is still to be trained on."""
         self._since += 1
+        self._ended = True
 
     def drop(self, source: Any) -> None:
         """The loop over `source` was left: its batches will not be trained on."""
@@ -92,7 +95,7 @@ class Feed:
         for position, batch in enumerate(self._queue):
             if batch.is_made_of(pointers):
                 self._recognises = True
-                if self._since:
+                if self._since and not self._ended:
                     self._ahead = len(self._queue) - 1 - position
                 return position
         return None
@@ -101,7 +104,7 @@ class Feed:
         left = len(self._queue)
         if not self._since and seen_at_begin:
             self._at_once = True  # several were pulled, each has a forward of its own
-        if self._at_once or not self._since:
+        if self._at_once or self._ended or not self._since:
             return 0
         if self._ahead is None:
             self._ahead = left - 1 if seen_at_begin else 0

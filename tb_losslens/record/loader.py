@@ -14,7 +14,7 @@ from tb_losslens.record.batch import Batch, describe
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.loader_facts import loader_facts
 from tb_losslens.record.order import OrderDigest
-from tb_losslens.record.sampler_tap import Trail, tapped, unknown_ids
+from tb_losslens.record.sampler_tap import Trail, tapped, unknown_ids, untap
 
 
 class Pass:
@@ -74,6 +74,8 @@ class PassIterator:
             self._losslens_pass.loader["ids"] = reason
         with self._window():
             self._losslens_iterator = iter(loader)
+        if self._losslens_trail is not None:
+            untap(self._losslens_iterator)
 
     def _window(self) -> Any:
         """Open while the loader may start its own iterator: at once, or at the first batch where it is a generator."""
@@ -112,6 +114,10 @@ class PassIterator:
     def _end(self) -> None:
         self._losslens_pass.exhausted = True
         self._losslens_listener.exhausted(self._losslens_pass)
+
+    def __len__(self) -> int:
+        length: int = len(self._losslens_iterator)  # type: ignore[arg-type]
+        return length
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_losslens"):

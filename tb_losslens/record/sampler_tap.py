@@ -101,10 +101,15 @@ def tapped(loader: DataLoader[Any], trail: Trail) -> Iterator[None]:
         yield
     finally:
         vars(loader)[name] = sampler
-        iterators: tuple[Any, ...] = (running, getattr(loader, "_iterator", None))
-        for iterator in iterators:
-            if getattr(iterator, "_index_sampler", None) is tap:
-                iterator._index_sampler = sampler
+        untap(running)
+        untap(getattr(loader, "_iterator", None))
+
+
+def untap(iterator: Any) -> None:
+    """Gives an iterator that was started under `tapped` its own sampler back."""
+    tap = getattr(iterator, "_index_sampler", None)
+    if isinstance(tap, _Tap):
+        iterator._index_sampler = tap._sampler
 
 
 def _sampler_name(loader: DataLoader[Any]) -> str:
