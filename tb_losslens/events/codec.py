@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -82,8 +82,31 @@ def encode_chunk(chunk: Chunk) -> bytes:
     ).SerializeToString()
 
 
-def decode_chunk(data: bytes) -> Chunk:
-    """The chunk of these bytes.
+class Packed(Mapping[str, NDArray[Any]]):
+    """Columns that are decoded when they are asked for; that may raise what `decode_array` raises.
+
+    Attributes:
+        raw: the columns as they are stored, for decoding many chunks at once (store/columns.py).
+    """
+
+    def __init__(self, raw: dict[str, pb.Column]) -> None:
+        self.raw = raw
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return decode_array(self.raw[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.raw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.raw)
+
+    def __len__(self) -> int:
+        return len(self.raw)
+
+
+def open_chunk(data: bytes) -> Chunk:
+    """The chunk of these bytes, checked as a whole, its columns still `Packed`.
 
     Raises:
         CorruptChunkError: they are damaged.
@@ -100,18 +123,30 @@ def decode_chunk(data: bytes) -> Chunk:
         body = pb.Body.FromString(outer.body)
     except DecodeError as error:
         raise CorruptChunkError("these bytes are not a chunk") from error
+    records = tuple(_decode_record(record) for record in body.records)
+    columns = Packed({column.name: column for column in body.columns})
+    return Chunk(outer.session, outer.first_batch, outer.count, columns, records)
+
+
+def decode_chunk(data: bytes) -> Chunk:
+    """The chunk of these bytes with all its columns.
+
+    Raises:
+        CorruptChunkError: they are damaged.
+        NewerFormatError: a later release wrote them.
+    """
+    chunk = open_chunk(data)
     columns, unknown = {}, []
-    for column in body.columns:
+    for name in chunk.columns:
         try:
-            columns[column.name] = decode_array(column)
+            columns[name] = chunk.columns[name]
         except UnknownEncodingError:
-            unknown.append(column.name)
+            unknown.append(name)
     for name in unknown:  # the two columns of a list make sense only together
         columns.pop(name.removesuffix(LENGTHS), None)
         columns.pop(name + LENGTHS, None)
-    _check_lengths(outer.count, columns, CorruptChunkError)
-    records = tuple(_decode_record(record) for record in body.records)
-    return Chunk(outer.session, outer.first_batch, outer.count, columns, records, tuple(unknown))
+    _check_lengths(chunk.count, columns, CorruptChunkError)
+    return replace(chunk, columns=columns, unknown=tuple(unknown))
 
 
 def _check_lengths(count: int, columns: Mapping[str, NDArray[Any]], error: type[Exception]) -> None:

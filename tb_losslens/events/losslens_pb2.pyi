@@ -11,9 +11,11 @@ class Encoding(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     RAW: _ClassVar[Encoding]
     ZLIB_SHUFFLE: _ClassVar[Encoding]
     CONSTANT: _ClassVar[Encoding]
+    LINEAR: _ClassVar[Encoding]
 RAW: Encoding
 ZLIB_SHUFFLE: Encoding
 CONSTANT: Encoding
+LINEAR: Encoding
 
 class Column(_message.Message):
     __slots__ = ("name", "dtype", "shape", "encoding", "data")

@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from tb_losslens.events.codec import LENGTHS, Chunk, Record
 from tb_losslens.events.tail import Tail
+from tb_losslens.store.columns import Trouble, join
 from tb_losslens.store.lists import Lists, gather
 from tb_losslens.store.pieces import Piece, resolve
 from tb_losslens.store.run import Run, RunEvent
 
 LIVE_SECONDS = 60.0
 """A session that was not closed counts as running for so long after its last write."""
-
-_EXACT = ("loss", "time")
-"""Columns that are float64 in memory, however short they could be stored."""
 
 _OUT_OF_SIGHT = ("facts", "closed")
 """Kinds of records that become facts and sessions, not events."""
@@ -67,9 +65,18 @@ class _Session:
     keep: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
     base: int = 0
 
+    trouble: Trouble = field(default_factory=Trouble)
+    columns: dict[str, NDArray[Any] | None] = field(default_factory=dict)
+
     @property
     def closed(self) -> bool:
         return any(record.kind == "closed" for record in self.records)
+
+    def column(self, name: str) -> NDArray[Any] | None:
+        """Column `name` of all rows, also those left out; None if no chunk has it."""
+        if name not in self.columns:
+            self.columns[name] = join(name, self.pieces, self.trouble)
+        return self.columns[name]
 
 
 def assemble(name: str, recording: Recording, now: float | None = None) -> Run:
@@ -134,8 +141,7 @@ def _supersede(sessions: list[_Session]) -> int:
     for session in reversed(sessions):
         parts = [np.arange(p.chunk.first_batch + p.skip, p.chunk.end, dtype=np.int64) for p in session.pieces]
         session.batch = np.concatenate(parts) if parts else np.empty(0, np.int64)
-        step = _column(session, "step")
-        session.step = session.batch if step is None else np.where(step == -1, session.batch, step).astype(np.int64)
+        session.step = _steps(session.column("step"), session.batch)
         session.keep = session.step < cut
         superseded += int((~session.keep).sum())
         if len(session.step):
@@ -147,53 +153,50 @@ def _supersede(sessions: list[_Session]) -> int:
     return superseded
 
 
-def _column(session: _Session, name: str) -> NDArray[Any] | None:
-    """Column `name` of all rows of a session, also those left out; None if no chunk has it."""
-    parts = [piece.chunk.columns.get(name) for piece in session.pieces]
-    known = [part for part in parts if part is not None]
-    if not known:
-        return None
-    integer = all(part.dtype.kind in "biu" for part in known)
-    wide = name in _EXACT or any(part.dtype.itemsize > 4 or part.dtype.kind != "f" for part in known)
-    dtype = np.dtype(np.int64 if integer else np.float64 if wide else np.float32)
-    rows = sum(len(piece) for piece in session.pieces)
-    out = np.full(rows, -1 if integer else np.nan, dtype)
-    at = 0
-    for piece, part in zip(session.pieces, parts, strict=True):
-        if part is not None:
-            new = part[piece.skip :]
-            out[at : at + len(new)] = new if integer or new.dtype.kind == "f" else _as_float(new)
-        at += len(piece)
-    return out
+def _steps(step: NDArray[Any] | None, batch: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The user's own steps; where one is unknown, the batch."""
+    if step is None:
+        return batch
+    unknown = step == -1 if step.dtype.kind == "i" else ~np.isfinite(step)
+    if not unknown.any():
+        return step.astype(np.int64, copy=False)
+    return np.where(unknown, batch, np.where(unknown, 0, step).astype(np.int64))
 
 
 def _columns(sessions: list[_Session]) -> dict[str, NDArray[Any]]:
-    names = dict.fromkeys(
-        name
-        for session in sessions
-        for piece in session.pieces
-        for name, array in piece.chunk.columns.items()
-        if array.ndim == 1 and not name.endswith(LENGTHS) and name + LENGTHS not in piece.chunk.columns
-    )
+    with_rows = [session for session in sessions if session.keep.any()]
+    names: dict[str, None] = {}
+    lists: set[str] = set()
+    for session in with_rows:
+        for piece in session.pieces:
+            names.update(dict.fromkeys(piece.chunk.columns))
+    for name in names:
+        if name.endswith(LENGTHS):
+            lists.update((name, name.removesuffix(LENGTHS)))
     out = {}
     for name in names:
-        parts = [(_column(session, name), session.keep) for session in sessions if len(session.batch)]
-        integer = all(part.dtype.kind == "i" for part, _ in parts if part is not None)
-        arrays = []
-        for part, keep in parts:
-            if part is None:
-                arrays.append(np.full(int(keep.sum()), -1 if integer else np.nan, np.int64 if integer else np.float32))
-            else:
-                arrays.append(_as_float(part[keep]) if part.dtype.kind == "i" and not integer else part[keep])
+        if name in lists:
+            continue
+        parts = [(session.column(name), session.keep) for session in with_rows]
+        known = [part.dtype for part, _ in parts if part is not None]
+        if not known:
+            continue
+        integer = all(dtype.kind == "i" for dtype in known)
+        arrays = [_rows(part, keep, integer=integer) for part, keep in parts]
         out[name] = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
     if sessions:
         out["step"] = np.concatenate([session.step[session.keep] for session in sessions])
     return out
 
 
-def _as_float(array: NDArray[Any]) -> NDArray[np.float64]:
-    """-1 means "unknown" among integers only."""
-    return np.where(array == -1, np.nan, array.astype(np.float64))
+def _rows(part: NDArray[Any] | None, keep: NDArray[np.bool_], *, integer: bool) -> NDArray[Any]:
+    """The rows that are kept of one session's column, among columns that are all integers or not."""
+    if part is None:
+        return np.full(int(keep.sum()), -1 if integer else np.nan, np.int64 if integer else np.float32)
+    kept = part if keep.all() else part[keep]
+    if integer or kept.dtype.kind == "f":
+        return kept
+    return np.where(kept == -1, np.nan, kept.astype(np.float64))
 
 
 def _events(session: _Session) -> list[RunEvent]:
@@ -229,8 +232,8 @@ def _lists(sessions: list[_Session], recording: Recording, large: set[str]) -> M
 
 
 def _last_time(session: _Session) -> float:
-    times = _column(session, "time")
-    newest = float(np.nanmax(times)) if times is not None and not np.isnan(times).all() else 0.0
+    times = session.column("time")
+    newest = float(times[-1]) if times is not None and len(times) and np.isfinite(times[-1]) else 0.0
     return max([newest, *(record.time for record in session.records)])
 
 
@@ -247,8 +250,9 @@ def _summary(session: _Session) -> dict[str, Any]:
 
 def _problems(recording: Recording, sessions: list[_Session], *, live: bool) -> tuple[str, ...]:
     out = list(recording.unreadable)
-    if recording.corrupt:
-        out.append(f"{_count(recording.corrupt, 'chunk is', 'chunks are')} damaged and left out; the rest is shown.")
+    corrupt = recording.corrupt + sum(session.trouble.damaged for session in sessions)
+    if corrupt:
+        out.append(f"{_count(corrupt, 'chunk is', 'chunks are')} damaged and left out; the rest is shown.")
     for found, chunks in sorted(recording.newer.items()):
         out.append(
             f"{_count(chunks, 'chunk was', 'chunks were')} written by a newer LossLens (format {found}) "
@@ -258,9 +262,10 @@ def _problems(recording: Recording, sessions: list[_Session], *, live: bool) -> 
         if session.lost:
             lost = _count(session.lost, "batch", "batches")
             out.append(f"{lost} of {session.lost + len(session.batch)} could not be read in session {session.id}.")
-    unknown = sorted({name for session in sessions for piece in session.pieces for name in piece.chunk.unknown})
-    if unknown:
-        out.append(f"{_count(len(unknown), 'column', 'columns')} can only be read by a newer LossLens: {', '.join(unknown)}.")
+    unknown = {name for session in sessions for piece in session.pieces for name in piece.chunk.unknown}
+    names = sorted(unknown.union(*(session.trouble.unknown for session in sessions)))
+    if names:
+        out.append(f"{_count(len(names), 'column', 'columns')} can only be read by a newer LossLens: {', '.join(names)}.")
     if recording.cut and not live:
         out.append(f"The last record of {_count(recording.cut, 'event file', 'event files')} is cut short and left out.")
     return tuple(out)

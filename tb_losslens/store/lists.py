@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.errors import CorruptChunkError, UnknownEncodingError
 from tb_losslens.events.codec import LENGTHS, Chunk
 from tb_losslens.store.pieces import resolve
 from tb_losslens.store.run import Ragged
@@ -86,10 +87,16 @@ def _session_lists(name: str, chunks: list[Chunk], kept: NDArray[np.int64]) -> t
         first, end = piece.chunk.first_batch + piece.skip, min(piece.chunk.end, total)
         if first >= end:
             continue
-        counts = piece.chunk.columns[name + LENGTHS].astype(np.int64)
+        try:
+            counts = piece.chunk.columns[name + LENGTHS].astype(np.int64)
+            values = piece.chunk.columns[name]
+        except (CorruptChunkError, UnknownEncodingError):
+            continue  # these batches have no list then
+        if len(counts) != piece.chunk.count or len(values) != counts.sum() or (counts < 0).any():
+            continue
         starts = np.concatenate([[0], counts.cumsum()])
         begin, stop = piece.skip, piece.skip + end - first
-        values = piece.chunk.columns[name][starts[begin] : starts[stop]]
+        values = values[starts[begin] : starts[stop]]
         counts, mask = counts[begin:stop], wanted[first:end]
         parts.append(values if mask.all() else values[np.repeat(mask, counts)])
         lengths[first:end] = counts

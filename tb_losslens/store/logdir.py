@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2
 
 from tb_losslens.errors import CorruptChunkError, LogdirError, NewerFormatError
-from tb_losslens.events.codec import Chunk, decode_chunk
+from tb_losslens.events.codec import Chunk, open_chunk
 from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
 from tb_losslens.events.tail import read_tail
 from tb_losslens.store.assemble import Recording, assemble
@@ -100,7 +100,7 @@ def read_recording(directory: Path) -> Recording:
     def decode_ids() -> Iterator[Chunk]:
         for data in ids:
             try:
-                yield decode_chunk(data)
+                yield open_chunk(data)
             except (CorruptChunkError, NewerFormatError):
                 continue  # its batches have no ids then; their columns may be whole
 
@@ -141,7 +141,7 @@ def _read_event_file(path: Path, recording: Recording, ids: list[bytes]) -> None
 def add_chunk(recording: Recording, data: bytes) -> None:
     """Decodes a chunk of batch columns into a recording, or counts why that failed."""
     try:
-        recording.chunks.append(decode_chunk(data))
+        recording.chunks.append(open_chunk(data))
     except CorruptChunkError:
         recording.corrupt += 1
     except NewerFormatError as error:

@@ -16,9 +16,17 @@ ARRAYS = {
     "nan": np.full(7, NAN),
     "some nan": np.where(RNG.random(300) < 0.5, NAN, 1.0),
     "inf and -0": np.array([np.inf, -np.inf, -0.0, 0.0]),
+    "time": 1.7e9 + np.round(np.cumsum(RNG.random(256)), 6),
     "one": np.array([3.5]),
     "empty": np.empty(0),
     "counter": np.arange(1000),
+    "backwards": np.arange(100, -100, -7, dtype=np.int16),
+    "unsigned backwards": np.arange(100, 0, -1).astype(np.uint16),
+    "wraps around": np.arange(250, dtype=np.uint8) * np.uint8(7),
+    "two": np.array([3, 9]),
+    "linear but one": np.array([0, 1, 2, 4]),
+    "linear floats": np.arange(100) / 2,
+    "linear 24 bit": np.arange(70_000, 70_100, dtype=np.uint32),
     "negative": np.array([-1, 2**62, -(2**62)]),
     "small ids": RNG.integers(0, 60_000, 5000).astype(np.uint16),
     "24 bit": RNG.integers(0, 2**24, 5000).astype(np.uint32),
@@ -49,10 +57,13 @@ def test_each_encoding_is_used_where_it_pays():
 
     assert encoding(ARRAYS["constant"]) == encoding(ARRAYS["nan"]) == pb.CONSTANT
     assert len(encode_array("x", ARRAYS["constant"]).data) == 8
-    assert encoding(ARRAYS["counter"]) == pb.ZLIB_SHUFFLE
+    assert encoding(ARRAYS["counter"]) == encoding(ARRAYS["backwards"]) == encoding(ARRAYS["linear 24 bit"]) == pb.LINEAR
+    assert encoding(ARRAYS["linear but one"]) != pb.LINEAR
+    assert encoding(ARRAYS["time"]) == pb.ZLIB_SHUFFLE
+    assert len(encode_array("x", ARRAYS["time"]).data) < 0.75 * 8 * 256
     assert encoding(ARRAYS["small ids"]) == pb.RAW
     assert len(encode_array("x", ARRAYS["24 bit"]).data) == 3 * 5000
-    assert len(encode_array("x", ARRAYS["counter"]).data) < 2000
+    assert len(encode_array("x", ARRAYS["counter"]).data) == 16
 
 
 def test_narrowing_keeps_every_value():
@@ -82,6 +93,10 @@ def test_only_numbers_with_an_axis(bad):
         pb.Column(name="x", dtype="<f8", shape=[2], data=bytes(15)),
         pb.Column(name="x", dtype="<f8", shape=[], data=bytes(8)),
         pb.Column(name="x", dtype="<f8", shape=[2], encoding=pb.CONSTANT, data=bytes(4)),
+        pb.Column(name="x", dtype="<i8", shape=[2], encoding=pb.LINEAR, data=bytes(8)),
+        pb.Column(name="x", dtype="<f8", shape=[2], encoding=pb.LINEAR, data=bytes(16)),
+        pb.Column(name="x", dtype="<u3", shape=[2], encoding=pb.LINEAR, data=bytes(6)),
+        pb.Column(name="x", dtype="<i8", shape=[2, 2], encoding=pb.LINEAR, data=bytes(16)),
         pb.Column(name="x", dtype="<f8", shape=[2], encoding=pb.ZLIB_SHUFFLE, data=b"no zlib"),
         pb.Column(name="x", dtype="<f8", shape=[2], encoding=pb.ZLIB_SHUFFLE, data=zlib.compress(bytes(100))),
         pb.Column(name="x", dtype="<f8", shape=[2], encoding=pb.ZLIB_SHUFFLE, data=zlib.compress(bytes(8))),

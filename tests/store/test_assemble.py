@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tb_losslens.events.codec import Chunk, Record
+from tb_losslens.events import losslens_pb2 as pb
+from tb_losslens.events.codec import Chunk, Packed, Record
 from tb_losslens.events.tail import Tail
 from tb_losslens.store.assemble import Recording, assemble
 
@@ -151,8 +152,7 @@ def test_what_is_lost_is_counted_in_sentences():
     run = run_of(
         chunk("s", 10, [10, 11], [facts(1.0)]),
         chunk("s", 13, [13]),
-        Chunk("s", 14, 0, {}, (), ("future",)),
-        Chunk("s", 14, 1, {}, (), ("later",)),
+        Chunk("s", 14, 1, Packed({"later": pb.Column(name="later", dtype="<f8", shape=[1], encoding=99, data=bytes(8))})),
         corrupt=2,
         newer={9: 1},
         cut=1,
