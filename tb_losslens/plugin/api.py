@@ -11,7 +11,8 @@ from tensorboard import errors
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis
 from tb_losslens.plugin import timeline
-from tb_losslens.plugin.cache import Judged, Overview, RunCache
+from tb_losslens.plugin.cache import RunCache
+from tb_losslens.plugin.entry import Judged, Overview
 from tb_losslens.plugin.params import shown
 from tb_losslens.plugin.scalars import Scalars, rows_of
 from tb_losslens.plugin.wire import numbers, shortened

@@ -12,11 +12,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tb_losslens.analysis.finding import Diagnosis
-from tb_losslens.store.lists import Lists
+from tb_losslens.plugin.entry import Entry, Judged, Overview
 from tb_losslens.store.run import Run
 
 _LOG = logging.getLogger(__name__)
@@ -43,53 +42,6 @@ class RunSource(Protocol):
     def forget(self, name: str) -> None:
         """Drops what is kept to read the run again faster."""
         ...
-
-
-class Judged(NamedTuple):
-    """A diagnosis and the very run that it speaks of: rows may have been added or overtaken since."""
-
-    run: Run
-    diagnosis: Diagnosis
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What is known of a run without waiting; `diagnosis` is None while it is pending, `trouble` says why it failed."""
-
-    diagnosis: Diagnosis | None
-    live: bool
-    trouble: str
-
-
-@dataclass
-class _Entry:
-    reading: threading.RLock = field(default_factory=threading.RLock)
-    judging: threading.RLock = field(default_factory=threading.RLock)  # a diagnosis must not hold up the timeline
-    run: Run | None = None
-    run_token: Hashable = None
-    run_live: bool = False
-    run_closed: bool = False
-    diagnosed_run: Run | None = None
-    diagnosis: Diagnosis | None = None
-    diagnosed_token: Hashable = None
-    attempted: bool = False
-    diagnosed_at: float = 0.0
-    cost: float = 0.0
-    seen_token: Hashable = None
-    changed_at: float = 0.0
-    grew: bool = False
-    trouble: str = ""
-
-    def is_live(self, now: float, live_for: float) -> bool:
-        """True while the run grows: it says so itself, or TensorBoard was seen loading more of one that is not closed."""
-        if self.run_closed or now - self.changed_at >= live_for:
-            return False
-        return self.run_live or self.grew
-
-    def nbytes(self) -> int:
-        """Bytes of the arrays that this entry holds."""
-        runs = {id(run): run for run in (self.run, self.diagnosed_run) if run is not None}
-        return sum(run_nbytes(run) for run in runs.values())
 
 
 class RunCache:
@@ -128,7 +80,7 @@ class RunCache:
         self._listed: Mapping[str, Hashable] = {}
         self._listed_at = -math.inf
         self._lock = threading.Lock()  # guards the three below; never held while a run is read or diagnosed
-        self._entries: dict[str, _Entry] = {}  # least recently used first
+        self._entries: dict[str, Entry] = {}  # least recently used first
         self._queue: dict[str, None] = {}
         self._worker: threading.Thread | None = None
 
@@ -188,7 +140,7 @@ class RunCache:
                 self._listed_at = self._clock()
             return self._listed
 
-    def _entry(self, name: str) -> _Entry | None:
+    def _entry(self, name: str) -> Entry | None:
         tokens = self._tokens()
         if name not in tokens:
             return None
@@ -197,36 +149,37 @@ class RunCache:
             self._entries[name] = self._entries.pop(name)  # most recently used
             return entry
 
-    def _seen(self, name: str, token: Hashable, now: float) -> _Entry:
-        entry = self._entries.setdefault(name, _Entry())
+    def _seen(self, name: str, token: Hashable, now: float) -> Entry:
+        entry = self._entries.setdefault(name, Entry())
         if entry.seen_token != token:
             entry.grew = entry.seen_token is not None
             entry.seen_token, entry.changed_at = token, now
         return entry
 
-    def _is_due(self, entry: _Entry, token: Hashable, now: float) -> bool:
+    def _is_due(self, entry: Entry, token: Hashable, now: float) -> bool:
         if not entry.attempted:
             return True
         rested = now - entry.diagnosed_at >= max(self._every, 10.0 * entry.cost)
         return entry.diagnosed_token != token and rested
 
-    def _read(self, name: str, entry: _Entry) -> Run:
+    def _read(self, name: str, entry: Entry) -> Run:
         with entry.reading:
-            if entry.run is None or entry.run_token != entry.seen_token:
+            run = entry.run  # another thread may drop it from the entry at any time
+            if run is None or entry.run_token != entry.seen_token:
                 token = entry.seen_token
-                entry.run = self._source.read(name)
-                entry.run_token = token
-                entry.run_live = entry.run.live
-                entry.run_closed = bool(entry.run.sessions) and bool(entry.run.sessions[-1].get("closed"))
-            return entry.run
+                run = self._source.read(name)
+                entry.run, entry.run_token = run, token
+                entry.run_live = run.live
+                entry.run_closed = bool(run.sessions) and bool(run.sessions[-1].get("closed"))
+            return run
 
-    def _judge(self, name: str, entry: _Entry) -> Judged:
-        fresh = entry.diagnosis is not None and not self._is_due(entry, entry.seen_token, self._clock())
-        if fresh and entry.diagnosed_run is not None and entry.diagnosis is not None:
-            return Judged(entry.diagnosed_run, entry.diagnosis)
+    def _judge(self, name: str, entry: Entry) -> Judged:
+        diagnosis, judged_run = entry.diagnosis, entry.diagnosed_run
+        fresh = diagnosis is not None and not self._is_due(entry, entry.seen_token, self._clock())
+        if fresh and diagnosis is not None and judged_run is not None:
+            return Judged(judged_run, diagnosis)
         with entry.reading:
             run, token = self._read(name, entry), entry.run_token
-        diagnosis = entry.diagnosis
         if not fresh or diagnosis is None or token != entry.diagnosed_token:
             start = self._clock()
             diagnosis = self._diagnose(run)
@@ -276,10 +229,3 @@ class RunCache:
                 return
             entry.attempted, entry.diagnosed_token, entry.diagnosed_at = True, entry.seen_token, self._clock()
             entry.trouble = f"This run could not be read or diagnosed ({type(error).__name__}: {error})"
-
-
-def run_nbytes(run: Run) -> int:
-    """Bytes of a run's columns and of those lists that are in memory."""
-    lists = run.ragged.loaded() if isinstance(run.ragged, Lists) else run.ragged
-    columns = sum(column.nbytes for column in run.columns.values())
-    return columns + sum(item.values.nbytes + item.offsets.nbytes for item in lists.values())

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from tb_losslens.analysis.finding import Diagnosis
-from tb_losslens.plugin.cache import RunCache, run_nbytes
+from tb_losslens.plugin.cache import RunCache
+from tb_losslens.plugin.entry import run_nbytes
 from tb_losslens.store.lists import Lists
 from tb_losslens.store.run import Ragged, Run
 
@@ -280,3 +281,26 @@ def test_lists_count_once_they_are_loaded():
     assert run_nbytes(run) == 80
     assert run.has("sample_ids")
     assert run_nbytes(run) == 80 + ids.values.nbytes + ids.offsets.nbytes
+
+
+def test_runs_may_be_dropped_while_others_read_them(judge):
+    """Eight threads over four runs and room for none: nobody ever gets nothing."""
+    cache = a_cache(Shelf(**{f"r{i}": 100 + i for i in range(4)}), judge, memory=0)
+    failures = []
+
+    def ask(seed):
+        try:
+            for i in np.random.default_rng(seed).integers(0, 4, 200).tolist():
+                assert len(cache.run(f"r{i}")) == 100 + i
+                run, diagnosis = cache.judged(f"r{i}")
+                assert len(run) == diagnosis.batches == 100 + i
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(judge.asked) == 4
