@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -67,21 +68,23 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     port = options.port or free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(options.logdir), "--host", HOST, "--port", str(port)]
-    # a session of its own: Ctrl-C reaches this process alone, which then stops TensorBoard and its data server
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        url = f"http://{HOST}:{port}/"
-        names = wait_for_runs(server, url)
-        shown = MOST_TELLING if MOST_TELLING in names else names[0]
-        print(f"{url}#losslens&p.losslens.run={quote(shown)}", flush=True)
-        return server.wait()
-    except RuntimeError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        stop(server)
+    with tempfile.TemporaryFile() as log:
+        # a session of its own: Ctrl-C reaches this process alone, which then stops TensorBoard and its data server
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
+        try:
+            url = f"http://{HOST}:{port}/"
+            names = wait_for_runs(server, url)
+            shown = MOST_TELLING if MOST_TELLING in names else names[0]
+            print(f"{url}#losslens&p.losslens.run={quote(shown)}", flush=True)
+            return server.wait()
+        except RuntimeError as error:
+            log.seek(0)
+            print(error, log.read().decode(errors="replace").strip(), sep="\n", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 0
+        finally:
+            stop(server)
 
 
 def stop(server: subprocess.Popen[bytes], *, grace: float = 5.0) -> None:

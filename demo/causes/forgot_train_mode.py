@@ -29,8 +29,8 @@ EXPECT = {
 
 def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
-    data, held_out = split(teacher_labels(100 * 64 + 512, 32, 8, sharpness=20.0), 512)
-    train_loader = DataLoader(data, batch_size=64, shuffle=True)
+    data, held_out = split(teacher_labels(100 * 128 + 512, 32, 8, sharpness=20.0), 512)
+    train_loader = DataLoader(data, batch_size=128, shuffle=True)
     model = nn.Sequential(nn.Dropout(0.2), nn.Linear(32, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 8))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     criterion = nn.CrossEntropyLoss()

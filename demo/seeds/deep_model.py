@@ -88,7 +88,7 @@ def train_coin_flips(logdir: str) -> None:
 def train_unguarded(logdir: str) -> None:
     loader = DataLoader(tanh_targets(3200, 10, noise=0.1), batch_size=32, shuffle=True)
     widths = (10, 50, 50, 50, 50, 50)
-    layers = [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.ReLU())]
+    layers = [layer for i, o in pairwise(widths) for layer in (nn.Linear(i, o), nn.LeakyReLU(0.2))]
     model = nn.Sequential(*layers, nn.Linear(50, 1))
     for module in model:
         if isinstance(module, nn.Linear):

@@ -124,7 +124,7 @@ def test_bad_batches_are_bad_and_only_those(demo_runs: Mapping[str, Run]):
 def test_clipping_keeps_the_network_alive(demo_runs: Mapping[str, Run]):
     off, on = demo_runs["clipping_off"], demo_runs["clipping_on"]
     assert off.loss.max() > 10
-    assert by_epoch(off)[-1].mean() == pytest.approx(1 / 6, rel=0.05)
+    assert by_epoch(off)[-1].mean() == pytest.approx(1 / 6, rel=0.1)
     assert by_epoch(on)[-1].mean() < 0.12
     assert np.nanmax(on.float("grad_norm")) > 5
     assert np.nanmax(on.float("grad_norm_at_step")) < 1.01
