@@ -78,9 +78,10 @@ class Losses:
             return
         if loss.dim() == 1 and loss.device.type == "cpu":
             row.lists.setdefault("per_sample", loss.float().numpy().copy())
-        if row.batch is None and len(given) > 1 and isinstance(given[1], Tensor):
-            row.take_targets(describe_targets(given[1]))
-        row.values.setdefault("batch_size", size)
+        if row.batch is None:
+            row.values.setdefault("batch_size", size)
+            if len(given) > 1 and isinstance(given[1], Tensor):
+                row.take_targets(describe_targets(given[1]))
         if output.requires_grad:
             self.expect(output)
 

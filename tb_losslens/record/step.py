@@ -147,7 +147,9 @@ class Steps:
     def step_begins(self, optimizer: int, *, named: bool) -> Row | None:
         """An optimiser is about to change the weights; None while nothing tells that this is the training."""
         row = self.current
-        over = row is None or (optimizer in row.stepped and not row.forwarded and not row.pending)
+        again = row is not None and optimizer in row.stepped and not row.pending
+        # with a closure the forward comes inside the step, which then begins the row
+        over = row is None or (again and (not row.forwarded or self._feed.fresh or not self._by_loader))
         if over and not self._inside_step and (named or self.driven or len(self._feed) or self.epochs.open):
             row = self._next(None)
         self._inside_step += 1
