@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,7 +156,7 @@ def _read_segment(segment: memoryview, words: NDArray[np.int64], session: str, p
     return Chunk(session, first, rows, arrays, tuple(records))
 
 
-def unpack_rows(data: memoryview, rows: int, layout: list[tuple[str, str]]) -> dict[str, NDArray[Any]]:
+def unpack_rows(data: memoryview | bytes, rows: int, layout: Sequence[tuple[str, str]]) -> dict[str, NDArray[Any]]:
     """Columns of the rows of a segment: copies, int64 or float64, shape (rows,)."""
     table = np.frombuffer(data, np.int64, rows * len(layout)).reshape(rows, len(layout)).T.copy()
     return {name: table[i] if code == "q" else table[i].view(np.float64) for i, (name, code) in enumerate(layout)}

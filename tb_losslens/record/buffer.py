@@ -101,22 +101,22 @@ class Buffer:
             ValueError: a value is not a number.
         """
         if self._names == tuple(row):
-            values: Any = row.values()
+            cells: Any = row.values()
         else:
             if not self._layout.fits(row):
                 row = self._relayout(row)
-            values = self._layout.values(row)
+            cells = self._layout.values(row)
         if self.stuck:
             return
-        if lists and self.count and sum(array.nbytes + 256 for array in lists.values()) > self._segment.room:
+        if lists and self.count and sum(values.nbytes + 256 for values in lists.values()) > self._segment.room:
             self.close()
             if self.stuck:
                 return
         self._newest = (self._segment.log_end, len(self._records))
-        for name, array in lists.items():
-            self._add_list(name, array)
+        for name, numbers in lists.items():
+            self._add_list(name, numbers)
         try:
-            self._layout.pack(self._memory, self._position, *values)
+            self._layout.pack(self._memory, self._position, *cells)
         except struct.error:  # a value of another type than usual
             self._take_back(self.count)
             self.store(self._relayout(row), lists)
@@ -145,13 +145,13 @@ class Buffer:
         if self.stuck or not self._segment.append(RECORD, record.batch, b"", record_payload(record)):
             self.full = True
 
-    def _add_list(self, name: str, array: NDArray[Any]) -> None:
-        self._lists.setdefault(name, {})[self.count] = array
-        key = (name, array.dtype.str, array.shape[1] if array.ndim > 1 else 0)
+    def _add_list(self, name: str, numbers: NDArray[Any]) -> None:
+        self._lists.setdefault(name, {})[self.count] = numbers
+        key = (name, numbers.dtype.str, numbers.shape[1] if numbers.ndim > 1 else 0)
         description = self._described.get(key)
         if description is None:
-            description = self._described[key] = list_description(name, array)
-        if not self._segment.append(LIST, self.first_batch + self.count, description, array.tobytes()):
+            description = self._described[key] = list_description(name, numbers)
+        if not self._segment.append(LIST, self.first_batch + self.count, description, numbers.tobytes()):
             self.full = True
 
     def _relayout(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,9 +206,9 @@ def as_list(values: Any) -> NDArray[Any]:
     Raises:
         ValueError: they are not numbers.
     """
-    array = np.ascontiguousarray(values)
-    if array.dtype.kind not in "biuf" or array.ndim not in (1, 2):
-        if array.size == 0:
+    numbers = np.ascontiguousarray(values)
+    if numbers.dtype.kind not in "biuf" or numbers.ndim not in (1, 2):
+        if numbers.size == 0:
             return np.empty(0, np.int64)
-        raise ValueError(f"a list of numbers was expected, got {array.dtype} of shape {array.shape}")
-    return array
+        raise ValueError(f"a list of numbers was expected, got {numbers.dtype} of shape {numbers.shape}")
+    return numbers

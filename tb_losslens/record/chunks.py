@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_shape_pb2, types_pb2
 
-from tb_losslens.events.arrays import narrow
+from tb_losslens.events.arrays import narrow, narrow_floats
 from tb_losslens.events.codec import Chunk, Record, encode_chunk
 from tb_losslens.events.metadata import CHUNKS_PER_SHARD, PLUGIN_NAME, batch_tag, ids_tag
 from tb_losslens.events.tail import join_lists, unpack_rows
@@ -100,12 +100,19 @@ def chunk_event(tag: str, step: int, data: bytes) -> bytes:
 
 def _columns(chunk: OpenChunk) -> dict[str, NDArray[Any]]:
     """The columns of a chunk as they go to disk; those without any known value are left out."""
-    arrays = unpack_rows(memoryview(chunk.table), chunk.rows, list(chunk.layout))
+    arrays = unpack_rows(chunk.table, chunk.rows, chunk.layout)
+    floats = [name for name, code in chunk.layout if code == "d"]
+    narrow_ones = {}
+    if floats and chunk.rows:
+        table = np.stack([arrays[name] for name in floats])
+        known = ~np.isnan(table).all(axis=1)
+        narrow_ones = {name: array for name, array, some in zip(floats, narrow_floats(table), known, strict=True) if some}
     out = {}
-    for name, array in arrays.items():
-        known = ~np.isnan(array) if array.dtype.kind == "f" else array != -1
-        if known.any():
-            out[name] = narrow(array)
+    for name, code in chunk.layout:
+        if code == "d" and name in narrow_ones:
+            out[name] = narrow_ones[name]
+        elif code == "q" and (arrays[name] != -1).any():
+            out[name] = narrow(arrays[name])
     return out
 
 
