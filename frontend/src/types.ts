@@ -29,6 +29,7 @@ export interface Boundary {
   significant: boolean;
   log_scale: boolean;
   shape: string;
+  recovery?: Num;
   kind: MarkKind;
   cause: string;
   jump: Num;

@@ -140,7 +140,8 @@ class Boundary:
         placebo_low, placebo_high: 95 % of cuts that are no boundary lie between (units of the loss).
         placebo_median, placebo_count: their median and how many there are.
         log_scale: true if z was computed on log loss (the level changes more than twofold nearby).
-        shape: what the move looks like.
+        shape: what the move looks like; "staircase" and "sawtooth" are patterns over all boundaries of a run.
+        recovery: batches until a transient is back, None for any other shape.
         kind: kind of the finding that explains it best; "unknown" for a significant jump that nothing explains;
             "none" for a jump within noise.
         cause: id of that finding, or "".
@@ -163,6 +164,7 @@ class Boundary:
     placebo_count: int = 0
     log_scale: bool = False
     shape: Shape = "none"
+    recovery: int | None = None
     kind: str = "none"
     cause: str = ""
 
@@ -170,7 +172,7 @@ class Boundary:
         """JSON form; numbers that are not finite become None."""
         out: dict[str, Any] = {
             name: getattr(self, name)
-            for name in ("index", "batch", "step", "epoch", "m", "significant", "log_scale", "shape", "kind", "cause")
+            for name in ("index", "batch", "step", "epoch", "m", "significant", "log_scale", "shape", "recovery", "kind", "cause")
         }
         for name in ("jump", "z", "before", "after", "placebo_low", "placebo_high", "placebo_median"):
             value = float(getattr(self, name))

@@ -9,6 +9,7 @@ do: the steep start fills their tails.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from tb_losslens.analysis.boundaries import Cuts, find_cuts, refusal, window_sizes
 from tb_losslens.analysis.contrast import Contrast, at, contrast, take
 from tb_losslens.analysis.finding import Boundary, Pooled
-from tb_losslens.analysis.shape import shapes, strays
+from tb_losslens.analysis.shape import pattern, recovery, shapes, strays
 from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, sign_test, signed_rank_p
 from tb_losslens.store.run import Run
 
@@ -46,9 +47,18 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     significant = _alone(z, [c.tail for c in used]) & (reason == "")
     significant &= ~strays(loss, cuts, sizes[0], excess=linear[0].jump - linear[0].centre, significant=significant)
     pooled = _pool(used, linear[0].jump, significant, reason)
-    return _boundaries(
+    boundaries = _boundaries(
         run, cuts, dict(zip(sizes, z, strict=True)), used[0], linear[0], log_scale=log_scale, significant=significant
-    ), pooled
+    )
+    return _in_common(boundaries, pooled), pooled
+
+
+def _in_common(boundaries: tuple[Boundary, ...], pooled: Pooled) -> tuple[Boundary, ...]:
+    """Boundaries that only all together are more than noise get the shape of the pattern that they form."""
+    jump, before, after = np.array([(b.jump, b.before, b.after) for b in boundaries], dtype=np.float64).T
+    shape = pattern(jump, before, after, pooled.direction)
+    with_it = [b.shape in ("none", "step_down") and (b.jump - b.placebo_median) * pooled.direction > 0 for b in boundaries]
+    return tuple(replace(b, shape=shape) if yes else b for b, yes in zip(boundaries, with_it, strict=True))
 
 
 def _is_log(loss: Floats, cuts: Cuts, *, fold: float = 2.0) -> Flags:
@@ -155,7 +165,13 @@ def _boundaries(
         low, high = band(used.low, linear.low), band(used.high, linear.high)
         middle = band(used.centre, linear.centre)
     steps = run.step[cuts.start]
+    excess = linear.jump - linear.centre
     names = shapes(loss, cuts, m, jump=linear.jump, centre=linear.centre, significant=significant)
+    back = {
+        k: recovery(loss[cuts.start[k] : cuts.end[k]], m, float(excess[k]))
+        for k, name in enumerate(names)
+        if name == "transient"
+    }
     z = z_by_m[m]
     by_m = np.stack(list(z_by_m.values()), axis=1).tolist()
     return tuple(
@@ -177,6 +193,7 @@ def _boundaries(
             placebo_count=int(used.count[k]),
             log_scale=bool(log_scale[k]),
             shape=names[k],
+            recovery=back.get(k),
         )
         for k in range(len(cuts))
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.boundaries import Cuts
 from tb_losslens.analysis.finding import Shape
-from tb_losslens.analysis.stats import Floats, finite, mean, median, robust_sigma
+from tb_losslens.analysis.stats import Floats, finite, mean, median, moving_mean, robust_sigma
 
 
 def shapes(loss: Floats, cuts: Cuts, m: int, *, jump: Floats, centre: Floats, significant: NDArray[np.bool_]) -> list[Shape]:
@@ -50,6 +50,30 @@ def shape_of(
     if len(after) >= 3 * m and (level - late) / excess >= back:
         return "transient"
     return "step_up" if up else "step_down"
+
+
+def recovery(after: Floats, m: int, excess: float, *, back: float = 0.6) -> int | None:
+    """Batches after the boundary until the mean of m is back by `back` of the jump; None if it never is."""
+    level = mean(after[:m])
+    gone = (level - moving_mean(after, m)) / excess if excess else np.empty(0)
+    there = np.flatnonzero(gone >= back)
+    return int(there[0]) if len(there) else None
+
+
+def pattern(jump: Floats, before: Floats, after: Floats, direction: int, *, back: float = 0.5) -> Shape:
+    """What the boundaries of a run have in common, from their levels, arrays of shape (boundaries,).
+
+    Drops that the epochs gain back by at least `back` are a sawtooth, others a staircase; rises that they lose again are
+    transients, others steps.
+    """
+    if direction == 0:
+        return "none"
+    typical = median(jump)
+    within = median(before[1:] - after[:-1])
+    returns = bool(np.isfinite(within)) and -within / typical >= back if typical else False
+    if direction < 0:
+        return "sawtooth" if returns else "staircase"
+    return "transient" if returns else "step_up"
 
 
 def extreme_batch(before: Floats, after: Floats, m: int, excess: float, *, alone: float = 0.4) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,26 +83,30 @@ def _what(pooled: Pooled, boundaries: Sequence[Boundary], batches: int) -> tuple
         way = "up" if up else "down"
         verb = "jumps up" if up else "drops"
         headline = f"Loss {verb} at {count} of {plural(pooled.total, 'epoch boundary')}, median {signed(pooled.median)}"
-        return headline, _aside(abs(pooled.z), pooled.p), f"jumps {way} {count} of {pooled.total}"
+        return headline, _aside(abs(pooled.z), pooled.p, boundaries), f"jumps {way} {count} of {pooled.total}"
     alone = [b for b in boundaries if b.significant]
     if alone:
         most = max(alone, key=lambda b: abs(b.z))
         if len(alone) == 1:
             verb = "jumps up" if most.jump > 0 else "drops"
             headline = f"Loss {verb} at boundary {most.index + 1} of {pooled.total}, by {signed(most.jump)}"
-            return headline, _aside(abs(most.z), 1.0), f"{verb} at boundary {most.index + 1}"
+            return headline, _aside(abs(most.z), 1.0, [most]), f"{verb} at boundary {most.index + 1}"
         places = some([b.index + 1 for b in alone])
         headline = (
             f"Loss jumps at {len(alone)} of {plural(pooled.total, 'epoch boundary')} ({places}), by up to {signed(most.jump)}"
         )
-        return headline, _aside(abs(most.z), 1.0), f"jumps at {len(alone)} of {pooled.total}"
+        return headline, _aside(abs(most.z), 1.0, alone), f"jumps at {len(alone)} of {pooled.total}"
     return f"No jump beyond noise at {plural(pooled.total, 'boundary')}", "", "nothing beyond noise"
 
 
-def _aside(z: float, p: float) -> str:
+def _aside(z: float, p: float, moved: Sequence[Boundary]) -> str:
+    """The size in noises, p where it is small, and how long the jump lasts where most of those that moved recover."""
     parts = []
     if math.isfinite(z) and z >= 0.1:
         parts.append(f"{number(z, 2)}× the noise")
     if p < 0.05:
         parts.append(p_value(p))
+    back = [b.recovery for b in moved if b.recovery is not None]
+    if moved and 2 * len(back) > len(moved):
+        parts.append(f"back after {plural(round(statistics.median(back)), 'batch')}")
     return f"({', '.join(parts)})" if parts else ""

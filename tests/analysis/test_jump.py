@@ -112,7 +112,7 @@ def test_stairs_without_any_noise_are_significant() -> None:
     loss = 5.0 - np.arange(200) // 20 * 0.1
     boundaries, pooled = measure(Run.from_arrays(loss=loss, epoch_length=20))
     assert pooled.direction == -1
-    assert all(b.significant and b.shape == "step_down" for b in boundaries)
+    assert all(b.significant and b.shape == "staircase" for b in boundaries)
 
 
 def test_an_outlier_beside_a_boundary_is_not_a_jump() -> None:

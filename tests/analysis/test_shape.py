@@ -7,7 +7,7 @@ import pytest
 
 from tb_losslens.analysis.boundaries import find_cuts
 from tb_losslens.analysis.jump import measure
-from tb_losslens.analysis.shape import extreme_batch, shape_of, strays
+from tb_losslens.analysis.shape import extreme_batch, pattern, recovery, shape_of, strays
 from tb_losslens.store.run import Run
 
 BEFORE = 1 + 0.02 * np.random.default_rng(0).normal(size=60)
@@ -64,3 +64,36 @@ def test_a_spike_at_every_boundary_is_no_stray() -> None:
     boundaries, pooled = measure(Run.from_arrays(loss=loss, epoch_length=60))
     assert all(b.significant and b.shape == "spike" for b in boundaries)
     assert pooled.direction == -1
+
+
+def test_a_transient_says_when_it_is_back() -> None:
+    after = 1 + 0.8 * np.exp(-PLACE / 8)
+    level = after[:5].mean() - 1
+    back = recovery(after, 5, level)
+    assert back is not None
+    assert (level - (after[back : back + 5].mean() - 1)) / level >= 0.6
+    assert (level - (after[back - 1 : back + 4].mean() - 1)) / level < 0.6
+    assert recovery(after + 1, 5, 5.0) is None
+
+
+def test_runs_say_when_their_jumps_are_back() -> None:
+    row = np.arange(600)
+    loss = 1 + 0.02 * np.random.default_rng(6).normal(size=600) + np.exp(-(row % 60) / 6) * (row >= 60)
+    boundaries, _ = measure(Run.from_arrays(loss=loss, epoch_length=60))
+    assert all(b.shape == "transient" and b.recovery is not None and 3 <= b.recovery <= 9 for b in boundaries)
+    assert not any(b.recovery for b in measure(Run.from_arrays(loss=2 - row // 60 * 0.1, epoch_length=60))[0])
+
+
+@pytest.mark.parametrize(
+    ("direction", "jump", "within", "name"),
+    [
+        (-1, -0.2, 0.19, "sawtooth"),
+        (-1, -0.2, 0.0, "staircase"),
+        (1, 0.3, -0.3, "transient"),
+        (1, 0.3, 0.0, "step_up"),
+        (0, 1, 0, "none"),
+    ],
+)
+def test_boundaries_together_make_a_pattern(direction: int, jump: float, within: float, name: str) -> None:
+    after = 1 + np.arange(9) * (jump + within)
+    assert pattern(np.full(9, jump), after - jump, after, direction) == name

@@ -12,7 +12,7 @@ How it decides:
     the epochs hold the same samples, and the held-out loss does not fall along with the jumps. What the local trend
     (the placebo median) does not explain of the median jump is its share. A loss that gains back `rise` of each drop within
     the epoch gets nowhere: that is a sawtooth and left alone here. Where another cause already explains most of the drops,
-    this one is not claimed.
+    this one is not claimed. It is likely only where the LR and the samples of each epoch were recorded, else possible.
 
 What to try:
     Nothing is broken. Watch the held-out loss; if it rises: fewer epochs, a lower LR, augmentation.
@@ -89,7 +89,8 @@ def _finding(
 ) -> Finding:
     run, pooled, heldout = context.run, context.pooled, _heldout_fall(context)
     trend = median(np.array([b.placebo_median for b in drops]))
-    share = min(1.0, max(0.0, 1 + trend / fall)) if math.isfinite(trend) and fall > 0 else None
+    certain = run.has("lr") and bool(same)  # without them an LR that decays, or other samples, would look the same
+    share = min(1.0, max(0.0, 1 + trend / fall)) if math.isfinite(trend) and fall > 0 and certain else None
     evidence = [
         Evidence(
             f"drop at {pooled.down} of {pooled.total} boundaries, median {signed(pooled.median)} ({p_value(pooled.p)})",
@@ -124,7 +125,7 @@ def _finding(
         against.append(Evidence(f"the first repeated pass does not drop; the first drop is at boundary {drops[0].index + 1}"))
     score = 0.8 + 0.05 * bool(same) + 0.1 * (math.isfinite(heldout) and not against) - 0.25 * len(against)
     return Finding(
-        ID, "benign", "possible" if against else "likely", "Samples seen before",
+        ID, "benign", "likely" if certain and not against else "possible", "Samples seen before",
         f"The loss steps down by {number(fall)} when a new pass begins, since the model has seen these samples before.",
         score=min(1.0, max(0.1, score)), share=share,
         boundaries=tuple(b.index for b in drops), steps=tuple(b.step for b in drops[:20]),

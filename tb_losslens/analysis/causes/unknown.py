@@ -18,14 +18,14 @@ When it is wrong:
     As often as the measurement: no alarm on 71 healthy trainings with the limits used here.
 
 References:
-    None.
+    Fisher, The Design of Experiments, 1935: an absence of evidence settles nothing; design the next observation.
 """
 
 from __future__ import annotations
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.text import number, p_value, signed, some
+from tb_losslens.analysis.text import number, p_value, plural, signed, some
 from tb_losslens.events.columns import BY_NAME, how_to_record
 
 ID = "unknown"
@@ -54,7 +54,8 @@ def find(context: Context) -> Outcome:
     most = max(left, key=lambda b: abs(b.z))
     if len(left) == 1:
         shape = most.shape.replace("_", " ") if most.shape != "none" else "step"
-        what = f"The loss makes a {shape} of {signed(most.jump)} at boundary {most.index + 1} (step {most.step:,})"
+        back = f", back after {plural(most.recovery, 'batch')}" if most.recovery is not None else ""
+        what = f"The loss makes a {shape} of {signed(most.jump)} at boundary {most.index + 1} (step {most.step:,}){back}"
     else:
         what = f"The loss moves by up to {signed(most.jump)} at boundaries {some([b.index + 1 for b in left])}"
     again = f"Run the batches around step {most.step:,} again with the same weights, in this order and in another."

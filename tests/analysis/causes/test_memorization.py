@@ -40,11 +40,24 @@ def stairs(**columns: Any) -> Run:
 
 
 def with_heldout(run: Run, step: float) -> Run:
-    events = tuple(
-        RunEvent("validation_end", e.last, e.last, 0.0, "", {"value": 4 - step * k, "epoch": k})
+    """The same samples in each epoch, and a held-out loss that falls by `step` an epoch."""
+    events = [
+        event
         for k, e in enumerate(run.epochs)
-    )
-    return replace(run, events=events)
+        for event in (
+            RunEvent("epoch_end", e.last, e.last, 0.0, "", {"set_hash": "5a"}),
+            RunEvent("validation_end", e.last, e.last, 0.0, "", {"value": 4 - step * k, "epoch": k}),
+        )
+    ]
+    return replace(run, events=tuple(events))
+
+
+def test_stairs_of_a_bare_loss_are_possible_and_say_what_is_missing() -> None:
+    (found,) = findings(memorization, stairs())
+    assert found.strength == "possible"
+    assert found.share is None
+    assert "writer.watch(model, optimizer)" in found.missing
+    assert "train_loader = writer.wrap(train_loader)" in found.missing
 
 
 def test_stairs_with_a_steady_lr_are_likely() -> None:
