@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,11 @@ class Buffer:
         if not self.stuck and not self.count and not self._records:
             self._segment.release()
         self._ring.close(remove=self._ring.empty)
+
+    def forget(self) -> None:
+        """Lets go of the memory in a forked child; the file is the parent's."""
+        with suppress(BufferError, ValueError):  # the fork interrupted a use of it: it stays mapped, and unused
+            self._ring.close(remove=False)
 
     def store(self, row: Mapping[str, Any], lists: Mapping[str, NDArray[Any]]) -> None:
         """Adds a row and its list values; there must be room (`count < capacity`), unless it has a new column.

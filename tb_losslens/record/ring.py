@@ -8,8 +8,9 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from tb_losslens.events.metadata import FORMAT
@@ -28,6 +29,7 @@ from tb_losslens.events.tail import (
     padded,
     tail_name,
 )
+from tb_losslens.record.locks import lock
 
 SEGMENTS = 6
 SEGMENT_BYTES = 512 << 10
@@ -37,9 +39,18 @@ LOG_ROOM = 4096
 """Bytes that a segment must have left for lists and records."""
 
 
-def segment_size(layout: Sequence[tuple[str, str]], capacity: int) -> int:
+Columns = tuple[tuple[str, str], ...]
+"""Name and type, "q" or "d", of each column of a row."""
+
+
+@lru_cache(maxsize=4)
+def _text(layout: Columns) -> bytes:
+    return json.dumps(layout).encode()
+
+
+def segment_size(layout: Columns, capacity: int) -> int:
     """Bytes that a segment needs at least for `capacity` rows of `layout`."""
-    return WORDS * 8 + padded(len(json.dumps(layout).encode())) + capacity * len(layout) * 8 + LOG_ROOM
+    return WORDS * 8 + padded(len(_text(layout))) + capacity * len(layout) * 8 + LOG_ROOM
 
 
 class Segment:
@@ -58,14 +69,14 @@ class Segment:
         self._word = self._start // 8
         self.free = True
         self.first_batch = self.rows = self.capacity = 0
-        self.layout: tuple[tuple[str, str], ...] = ()
+        self.layout: Columns = ()
         self.rows_word = self._word + ROWS
 
-    def open(self, generation: int, first_batch: int, layout: Sequence[tuple[str, str]], capacity: int) -> bool:
+    def open(self, generation: int, first_batch: int, layout: Columns, capacity: int) -> bool:
         """Makes it ready for `capacity` rows of `layout`; False if they do not fit."""
         if segment_size(layout, capacity) > self._ring.segment_bytes:
             return False
-        text = json.dumps(layout).encode()
+        text = _text(layout)
         words = self._ring.words
         words[self._word + GENERATION] = 0
         numbers = {FIRST: first_batch, ROWS: 0, LOG: 0, LAYOUT: len(text), COLUMNS: len(layout), CAPACITY: capacity}
@@ -73,7 +84,7 @@ class Segment:
             words[self._word + position] = value
         self._ring.memory[self._start + WORDS * 8 : self._start + WORDS * 8 + len(text)] = text
         words[self._word + GENERATION] = generation
-        self.first_batch, self.capacity, self.layout = first_batch, capacity, tuple(layout)
+        self.first_batch, self.capacity, self.layout = first_batch, capacity, layout
         self.rows = self._start + WORDS * 8 + padded(len(text))
         self._log = self._log_start = self.rows + capacity * len(layout) * 8
         self.free = False
@@ -152,6 +163,7 @@ class Ring:
 
     def _map(self, path: Path, size: int) -> mmap.mmap:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        lock(self._fd)  # says that this process lives; where there are no locks its number must do
         # really allocated: a write to a hole of a mapped file on a full disk would kill the process
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self._fd, 0, size)
@@ -176,7 +188,7 @@ class Ring:
         self.memory[len(MAGIC) : len(MAGIC) + len(blob)] = blob
         self.memory[: len(MAGIC)] = MAGIC
 
-    def acquire(self, first_batch: int, layout: Sequence[tuple[str, str]], capacity: int) -> Segment | None:
+    def acquire(self, first_batch: int, layout: Columns, capacity: int) -> Segment | None:
         """A free segment, ready for `capacity` rows; None while all are waiting to be written.
 
         Raises:

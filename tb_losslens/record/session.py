@@ -30,6 +30,7 @@ from tb_losslens.record.buffer import Buffer, as_list
 from tb_losslens.record.chunks import LARGE_LISTS, ChunkWriter, OpenChunk
 from tb_losslens.record.event_file import EventFile
 from tb_losslens.record.forks import forget_in_child
+from tb_losslens.record.recover import recover
 from tb_losslens.record.ring import SEGMENT_BYTES, Ring, Segment
 
 SHORTEST, LONGEST, SHARE = 0.5, 60.0, 0.001
@@ -76,6 +77,7 @@ class Session:
         self._next = 0
         self._said: set[str] = set()
         self._chunks = ChunkWriter(self.id)
+        recover(self._logdir, event_file)
         self._buffer = Buffer(self._make_ring, self._hand_over, event_file.flush)
         self._set_due()
         forget_in_child(self)
@@ -234,6 +236,7 @@ class Session:
         self._off = self._closed = True
         self._busy = self._flush_later = False
         self._lock = threading.RLock()
+        self._buffer.forget()
 
     def _make_ring(self, least: int) -> Ring:
         warn = (lambda _: None) if self._off else self._warn  # an unwritable directory has been complained of already
