@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tb_losslens.record import compiled
-from tb_losslens.record.batch import storages_of
+from tb_losslens.record.batch import storages_of, tensors_of
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
 from tb_losslens.record.measures import batch_counters, first_floating, input_moments, training_share, unwrapped
@@ -50,12 +50,14 @@ class Forwards:
         self._looked_for_compiled = False
 
     def add(self, model: nn.Module) -> None:
-        """Watches the calls of `model`."""
+        """Watches the calls of `model`, and the loading of its state."""
+        self._add(model)
+        restored = model.register_load_state_dict_post_hook(Hook(self._loaded))  # type: ignore[no-untyped-call]
+        self._handles[id(model)].append(restored)
+
+    def _add(self, model: nn.Module) -> None:
         self.models.append(model)
-        self._handles[id(model)] = [
-            *compiled.hook_calls(model, Hook(self._begins), Hook(self._ends)),
-            model.register_load_state_dict_post_hook(Hook(self._loaded)),  # type: ignore[no-untyped-call]
-        ]
+        self._handles.setdefault(id(model), []).extend(compiled.hook_calls(model, Hook(self._begins), Hook(self._ends)))
         self.refresh()
 
     def remove(self, model: nn.Module) -> None:
@@ -64,6 +66,14 @@ class Forwards:
         for handle in self._handles.pop(id(model), []):
             handle.remove()
         self.refresh()
+
+    def close(self) -> None:
+        """Takes every hook off."""
+        for handles in self._handles.values():
+            for handle in handles:
+                handle.remove()
+        self._handles = {}
+        self.models = []
 
     def refresh(self) -> None:
         """Looks again which modules there are: a user may have replaced some."""
@@ -82,8 +92,9 @@ class Forwards:
         for model in list(self.models):
             outer = compiled.outer_callable(model)
             if outer is not None:
-                self.remove(model)
-                self.add(outer)
+                # its hooks stay until the end, unused: to take them off now would compile it once more
+                self.models = [known for known in self.models if known is not model]
+                self._add(outer)
 
     # --- hooks ------------------------------------------------------------------------------------------------------
 
@@ -103,7 +114,7 @@ class Forwards:
                 self._guard.call("output of the model", self._output, output)
 
     def _loaded(self, module: nn.Module, incompatible: Any) -> None:  # noqa: ARG002 - torch's signature
-        if self._watched(module):
+        if any(unwrapped(module) is unwrapped(model) for model in self.models):
             self._guard.call("restore", self._on_restored, "model", type(unwrapped(module)).__name__)
 
     # --- collectors -------------------------------------------------------------------------------------------------
@@ -128,14 +139,13 @@ class Forwards:
             row.values["train_mode"] = mode if row.values["train_mode"] == mode else 0.5
             return
         row.values["train_mode"] = mode
-        tensor = first_floating(inputs)
-        if tensor is not None:
-            recorder.put(row, input_moments(tensor))
+        moments = self._guard.call("statistics of the inputs", _moments, inputs)
+        if moments:
+            recorder.put(row, moments)
 
     def _validation_forward(self, validation: Validation, inputs: Any) -> None:
-        tensor = first_floating(inputs)
-        moments = input_moments(tensor) if tensor is not None else {}
-        size = int(tensor.shape[0]) if tensor is not None and tensor.dim() else 1
+        moments = self._guard.call("statistics of the inputs", _moments, inputs) or {}
+        size = next((int(tensor.shape[0]) for tensor in tensors_of(inputs) if tensor.dim()), 1)
         validation.forward(training_share(self._modules), moments, size)
 
     def _output(self, output: Any) -> None:
@@ -160,3 +170,8 @@ class Forwards:
         if self._counters[0].device.type == "cpu":
             return float(min(counter.item() for counter in self._counters))
         return torch.stack(self._counters).min()
+
+
+def _moments(inputs: Any) -> dict[str, Tensor | float]:
+    tensor = first_floating(inputs)
+    return input_moments(tensor) if tensor is not None else {}

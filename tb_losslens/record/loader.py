@@ -116,7 +116,7 @@ class PassIterator:
         self._losslens_listener.exhausted(self._losslens_pass)
 
     def __len__(self) -> int:
-        length: int = len(self._losslens_iterator)  # type: ignore[arg-type]
+        length: int = len(self._losslens_iterator)
         return length
 
     def __getattr__(self, name: str) -> Any:

@@ -125,8 +125,12 @@ class Steps:
     def criterion(self, value: float | Tensor, samples: int) -> Row | None:
         """The criterion is called with gradients; None if that is not for a batch of training."""
         row = self.current
-        if row is None or (not self._inside_step and not row.forwarded and (self._is_over(row) or self._feed.fresh)):
+        if row is None:
             row = self._next(None)
+        elif not self._inside_step:
+            over, fresh = self._is_over(row), self._feed.fresh
+            if (over and fresh) or (not row.forwarded and (over or fresh)):
+                row = self._next(None)
         if row is not None and (not row.stepped or self._inside_step):
             row.pending.append((value, samples))
         return row

@@ -32,6 +32,7 @@ class Watch:
         self._guard = guard
         self._recorder = recorder
         self._schedulers: list[Any] = []
+        self._finding = False
         self.losses = Losses(guard, recorder, self._parameters)
         self.forwards = Forwards(guard, recorder, self.losses.expect, self._restored)
         self.updates = Updates(guard, recorder, found=self._found, restored=self._restored, stepped=self.forwards.check_seen)
@@ -87,8 +88,7 @@ class Watch:
 
     def remove(self) -> None:
         """Takes every hook off."""
-        for model in list(self.forwards.models):
-            self.forwards.remove(model)
+        self.forwards.close()
         for criterion in list(self.losses.criteria):
             self.losses.remove(criterion)
         for optimizer in list(self.updates.optimizers):
@@ -96,7 +96,11 @@ class Watch:
         self.updates.close()
 
     def _found(self, optimizer: Optimizer) -> None:
-        self.add_optimizers([optimizer], named=False)
+        self._finding = True
+        try:
+            self.add_optimizers([optimizer], named=False)
+        finally:
+            self._finding = False
 
     def _parameters(self) -> Iterable[Tensor]:
         if self.updates.optimizers:
@@ -110,7 +114,9 @@ class Watch:
             return
         recorder.facts({kind: facts})
         if replaced:
-            recorder.note("config_change", f"{kind} replaced: now {facts['class']}", {kind: facts})
+            if not self._finding:  # else the batch that is being trained on is the first one with it
+                recorder.steps.pause()
+            recorder.outbox.record("config_change", text=f"{kind} replaced: now {facts['class']}", fields={kind: facts})
 
     def _restored(self, what: str, name: str) -> None:
         recorder = self._recorder()

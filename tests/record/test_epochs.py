@@ -103,7 +103,7 @@ def test_two_loaders_side_by_side(recorded, parts):
     labelled = one.writer.wrap(loader(two_classes(120), shuffle=True))
     other = one.writer.wrap(loader(two_classes(200), shuffle=True))
     for _ in range(2):
-        for (inputs, targets), _ in zip(labelled, other):
+        for (inputs, targets), _ in zip(labelled, other, strict=False):
             step_of(model, criterion, optimizer, inputs, targets)
     run = one.run()
     assert [len(epoch) for epoch in run.epochs] == [6, 6]

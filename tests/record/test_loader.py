@@ -61,7 +61,11 @@ class Doubled(DataLoader):
 
 
 def as_dict(samples):
-    return {"x": torch.stack([s[0] for s in samples]), "labels": torch.tensor([s[1] for s in samples]), "ids": [s[2] for s in samples]}
+    return {
+        "x": torch.stack([s[0] for s in samples]),
+        "labels": torch.tensor([s[1] for s in samples]),
+        "ids": [s[2] for s in samples],
+    }
 
 
 def as_pair(samples):
@@ -239,9 +243,9 @@ def test_anything_that_can_be_iterated(recorded):
 
 def test_what_is_refused(recorded):
     writer = recorded().writer
-    with pytest.raises(TypeError, match="expects something to iterate.*got int"):
+    with pytest.raises(TypeError, match=r"expects something to iterate.*got int"):
         writer.wrap(3)
-    with pytest.raises(ValueError, match="'train' or 'val'.*'test'"):
+    with pytest.raises(ValueError, match=r"'train' or 'val'.*'test'"):
         writer.wrap([], split="test")
 
 
@@ -253,9 +257,13 @@ def test_an_error_of_the_loader_is_the_users(recorded):
             return super().__getitem__(index)
 
     one = recorded()
-    with pytest.raises(KeyError, match="sample 9"):
+
+    def loop():
         for _ in one.writer.wrap(DataLoader(Broken(), 4)):
             one.writer.log_batch(1.0)
+
+    with pytest.raises(KeyError, match="sample 9"):
+        loop()
     run = one.run()
     assert len(run) == 2
     assert run.epochs[0].fields["complete"] is False

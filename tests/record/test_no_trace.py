@@ -17,7 +17,13 @@ class Cnn(nn.Module):
     def __init__(self):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout2d(0.2), nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8), nn.ReLU()
+            nn.Conv2d(1, 8, 3),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Dropout2d(0.2),
+            nn.Conv2d(8, 8, 3),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
         )
         self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(8 * 16, CLASSES))
 
@@ -101,7 +107,19 @@ def test_bit_identical(model, optimizer, recorded):
     assert same(train(model, optimizer), train(model, optimizer, one))
     run = one.run()
     assert len(run) == 20
-    signals = "loss logged_loss lr train_mode grad_norm grad_norm_at_step input_mean input_std data_wait time step".split()
+    signals = [
+        "loss",
+        "logged_loss",
+        "lr",
+        "train_mode",
+        "grad_norm",
+        "grad_norm_at_step",
+        "input_mean",
+        "input_std",
+        "data_wait",
+        "time",
+        "step",
+    ]
     counted = ["bn_updates"] if model is Cnn else []
     for signal in signals + counted:
         assert not torch.tensor(run.float(signal)).isnan().any(), signal
