@@ -2,7 +2,7 @@
 
 import { api, ApiError } from "./api";
 import { readHash, writeHash } from "./host";
-import { chooseRun } from "./lib/choose";
+import { chooseRun, meantRun } from "./lib/choose";
 import { type Place, readPlace, writePlace } from "./lib/hash";
 import { neighbour, tellingBoundary } from "./lib/marks";
 import { type Answers, freshRun, type State, state } from "./state";
@@ -111,9 +111,15 @@ export async function start(): Promise<void> {
   const place = readPlace(readHash());
   state.set({ place });
   if (place.run !== null) {
-    await Promise.all([ask.runs(), openRun(place.run)]);
+    const [runs] = await Promise.all([ask.runs(), openRun(place.run)]);
+    if (state.get().place.run !== place.run) return;
+    const meant = meantRun(runs?.runs ?? [], place.run);
+    if (meant !== null && meant !== place.run) {
+      go({ run: meant });
+      return;
+    }
     // It was opened before it was known to be one without a recording.
-    if (currentRow()?.plain === true && state.get().place.run === place.run) await openPlain(place.run);
+    if (currentRow()?.plain === true) await openPlain(place.run);
     return;
   }
   const runs = await ask.runs();
@@ -123,8 +129,9 @@ export async function start(): Promise<void> {
 
 /** Follows an address that changed outside: a link in another tab of TensorBoard, or the browser's back. */
 export function follow(): void {
+  const { place, runs } = state.get();
   const wanted = readPlace(readHash());
-  const { place } = state.get();
+  if (wanted.run !== null) wanted.run = meantRun(runs.value?.runs ?? [], wanted.run) ?? wanted.run;
   if (wanted.run === null || JSON.stringify(wanted) === JSON.stringify(place)) return;
   const same = wanted.run === place.run;
   const zoom = JSON.stringify(wanted.zoom) === JSON.stringify(place.zoom) ? place.zoom : wanted.zoom;
@@ -222,6 +229,11 @@ export async function refresh(): Promise<void> {
   if (place.run === null) {
     const run = chooseRun(answer.runs);
     if (run !== null) go({ run });
+    return;
+  }
+  const meant = meantRun(answer.runs, place.run);
+  if (meant !== null && meant !== place.run) {
+    go({ run: meant });
     return;
   }
   const after = currentRow();

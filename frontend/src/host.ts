@@ -51,12 +51,20 @@ export function watchDark(changed: (dark: boolean) => void): void {
   tell();
 }
 
-/** False while the browser's tab or TensorBoard's tab is in the background (a frame that is not shown has no width). */
+function frame(): Element | null {
+  return guarded(() => window.frameElement, null);
+}
+
+/** False while the browser's tab or TensorBoard's tab is in the background; TensorBoard keeps the frame and hides it. */
 export function visible(): boolean {
-  return !document.hidden && window.innerWidth > 0;
+  const element = frame();
+  const shown = element === null || (element.getClientRects().length > 0 && getComputedStyle(element).visibility !== "hidden");
+  return shown && !document.hidden;
 }
 
 export function watchVisible(changed: () => void): void {
   document.addEventListener("visibilitychange", changed);
   window.addEventListener("resize", changed);
+  const element = frame();
+  if (element !== null) new MutationObserver(changed).observe(element, { attributes: true, attributeFilter: ["style", "class"] });
 }

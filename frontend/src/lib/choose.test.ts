@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { RunKind, RunRow } from "../types";
-import { chooseRun } from "./choose";
+import { chooseRun, meantRun } from "./choose";
 
 function row(run: string, kind: RunKind): RunRow {
   return { run, kind, batches: 1, epochs: 1, verdict: "", short: "", live: false, plain: kind === "plain" };
@@ -11,4 +11,15 @@ it("opens the run that most wants to be read", () => {
   expect(chooseRun([row("a", "plain"), row("b", "pending")])).toBe("b");
   expect(chooseRun([row("a", "plain")])).toBe("a");
   expect(chooseRun([])).toBeNull();
+});
+
+it("finds the run of a link that was written below another log directory", () => {
+  const runs = [row("a/exp1", "fault"), row("b/exp2", "fault"), row("c/exp2", "fault"), row("exp1x", "fault")];
+  expect(meantRun(runs, "b/exp2")).toBe("b/exp2");
+  expect(meantRun(runs, "exp1")).toBe("a/exp1");
+  expect(meantRun(runs, "deep/er/exp1")).toBe("a/exp1");
+  expect(meantRun(runs, "exp2")).toBeNull();
+  expect(meantRun(runs, "nothing")).toBeNull();
+  expect(meantRun([row(".", "fault")], "exp1")).toBe(".");
+  expect(meantRun([], "exp1")).toBeNull();
 });

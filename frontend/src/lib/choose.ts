@@ -1,4 +1,4 @@
-// Which run is shown where the link names none.
+// Which run is shown where the link names none, or names it as it was called below another log directory.
 
 import type { RunKind, RunRow } from "../types";
 
@@ -9,4 +9,16 @@ export function chooseRun(runs: readonly RunRow[]): string | null {
   let best: RunRow | null = null;
   for (const row of runs) if (best === null || ORDER.indexOf(row.kind) < ORDER.indexOf(best.kind)) best = row;
   return best === null ? null : best.run;
+}
+
+/**
+ * The run that a link means. Its own name where there is one; else the only run with the same last part of its path
+ * (TensorBoard names runs by their path below `--logdir`, which the link's writer could not know); else null.
+ */
+export function meantRun(runs: readonly RunRow[], wanted: string): string | null {
+  if (runs.some((row) => row.run === wanted)) return wanted;
+  const last = (name: string): string => name.split("/").pop() ?? "";
+  const alike = runs.filter((row) => last(row.run) === last(wanted));
+  const [only] = alike.length === 1 ? alike : runs.length === 1 ? runs : [];
+  return only?.run ?? null;
 }

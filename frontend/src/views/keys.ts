@@ -2,7 +2,7 @@
 
 import { resetZoom, stepBoundary } from "../actions";
 
-const OWN_KEYS = "input, select, textarea, [role=listbox], [contenteditable]";
+const OWN_KEYS = "input, select, textarea, [contenteditable]";
 
 export function watchKeys(): void {
   document.addEventListener("keydown", (event) => {

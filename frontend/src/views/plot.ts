@@ -178,7 +178,11 @@ export function createPlot(host: HTMLElement, first: Curve, listeners: Listeners
         return;
       }
       if (before.width !== next.width || before.height !== next.height) u.setSize({ width: next.width, height: next.height });
-      u.setData(data(next), true);
+      // The ticks are ours and may change while the scales do not, which uPlot cannot know.
+      u.batch(() => {
+        u.setData(data(next), true);
+        u.redraw(false, true);
+      });
     },
     destroy: () => u.destroy(),
   };

@@ -103,7 +103,7 @@ export function Choices({ state }: { state: State }): JSX.Element {
         onChange={(value) => setScalar(value === "" ? null : value.slice(1))}
       />
       <Select
-        label="x"
+        label="x axis"
         value={place.axis}
         options={[
           ["epoch", "epoch"],
@@ -112,7 +112,7 @@ export function Choices({ state }: { state: State }): JSX.Element {
         onChange={(value) => setAxis(value === "step" ? "step" : "epoch")}
       />
       <Select
-        label="y"
+        label="y axis"
         value={place.scale}
         options={[
           ["auto", "as fits"],

@@ -1,7 +1,7 @@
 // The whole run, or the part that was zoomed into: loss, boundary marks, learning rate, events.
 
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
 import { resetZoom, retry, selectBoundary, showFinding, zoom } from "../actions";
 import { epochTicks, logTicks, niceTicks, stepTicks, type Tick } from "../lib/axis";
 import { count, num, tickLabels } from "../lib/format";
@@ -125,7 +125,7 @@ function Body({ state, timeline, say }: BodyProps): JSX.Element {
     };
   }, [timeline, rows, marks, diagnosis, from, to, width, place.scale, place.axis, place.boundary, highlight, dark]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (host.current === null || width === 0) return;
     if (plot.current !== null) {
       plot.current.update(curve);

@@ -1,0 +1,84 @@
+// What is read first: runs, verdict, findings; and that it fits.
+
+import assert from "node:assert/strict";
+import { ask, eventually, hashOf, open } from "./browser.mjs";
+
+const ORDER = ["fault", "unknown", "artifact", "planned", "benign"];
+
+export async function verdict_is_shown(page, base) {
+  const frame = await open(page, base);
+  assert.equal(await page.locator(".plugin-title, .mat-mdc-tab, .mat-tab-label", { hasText: /^\s*LossLens\s*$/i }).first().isVisible(), true);
+  const { runs } = await ask(base, "runs");
+  const names = await frame.locator(".run b").allTextContents();
+  assert.deepEqual(names, runs.map((row) => row.run));
+  const chosen = await frame.locator(".run[aria-selected=true] b").textContent();
+  const best = runs.map((row) => ORDER.indexOf(row.kind)).filter((rank) => rank >= 0).sort()[0];
+  assert.equal(ORDER.indexOf(runs.find((row) => row.run === chosen).kind), best, "opens on a run that wants to be read");
+  const diagnosis = await ask(base, "diagnosis", { run: chosen });
+  assert.ok((await frame.locator(".verdict h1").textContent()).startsWith(diagnosis.headline));
+  assert.ok(hashOf(page).includes(`p.losslens.run=${chosen}`));
+}
+
+export async function findings_are_shown(page, base, { run }) {
+  const frame = await open(page, base, { run });
+  const diagnosis = await ask(base, "diagnosis", { run });
+  const titles = await frame.locator(".finding h3").allTextContents();
+  assert.deepEqual(titles.slice(0, diagnosis.findings.length), diagnosis.findings.map((finding) => finding.title));
+  const best = diagnosis.findings[0];
+  const card = frame.locator(".finding").first();
+  const lines = (await card.locator(".evidence li").allTextContents()).map((text) => text.replaceAll("`", ""));
+  const against = best.against.length > 0 ? best.against : ["nothing found"];
+  assert.deepEqual(lines, [...best.evidence, ...against].map((text) => text.replaceAll("`", "")));
+  if (best.fix !== "") {
+    await card.hover();
+    await card.locator(".code", { hasText: best.fix.split("\n")[0].slice(0, 20) }).getByRole("button").click();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), best.fix);
+  }
+  for (const { how } of diagnosis.skipped.filter((item) => item.how !== "")) await frame.locator(".code pre", { hasText: how.split("\n")[0] }).first().waitFor();
+  if (diagnosis.checked.length > 0) await frame.getByText(`${diagnosis.checked.length} other cause`).waitFor();
+}
+
+export async function report_and_link_are_copied(page, base, { run }) {
+  const frame = await open(page, base, { run });
+  await frame.getByRole("button", { name: "Copy report" }).click();
+  await frame.getByText("Copied").waitFor();
+  const { markdown } = await ask(base, "report", { run });
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), markdown);
+  await frame.getByRole("button", { name: "Copy a link to this view" }).click();
+  await eventually(async () => assert.equal(await page.evaluate(() => navigator.clipboard.readText()), page.url()));
+}
+
+export async function runs_are_chosen_by_keys(page, base) {
+  const frame = await open(page, base);
+  const { runs } = await ask(base, "runs");
+  await frame.getByRole("listbox").focus();
+  await page.keyboard.press("Home");
+  await eventually(async () => assert.equal(await frame.locator(".run[aria-selected=true] b").textContent(), runs[0].run));
+  await page.keyboard.press("ArrowDown");
+  await eventually(async () => assert.equal(await frame.locator(".run[aria-selected=true] b").textContent(), runs[1].run));
+  const diagnosis = await ask(base, "diagnosis", { run: runs[1].run });
+  await eventually(async () => assert.ok((await frame.locator(".verdict h1").textContent()).startsWith(diagnosis.headline)));
+}
+
+export async function nothing_overflows(page, base, { run }) {
+  const frame = await open(page, base, { run });
+  await frame.locator(".stack .row").first().waitFor();
+  for (const width of [800, 1024, 1280, 1400, 1920]) {
+    await page.setViewportSize({ width, height: 900 });
+    await eventually(async () => {
+      const body = frame.locator("body");
+      assert.ok(await body.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), `no horizontal scrolling at ${width}`);
+      // Words at the right of a row begin after its plot and end inside the card.
+      const clash = await frame.locator(".stack").evaluate((stack) =>
+        [...stack.querySelectorAll(".row")].some((row) => {
+          const plot = row.querySelector("svg").getBoundingClientRect();
+          const edge = stack.getBoundingClientRect().right;
+          return [...row.querySelectorAll(".words")].some((words) => words.getBoundingClientRect().left < plot.right || words.getBoundingClientRect().right > edge + 1);
+        }),
+      );
+      assert.equal(clash, false, `words and plots apart at ${width}`);
+    });
+    const top = (await frame.locator(".verdict").boundingBox()).y;
+    assert.ok(top < 90, `the answer is on top at ${width}: ${top}`);
+  }
+}

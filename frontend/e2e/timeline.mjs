@@ -1,0 +1,59 @@
+// The timeline: zoom to raw batches, axes, and a standard scalar laid under it.
+
+import assert from "node:assert/strict";
+import { eventually, hashOf, open } from "./browser.mjs";
+
+/** Drags over the plot from share `a` to share `b` of its width. */
+async function drag(page, frame, a, b) {
+  const box = await frame.locator(".plot .u-over").boundingBox();
+  const y = box.y + box.height / 2;
+  await page.mouse.move(box.x + a * box.width, y);
+  await page.mouse.down();
+  await page.mouse.move(box.x + ((a + b) / 2) * box.width, y, { steps: 4 });
+  await page.mouse.move(box.x + b * box.width, y, { steps: 4 });
+  await page.mouse.up();
+}
+
+export async function zoom_shows_raw_batches(page, base, { run, batches }) {
+  const frame = await open(page, base, { run });
+  await frame.locator(".plot canvas").waitFor();
+  await frame.locator(".legend", { hasText: "min to max" }).waitFor();
+  const asked = page.waitForResponse((response) => /\/timeline\?.*from=/.test(response.url()));
+  await drag(page, frame, 0.5, 0.52);
+  const answer = await (await asked).json();
+  assert.equal(answer.raw, true);
+  assert.ok(Math.abs(answer.from / batches - 0.5) < 0.01 && Math.abs(answer.to / batches - 0.52) < 0.01, `${answer.from} to ${answer.to}`);
+  await frame.locator(".legend", { hasText: "each batch" }).waitFor();
+  assert.match(hashOf(page), new RegExp(`from=${answer.from}&p.losslens.to=${answer.to}`));
+  await frame.locator(".plot .u-over").hover();
+  await eventually(async () => assert.match(await frame.locator(".readout").textContent(), /^epoch \d+ · step [\d\u202f]+ · loss [\d.]+$/));
+  await frame.locator(".plot .u-over").dblclick();
+  await frame.locator(".legend", { hasText: "min to max" }).waitFor();
+  assert.ok(!hashOf(page).includes("from="));
+}
+
+export async function axes_switch(page, base, { run }) {
+  const frame = await open(page, base, { run });
+  await frame.locator(".plot canvas").waitFor();
+  const picture = () => frame.locator(".plot canvas").evaluate((canvas) => canvas.toDataURL());
+  const before = await picture();
+  await frame.getByLabel("x axis").selectOption("step");
+  await eventually(async () => assert.ok(hashOf(page).includes("axis=step")));
+  await eventually(async () => assert.ok((await picture()) !== before, "the x axis is drawn anew"));
+  await frame.getByLabel("y axis").selectOption("log");
+  await eventually(async () => assert.ok(hashOf(page).includes("scale=log")));
+  await frame.locator(".plot canvas").waitFor();
+  const logarithmic = await picture();
+  await frame.getByLabel("y axis").selectOption("linear");
+  await eventually(async () => assert.ok((await picture()) !== logarithmic, "the y axis is drawn anew"));
+}
+
+export async function scalar_is_laid_under(page, base, { run, tag }) {
+  const frame = await open(page, base, { run });
+  await frame.locator(`select option[value="=${tag}"]`).waitFor({ state: "attached" });
+  await frame.getByLabel("under it").selectOption(`=${tag}`);
+  const lane = frame.locator(".lane", { hasText: tag });
+  await lane.locator("path").waitFor();
+  assert.ok((await lane.locator("path").getAttribute("d")).length > 40);
+  assert.ok(hashOf(page).includes(`scalar=${tag}`));
+}

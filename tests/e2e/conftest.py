@@ -1,0 +1,50 @@
+"""A log directory with a real training and with names that mean harm, and TensorBoard on it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from demo.causes import cosine_restarts
+from tests.e2e.browser import in_ci, missing
+from tests.plugin import logs
+from tests.tensorboard_process import tensorboard
+
+TRAINED = "cosine_restarts"
+LONG = "long " + "x" * 195
+
+
+@pytest.fixture(scope="session", autouse=True)
+def browser():
+    """Skips where there is no browser; where CI is set that is a failure."""
+    reason = missing()
+    if reason and in_ci():
+        pytest.fail(f"tests in the browser cannot run: {reason}")
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def logdir(tmp_path_factory):
+    root = tmp_path_factory.mktemp("logdir")
+    cosine_restarts.train(str(root / TRAINED), TRAINED)
+    logs.write_run(root / "big", logs.losses(), logs.LENGTH, scalars=True)
+    hostile = ("<img src=x onerror=\"window.top.pwned=1\">", "<script>window.top.pwned=1</script>")
+    for seed, name in enumerate([*logs.NAMES, LONG]):
+        logs.write_run(root / name, logs.losses(4, 40, seed=seed), 40, notes=hostile)
+    broken = logs.losses(10, 60)
+    broken[125], broken[400:] = np.inf, np.nan
+    logs.write_run(root / "nan", broken, 60)
+    logs.write_run(root / "one batch", logs.losses(1, 1), 1)
+    logs.write_plain(root / "plain")
+    return root
+
+
+@pytest.fixture(scope="session")
+def base(logdir):
+    """Address of a TensorBoard with default flags that has read and judged every run."""
+    with tensorboard(logdir) as server:
+        names = [TRAINED, "big", "nan", "one batch", LONG, *logs.NAMES]
+        server.wait_for_runs(names)
+        server.wait_until(lambda: "plain" in [row["run"] for row in server.data("runs")["runs"]])
+        yield server.base

@@ -1,0 +1,99 @@
+"""The tab in a real browser, on a real TensorBoard, with real recordings."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from tests.e2e.browser import scenario
+from tests.e2e.conftest import TRAINED
+from tests.plugin import logs
+from tests.tensorboard_process import tensorboard
+
+
+@pytest.mark.parametrize("name", ["verdict_is_shown", "runs_are_chosen_by_keys", "dark_mode_follows_tensorboard", "hostile_names_never_execute"])
+def test_reading(base, name):
+    scenario(name, base)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "findings_are_shown",
+        "report_and_link_are_copied",
+        "nothing_overflows",
+        "marks_open_the_lens",
+        "keys_step_through_boundaries",
+        "waterfall_adds_up",
+        "evidence_is_shown_where_it_is_drawn",
+        "axes_switch",
+        "link_survives_reload",
+        "place_survives_another_tab",
+        "text_summary_opens_our_tab",
+        "a_lost_connection_can_be_tried_again",
+    ],
+)
+def test_trained_run(base, name):
+    scenario(name, base, run=TRAINED)
+
+
+def test_all_29_boundaries_are_marks(base):
+    scenario("marks_open_the_lens", base, run="big")
+
+
+def test_zoom_shows_raw_batches(base):
+    scenario("zoom_shows_raw_batches", base, run="big", batches=logs.STEPS)
+
+
+def test_scalar_is_laid_under(base):
+    scenario("scalar_is_laid_under", base, run="big", tag="Loss/val")
+
+
+def test_missing_run(base):
+    scenario("missing_run_shows_the_servers_sentence", base)
+
+
+def test_first_useful_paint(base, capsys):
+    """300 ms from the frame's start to verdict and curve; the best load counts, as others use the machine too."""
+    said = scenario("first_useful_paint", base, run="big", limit=300)
+    with capsys.disabled():
+        print(f"\n{said.strip()}")
+
+
+def test_path_prefix(logdir):
+    with tensorboard(logdir, "--path_prefix", "/some/where") as server:
+        server.wait_for_runs([TRAINED])
+        assert server.base.endswith("/some/where/")
+        scenario("marks_open_the_lens", server.base, run=TRAINED)
+
+
+def test_empty_logdir(tmp_path):
+    with tensorboard(tmp_path) as server:
+        scenario("empty_logdir_says_how_to_start", server.base)
+
+
+def test_live_run_grows(tmp_path):
+    stop = threading.Event()
+
+    def record() -> None:
+        with logs.session(tmp_path / "live") as (recorder, file):
+            step = 0
+            while not stop.is_set():
+                if step % 50 == 0:
+                    recorder.record("epoch_begin", step=step, fields={"epoch": step // 50}, when=time.time())
+                    logs.scalar(file, "Loss/train", 1.0, step, time.time())
+                recorder.put({"step": step, "time": time.time(), "loss": 1.0 + 1 / (1 + step), "epoch": step // 50, "index": step % 50})
+                step += 1
+                stop.wait(0.02)
+
+    writing = threading.Thread(target=record)
+    writing.start()
+    try:
+        with tensorboard(tmp_path) as server:
+            server.wait_for_runs(["live"])
+            scenario("live_run_grows", server.base, run="live")
+    finally:
+        stop.set()
+        writing.join()
