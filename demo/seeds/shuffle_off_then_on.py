@@ -5,8 +5,13 @@ passes. Such means cannot show a boundary: a later pass starts from other weight
 
 What is true: the file is in random order already, so its first batches are as hard as its last ones, and the batch loss
 passes the switch without a jump beyond noise. What does hold is plain equality: in the six passes without shuffling the
-order of samples is the same each time, so the same curve of easy and hard batches comes back six times. That costs
-generalisation and is worth fixing, yet it moves nothing at the boundary.
+order of samples is the same each time, so the same curve of easy and hard batches comes back six times, with the same
+small difference at each boundary. Those are one observation and not five. The fixed order costs generalisation and is
+worth fixing, yet it moves nothing at the boundary.
+
+(Averaged over 30 repetitions the shuffled epochs do begin 0.045 lower than the last ended, a tenth of the noise of one
+batch: samples of the last few batches may come again at once, while at the end of an epoch every sample is one that was
+not seen for long. Who calls that memorisation is right.)
 """
 
 from __future__ import annotations
@@ -21,7 +26,12 @@ from tb_losslens import LossLensWriter
 
 EXPECT = {
     "shuffle_off_then_on": Expect(
-        kinds=("fault",), first=("repeated_order",), boundaries=(0, 1, 2, 3, 4), strength="proved", direction=0
+        kinds=("fault",),
+        first=("repeated_order",),
+        boundaries=(0, 1, 2, 3, 4),
+        strength="proved",
+        direction=0,
+        may=("memorization",),
     ),
 }
 
