@@ -165,14 +165,8 @@ def _steps(step: NDArray[Any] | None, batch: NDArray[np.int64]) -> NDArray[np.in
 
 def _columns(sessions: list[_Session]) -> dict[str, NDArray[Any]]:
     with_rows = [session for session in sessions if session.keep.any()]
-    names: dict[str, None] = {}
-    lists: set[str] = set()
-    for session in with_rows:
-        for piece in session.pieces:
-            names.update(dict.fromkeys(piece.chunk.columns))
-    for name in names:
-        if name.endswith(LENGTHS):
-            lists.update((name, name.removesuffix(LENGTHS)))
+    names = _names(with_rows)
+    lists = {key for name in names if name.endswith(LENGTHS) for key in (name, name.removesuffix(LENGTHS))}
     out = {}
     for name in names:
         if name in lists:
@@ -187,6 +181,19 @@ def _columns(sessions: list[_Session]) -> dict[str, NDArray[Any]]:
     if sessions:
         out["step"] = np.concatenate([session.step[session.keep] for session in sessions])
     return out
+
+
+def _names(sessions: list[_Session]) -> list[str]:
+    """Names of all columns, in the order in which they came up."""
+    names: dict[str, None] = {}
+    layouts: set[tuple[str, ...]] = set()
+    for session in sessions:
+        for piece in session.pieces:
+            layout = tuple(piece.chunk.columns)
+            if layout not in layouts:
+                layouts.add(layout)
+                names.update(dict.fromkeys(layout))
+    return list(names)
 
 
 def _rows(part: NDArray[Any] | None, keep: NDArray[np.bool_], *, integer: bool) -> NDArray[Any]:
@@ -215,18 +222,14 @@ def _events(session: _Session) -> list[RunEvent]:
 
 def _lists(sessions: list[_Session], recording: Recording, large: set[str]) -> Mapping[str, Any]:
     rows = [(session.id, session.batch[session.keep]) for session in sessions]
-    small: dict[str, list[Chunk]] = {}
-    for session in sessions:
-        for piece in session.pieces:
-            for name in piece.chunk.columns:
-                if name.endswith(LENGTHS):
-                    small.setdefault(name.removesuffix(LENGTHS), []).append(piece.chunk)
+    small = {name.removesuffix(LENGTHS) for name in _names(sessions) if name.endswith(LENGTHS)} - large
+    chunks = [piece.chunk for session in sessions for piece in session.pieces]
     tails = [chunk for tail in recording.tails for chunk in tail.chunks]
-    eager = {name: gather(name, rows, chunks) for name, chunks in small.items() if name not in large}
+    eager = {name: gather(name, rows, chunks) for name in sorted(small)}
 
     def load() -> dict[str, Any]:
-        chunks = [*recording.ids(), *tails]
-        return {name: gather(name, rows, chunks) for name in sorted(large)}
+        found = [*recording.ids(), *tails]
+        return {name: gather(name, rows, found) for name in sorted(large)}
 
     return Lists(eager, frozenset(large), load)
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,11 @@ from tb_losslens.store.pieces import Piece
 _FLOATS = ("<f4", "<f8")
 _INTEGERS = ("<i8", "<i4", "<i2", "|i1", "<u4", "<u2", "|u1")
 _TYPES = {name: np.dtype(name) for name in (*_FLOATS, *_INTEGERS)}
-_ARRAY, _NOTHING = -1, -2
-"""Kinds of parts beside the encodings on disk: an array that was decoded before, and a chunk without the column."""
+_NOTHING = -2
+_ABSENT = (_NOTHING, "", 0)
+_DECODED = (-1, "", 0)
+"""Kinds of parts beside those on disk: a chunk without the column, and one to be looked at alone."""
+_ZLIB = int(pb.ZLIB_SHUFFLE)
 
 EXACT = ("loss", "time")
 """Columns that are float64 in memory, however short they could be stored."""
@@ -36,48 +38,59 @@ class Trouble:
 
 
 def join(name: str, pieces: Sequence[Piece], trouble: Trouble) -> NDArray[Any] | None:
-    """Column `name` of all rows of `pieces`; None if none of them has it.
+    """Column `name` of all rows of `pieces`, possibly read-only; None if none of them has it.
 
     Int64 if every part is an integer, with -1 where unknown; else float32 if every part is, else float64, with NaN
     where unknown (-1 in the parts that are integers).
     """
-    parts = [_part(piece, name) for piece in pieces]
     arrays: list[NDArray[Any] | int] = []
     known = False
-    for kind, group in groupby(zip(parts, pieces, strict=True), _kind):
-        members = list(group)
-        counts = [piece.chunk.count for _, piece in members]
-        if kind[0] == _NOTHING:
-            arrays.append(sum(len(piece) for _, piece in members))
+    for (encoding, dtype, _), members in _groups(name, pieces):
+        if encoding == _NOTHING:
+            arrays.append(sum([len(piece) for _, piece in members]))
             continue
         columns = [part for part, _ in members]
-        joined = _bulk(kind, columns, counts)
+        joined = _bulk(encoding, dtype, columns, [piece.chunk.count for _, piece in members])
         found = [joined] if joined is not None else [_single(name, part, piece, trouble) for part, piece in members]
         arrays += found
         known = known or any(not isinstance(array, int) for array in found)
     return _glue(arrays, exact=name in EXACT) if known else None
 
 
-def _part(piece: Piece, name: str) -> Any:
-    """The column of a piece as it is stored, as an array where only some of its rows are wanted, or None."""
-    columns = piece.chunk.columns
-    return columns.raw.get(name) if isinstance(columns, Packed) else columns.get(name)
+def _groups(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[tuple[int, str, int], list[tuple[Any, Piece]]]]:
+    """Parts of the same kind in a row, which are decoded together: encoding, number type, and rows where they matter.
+
+    Runs once for each column of each chunk: most of the time that reading takes is spent here.
+    """
+    last: tuple[int, str, int] | None = None
+    group: list[tuple[Any, Piece]] = []
+    for piece in pieces:
+        chunk = piece.chunk
+        columns = chunk.columns
+        if isinstance(columns, Packed):
+            part: Any = columns.raw.get(name)
+            if part is None:
+                kind = _ABSENT
+            elif piece.skip:
+                kind = _DECODED
+            else:
+                encoding = part.encoding
+                kind = (encoding, part.dtype, chunk.count if encoding == _ZLIB else 0)
+        else:
+            part = columns.get(name)
+            kind = _ABSENT if part is None else _DECODED
+        if kind != last:
+            if last is not None:
+                yield last, group
+            last, group = kind, []
+        group.append((part, piece))
+    if last is not None:
+        yield last, group
 
 
-def _kind(member: tuple[Any, Piece]) -> tuple[int, str, int]:
-    """Parts of the same kind in a row are decoded together: encoding, number type, and rows where they matter."""
-    part, piece = member
-    if part is None:
-        return (_NOTHING, "", 0)
-    if piece.skip or not isinstance(part, pb.Column):
-        return (_ARRAY, "", 0)
-    encoding = part.encoding
-    return (encoding, part.dtype, piece.chunk.count if encoding == pb.ZLIB_SHUFFLE else 0)
-
-
-def _bulk(kind: tuple[int, str, int], parts: Sequence[Any], counts: Sequence[int]) -> NDArray[Any] | None:
+def _bulk(encoding: int, type_name: str, parts: Sequence[Any], counts: Sequence[int]) -> NDArray[Any] | None:
     """Parts of one kind as one array, or None where they must be looked at one by one."""
-    encoding, dtype = kind[0], _TYPES.get(kind[1])
+    dtype = _TYPES.get(type_name)
     if dtype is None:
         return None
     width, rows = dtype.itemsize, sum(counts)
@@ -97,14 +110,14 @@ def _bulk(kind: tuple[int, str, int], parts: Sequence[Any], counts: Sequence[int
         values: NDArray[Any] = index * np.repeat(difference, counts) + np.repeat(first, counts)
         return values
     if encoding == pb.ZLIB_SHUFFLE:
-        size = kind[2] * width
+        size = counts[0] * width
         try:
             data = b"".join([inflate("", part.data, size) for part in parts])
         except CorruptChunkError:
             return None
         if len(data) != rows * width:
             return None
-        planes = np.frombuffer(data, np.uint8).reshape(len(parts), width, kind[2])
+        planes = np.frombuffer(data, np.uint8).reshape(len(parts), width, counts[0])
         return np.ascontiguousarray(planes.transpose(0, 2, 1)).view(dtype).reshape(-1)
     return None
 
@@ -132,6 +145,8 @@ def _glue(arrays: list[NDArray[Any] | int], *, exact: bool) -> NDArray[Any]:
     integer = all(dtype.kind in "biu" for dtype in known)
     narrow = not exact and all(dtype.kind == "f" and dtype.itemsize <= 4 for dtype in known)
     dtype = np.dtype(np.int64 if integer else np.float32 if narrow else np.float64)
+    if len(arrays) == 1 and not isinstance(arrays[0], int) and arrays[0].dtype == dtype:
+        return arrays[0]
     missing = -1 if integer else math.nan
     out = np.empty(sum(array if isinstance(array, int) else len(array) for array in arrays), dtype)
     at = 0
