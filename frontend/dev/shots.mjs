@@ -13,10 +13,9 @@ for (const item of wanted.length > 0 ? wanted : ["light=1400x853"]) {
   const page = await browser.newPage({ viewport: { width, height } });
   page.on("console", (message) => process.stdout.write(`${message.type()}: ${message.text()}\n`));
   page.on("pageerror", (error) => process.stdout.write(`error: ${error.stack}\n`));
-  const target = new URL(address);
-  if (mode === "dark") target.search = "?dark";
-  await page.goto(target.href);
-  await page.waitForTimeout(1500);
+  await page.goto(address);
+  if (mode === "dark") await page.evaluate(() => document.body.classList.add("dark-mode"));
+  await page.waitForTimeout(2500);
   await page.screenshot({ path: `${folder}/${name}.png` });
   await page.close();
 }

@@ -20,8 +20,12 @@ export function xOf(frame: Frame, batch: number): number {
   return GUTTER.left + ((batch - frame.from) / Math.max(1, frame.to - frame.from)) * inner(frame);
 }
 
-/** The batch at an x, within the frame. */
-export function batchAt(frame: Frame, x: number): number {
-  const share = (x - GUTTER.left) / inner(frame);
-  return Math.round(frame.from + Math.min(1, Math.max(0, share)) * (frame.to - frame.from));
+/** For each event, how many earlier ones are at the same batch: those stand side by side and not on each other. */
+export function crowding(batches: readonly number[]): number[] {
+  const seen = new Map<number, number>();
+  return batches.map((batch) => {
+    const before = seen.get(batch) ?? 0;
+    seen.set(batch, before + 1);
+    return before;
+  });
 }

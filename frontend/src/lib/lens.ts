@@ -18,7 +18,7 @@ const NAME = 48;
 
 /** Divides `total` pixels; `m` batches lie on each side of the boundary. */
 export function lensFrame(m: number, total: number): LensFrame {
-  const left = 82;
+  const left = 88;
   const words = total < 420 ? 96 : total < 620 ? 132 : 172;
   const width = Math.max(60, total - left - words - 10);
   const x = (offset: number): number => ((offset + m + 0.5) / (2 * m)) * width;

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { counted, num } from "../lib/format";
-import { type Frame, GUTTER, inner, xOf } from "../lib/frame";
+import { crowding, type Frame, GUTTER, inner, xOf } from "../lib/frame";
 import { extent, linePath, linear, padded } from "../lib/path";
 import type { Num, Timeline } from "../types";
 
@@ -66,6 +66,7 @@ function drawGlyph(glyph: Glyph, x: number, y: number): JSX.Element {
 export function EventLane({ frame, timeline }: { frame: Frame; timeline: Timeline }): JSX.Element | null {
   const { batch, kind, text } = timeline.events;
   if (batch.length === 0) return null;
+  const before = crowding(batch);
   return (
     <div class="lane" style={{ height: 22 }} role="img" aria-label={counted(batch.length, "event", "events")}>
       <span class="name">events</span>
@@ -77,7 +78,7 @@ export function EventLane({ frame, timeline }: { frame: Frame; timeline: Timelin
           return (
             <g>
               <title>{said}</title>
-              {drawGlyph(glyphOf(name), xOf(frame, at), 11)}
+              {drawGlyph(glyphOf(name), xOf(frame, at) + 10 * (before[index] ?? 0), 11)}
             </g>
           );
         })}

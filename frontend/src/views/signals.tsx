@@ -50,7 +50,7 @@ export function SignalRows({ lens, frame, lit }: { lens: Lens; frame: LensFrame;
         </button>
       )}
       {groupMissing(lens.missing).map((group) => (
-        <p class="note indent">
+        <p class="note missing">
           {group.labels}: not recorded. <code>{group.how}</code>
         </p>
       ))}
