@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @lru_cache(maxsize=16)
 def dataset(name: str, samples: int = 1600, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Inputs and targets for training, then 400 held-out ones; targets are classes, floats for "regression"."""
+    """Inputs and targets for training, then 400 held-out ones; targets are classes, floats for "regression" and "plane"."""
     rng = np.random.default_rng(seed)
     total = samples + 400
     if name == "digits":
@@ -34,6 +34,9 @@ def dataset(name: str, samples: int = 1600, seed: int = 0) -> tuple[Tensor, Tens
     elif name == "regression":
         x = rng.normal(size=(total, 10))
         y = np.sin(x[:, 0]) + x[:, 1] * x[:, 2] + 0.5 * x[:, 3] + 0.3 * rng.normal(size=total)
+    elif name == "plane":  # a linear target in 60 inputs with noise: the loss floor rises with the LR
+        x = rng.normal(size=(total, 60))
+        y = x @ rng.normal(size=60) * 0.3 + rng.normal(size=total)
     elif name == "tokens":  # predict the next of 20 tokens from the six before it
         table = rng.dirichlet(np.full(20, 0.3), size=20)
         stream = np.zeros(total + 6, dtype=np.int64)
@@ -44,7 +47,7 @@ def dataset(name: str, samples: int = 1600, seed: int = 0) -> tuple[Tensor, Tens
     else:
         raise ValueError(f"unknown data set {name!r}")
     inputs = torch.tensor(x, dtype=torch.long if name == "tokens" else torch.float32)
-    targets = torch.tensor(y, dtype=torch.float32 if name == "regression" else torch.long)
+    targets = torch.tensor(y, dtype=torch.float32 if name in ("regression", "plane") else torch.long)
     return inputs[:samples], targets[:samples], inputs[samples:], targets[samples:]
 
 

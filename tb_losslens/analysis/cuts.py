@@ -10,7 +10,7 @@ import numpy as np
 
 from tb_losslens.analysis.boundaries import Cuts, window_sizes
 from tb_losslens.analysis.contrast import contrast
-from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, robust_sigma
 
 
 @dataclass(frozen=True)
@@ -84,3 +84,49 @@ def _measure(loss: Floats, cut: Cuts, clear_z: float, fold: float) -> Cut:
     plain = contrast(loss, cut, sizes[0])
     clear = max(up, down) >= min(2, len(sizes))
     return Cut(row, sizes[0], float(plain.jump[0]), float(plain.centre[0]), z[0], clear)
+
+
+def measure_levels(
+    loss: Floats,
+    rows: Sequence[int],
+    *,
+    window: int,
+    events: Sequence[int] = (),
+    windows_around: int = 8,
+    clear_z: float = 5.0,
+    least_placebos: int = 10,
+) -> list[Cut]:
+    """Judges a lasting change of level at each of `rows`: slower than a jump, but clear over `window` rows a side.
+
+    The level after is taken a quarter of a window later, to leave the transition out. Placebos are the same contrast at cuts
+    half a window apart, within `windows_around` windows on either side, whose own windows hold none of `rows` and
+    `events`. On log loss where all of it is positive, so that a noise that scales with the level does not matter.
+    """
+    gap = window // 4
+    positive = bool((loss[np.isfinite(loss)] > 0).all())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        used = np.log(loss) if positive else loss
+    marks = np.unique([*rows, *events])
+    means, plain = moving_mean(used, window), moving_mean(loss, window)
+
+    def contrast_at(values: Floats, row: int) -> float:
+        before, after = row - window, row + gap
+        return float(values[after] - values[before]) if before >= 0 and after < len(values) else math.nan
+
+    out = []
+    for row in rows:
+        offsets = range(-windows_around * window, windows_around * window + 1, max(1, window // 2))
+        cuts = [row + k for k in offsets]
+        quiet = [c for c in cuts if not ((marks > c - window) & (marks < c + gap + window)).any()]
+        placebos = finite(np.array([contrast_at(means, c) for c in quiet]))
+        move = contrast_at(means, row)
+        crowded = ((marks > row - window) & (marks < row + gap + window) & (marks != row)).any()
+        if len(placebos) < least_placebos or not math.isfinite(move) or crowded:
+            out.append(Cut(row, window, contrast_at(plain, row)))
+            continue
+        middle, spread = float(np.median(placebos)), robust_sigma(placebos)
+        z = (move - middle) / spread if spread > 0 else 0.0
+        strays = float(np.abs((placebos - middle) / spread).max()) if spread > 0 else math.inf
+        usual = median(np.array([contrast_at(plain, c) for c in quiet]))
+        out.append(Cut(row, window, contrast_at(plain, row), usual, z, abs(z) > max(clear_z, strays)))
+    return out

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Boundary
-from tb_losslens.analysis.stats import finite, median
+from tb_losslens.analysis.stats import finite, median, robust_sigma
 from tb_losslens.store.run import Run
 
 
@@ -28,12 +28,12 @@ def typical_excess(boundaries: Iterable[Boundary]) -> float:
     return median(np.array([excess(boundary) for boundary in boundaries]))
 
 
-def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.0) -> bool:
+def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.5) -> bool:
     """True if the loss moves at boundaries that a recorded event singles out.
 
     Either one of them is significant by itself; or they are most of the boundaries and all together have a direction;
-    or, since the event says where to look, their z lies `located_z` beyond that of the other boundaries in the same
-    direction at two window sizes (several boundaries count together, as a mean over root n).
+    or, since the event says where to look, their mean z lies `located_z` standard errors beyond the other boundaries in
+    the same direction at two window sizes. The standard deviation of one z is 1, or that of the others if it is more.
     """
     chosen = [context.boundaries[k] for k in sorted(set(indices))]
     if any(boundary.significant for boundary in chosen):
@@ -41,13 +41,13 @@ def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.0) -
     if len(chosen) > len(context.boundaries) / 2:
         return context.pooled.direction != 0
     taken = {boundary.index for boundary in chosen}
-    rest = [boundary for boundary in context.boundaries if boundary.index not in taken]
     scores = []
     for m in sorted({m for boundary in chosen for m in boundary.z_by_m}):
         here = finite(np.array([b.z_by_m.get(m, math.nan) for b in chosen]))
-        usual = median(np.array([b.z_by_m.get(m, math.nan) for b in rest]))
-        if len(here) and math.isfinite(usual):
-            scores.append(math.sqrt(len(here)) * (float(here.mean()) - usual))
+        rest = finite(np.array([b.z_by_m.get(m, math.nan) for b in context.boundaries if b.index not in taken]))
+        if len(here) and len(rest) > 1:
+            spread = max(1.0, robust_sigma(rest)) * math.sqrt(1 / len(here) + 1 / len(rest))
+            scores.append((float(here.mean()) - median(rest)) / spread)
     return sum(score > located_z for score in scores) >= 2 or sum(score < -located_z for score in scores) >= 2
 
 
@@ -72,10 +72,13 @@ def share_without(context: Context, loss: NDArray[np.float64], indices: Iterable
 
 
 def share_against_rest(context: Context, indices: Iterable[int]) -> float | None:
-    """Part of the typical jump at `indices` that the run's other boundaries do not have; None without others."""
+    """Part of the typical jump at `indices` that the run's other boundaries do not have; None without others.
+
+    Compared in z, because the scale of the loss may change over the run.
+    """
     chosen = set(indices)
-    here = typical_excess(b for b in context.boundaries if b.index in chosen)
-    rest = typical_excess(b for b in context.boundaries if b.index not in chosen)
+    here = median(np.array([b.z for b in context.boundaries if b.index in chosen]))
+    rest = median(np.array([b.z for b in context.boundaries if b.index not in chosen]))
     if not math.isfinite(here) or not math.isfinite(rest) or here == 0:
         return None
     return float(np.clip(1 - rest / here, 0.0, 1.0))

@@ -14,6 +14,8 @@ from tb_losslens.analysis.causes import (
     batch_noise,
     incomplete_shuffle,
     log_overlap,
+    lr_decrease,
+    lr_increase,
     memorization,
     partial_last_batch,
     repeated_order,
@@ -37,6 +39,8 @@ CAUSES: tuple[Cause, ...] = tuple(
         incomplete_shuffle,
         memorization,
         # the schedule
+        lr_increase,
+        lr_decrease,
         # what is left
         batch_noise,
         unknown,

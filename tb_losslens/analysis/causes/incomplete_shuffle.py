@@ -204,7 +204,7 @@ def _finding(context: Context, best: _Sorted, kept: list[Displacement | None], l
         missing=() if run.has("sample_ids") else (how_to_record("sample_ids"),),
         advice=how,
         fix=fix,
-        confirm=f"Print the {content.label} of the first and of the last batches of an epoch: after the change they must agree.",
+        confirm=f"Print the {content.label} of the first and of the last batches of an epoch: they must agree afterwards.",
     )
 
 

@@ -1,0 +1,129 @@
+"""What the loss does where the LR changes at once: at boundaries as measured there, inside epochs by the same rules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.cuts import Cut, measure_levels, measure_rows
+from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
+from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.lr_steps import LrStep, lr_steps
+from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.text import number, plural, signed, some
+
+
+@dataclass(frozen=True)
+class LrEffect:
+    """The moves of the loss at some LR steps, all up or all down.
+
+    Attributes:
+        boundaries: indices of the boundaries among them at which the loss moves the way asked for.
+        steps: the LR steps at which it does, inside epochs or at boundaries.
+        level: median move there, beyond what other cuts show.
+        rest: the same at the boundaries without an LR step in this direction, NaN if there are none.
+        share: part of `level` that those do not have, None if unknown.
+        compared: the move was told from one without such a step, at other boundaries or other cuts.
+    """
+
+    boundaries: tuple[int, ...]
+    steps: tuple[LrStep, ...]
+    level: float
+    rest: float
+    share: float | None
+    compared: bool
+
+
+def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int = 50) -> LrEffect | None:
+    """Moves with `sign` (+1 up, -1 down) at `steps`; None if the loss does not move that way at them beyond noise.
+
+    Asked in three ways: the boundaries as measured, rows inside epochs by the same rules, and, because a loss may take some
+    dozen steps to follow the LR, a lasting change of level at each row. The first `most` steps are asked one by one.
+    """
+    with_step = {step.boundary: step for step in steps if step.boundary is not None}
+    at = sorted(with_step)
+    right = [k for k in at if sign * excess(context.boundaries[k]) > 0]
+    together = sign * typical_excess(context.boundaries[k] for k in at) > 0
+    moved = right if together and 2 * len(right) > len(at) and jumps(context, at) else []
+    levels = {with_step[k].row: excess(context.boundaries[k]) for k in moved}
+    clear = [cut for cut in _single(context, steps[:most]) if cut.clear and sign * cut.excess > 0]
+    for cut in clear:
+        levels.setdefault(cut.row, cut.excess)
+    if not levels:
+        return None
+    acting = tuple(step for step in steps if step.row in levels)
+    chosen = tuple(sorted({step.boundary for step in acting if step.boundary is not None}))
+    rest = typical_excess(b for b in context.boundaries if b.index not in at)
+    share = share_against_rest(context, moved) if moved else None
+    compared = bool(clear) or math.isfinite(rest)
+    return LrEffect(chosen, acting, median(np.array(list(levels.values()))), rest, share, compared)
+
+
+def _single(context: Context, steps: Sequence[LrStep]) -> list[Cut]:
+    """Each LR step by itself: a jump inside an epoch, else a lasting change of level."""
+    loss = context.run.loss
+    lengths = [len(epoch) for epoch in context.epochs]
+    epoch = int(np.median(lengths)) if lengths else len(loss)
+    boundaries = [b.batch for b in context.boundaries]
+    every = [step.row for step in lr_steps(context)]
+    rows = [step.row for step in steps]
+    window = int(np.clip(epoch // 3, 10, 100))
+    lasting = measure_levels(loss, rows, window=window, events=every)
+    at_once = measure_rows(loss, rows, reach=max(60, epoch), others=[*boundaries, *every])
+    return [
+        jump if step.boundary is None and jump.clear else level
+        for step, jump, level in zip(steps, at_once, lasting, strict=True)
+    ]
+
+
+def comparison(context: Context, effect: LrEffect, what: str) -> tuple[list[Evidence], list[Evidence]]:
+    """(for, against): the boundaries with such a change beside those without one."""
+    if not effect.boundaries:
+        return [], []
+    if not effect.compared:
+        return [], [Evidence(f"the LR is {what} at every boundary, so there is none without to compare with", "lr")]
+    if math.isnan(effect.rest):
+        return [], []
+    others = len(context.boundaries) - len(effect.boundaries)
+    there = f"the loss moves by {signed(effect.level)} where the LR is {what}"
+    line = Evidence(f"{there}, by {signed(effect.rest)} at {plural(others, 'boundary')} without", "loss")
+    return ([line], []) if effect.share is None or effect.share >= 0.3 else ([], [line])
+
+
+def also_explained(context: Context, boundaries: Sequence[int]) -> tuple[Finding | None, list[Evidence]]:
+    """(a proof decided earlier that explains the same boundaries, what to say of it)."""
+    for outcome in context.earlier:
+        if isinstance(outcome, Finding) and outcome.explains_jump and set(outcome.boundaries) & set(boundaries):
+            both = sorted(set(outcome.boundaries) & set(boundaries))
+            said = f"`{outcome.cause}` ({outcome.strength}) acts at the same {plural(len(both), 'boundary')}"
+            return (outcome if outcome.strength == "proved" else None), [Evidence(said)]
+    return None, []
+
+
+def change_in_words(steps: Sequence[LrStep]) -> str:
+    """Old and new LR, as "from 0.01 to 0.1", or the range of the factors where they differ."""
+    first = steps[0]
+    alike = all(
+        math.isclose(s.before, first.before, rel_tol=0.02, abs_tol=1e-12) and math.isclose(s.after, first.after, rel_tol=0.02)
+        for s in steps
+    )
+    if alike:
+        return f"from {number(first.before)} to {number(first.after)}"
+    ratios = sorted(s.ratio for s in steps if math.isfinite(s.ratio))
+    if not ratios:
+        return f"from 0 to {number(first.after)}"
+    low, high = number(ratios[0], 2), number(ratios[-1], 2)
+    return f"by a factor of {low}" if low == high else f"by factors of {low} to {high}"
+
+
+def places(context: Context, steps: Sequence[LrStep]) -> str:
+    """Where they are, as "boundaries 4 and 8" or "steps 600 and 950"."""
+    at = [s.boundary + 1 for s in steps if s.boundary is not None]
+    if len(at) == len(steps):
+        return f"boundar{'y' if len(at) == 1 else 'ies'} {some(at)}"
+    numbers = [int(context.run.step[s.row]) for s in steps]
+    return f"step{'' if len(numbers) == 1 else 's'} {some(numbers)}"
