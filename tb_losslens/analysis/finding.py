@@ -172,7 +172,19 @@ class Boundary:
         """JSON form; numbers that are not finite become None."""
         out: dict[str, Any] = {
             name: getattr(self, name)
-            for name in ("index", "batch", "step", "epoch", "m", "significant", "log_scale", "shape", "recovery", "kind", "cause")
+            for name in (
+                "index",
+                "batch",
+                "step",
+                "epoch",
+                "m",
+                "significant",
+                "log_scale",
+                "shape",
+                "recovery",
+                "kind",
+                "cause",
+            )
         }
         for name in ("jump", "z", "before", "after", "placebo_low", "placebo_high", "placebo_median"):
             value = float(getattr(self, name))

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from tb_losslens.analysis.boundaries import Cuts, find_cuts, refusal, window_sizes
 from tb_losslens.analysis.contrast import Contrast, at, contrast, take
 from tb_losslens.analysis.finding import Boundary, Pooled
+from tb_losslens.analysis.pool import pool, same_orders
 from tb_losslens.analysis.shape import pattern, recovery, shapes, strays
-from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, sign_test, signed_rank_p
+from tb_losslens.analysis.stats import Floats, finite, moving_mean
 from tb_losslens.store.run import Run
 
 Flags = NDArray[np.bool_]
@@ -46,7 +47,7 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     z = np.stack([c.z for c in used])  # (sizes, boundaries)
     significant = _alone(z, [c.tail for c in used]) & (reason == "")
     significant &= ~strays(loss, cuts, sizes[0], excess=linear[0].jump - linear[0].centre, significant=significant)
-    pooled = _pool(used, linear[0].jump, significant, reason)
+    pooled = pool(used, linear[0].jump, significant, reason, same=same_orders(run))
     boundaries = _boundaries(
         run, cuts, dict(zip(sizes, z, strict=True)), used[0], linear[0], log_scale=log_scale, significant=significant
     )
@@ -102,45 +103,6 @@ def _alone(z: Floats, tails: list[float], *, limit: float = 6.0) -> Flags:
     needed = min(2, len(tails))
     out: Flags = (up >= needed) | (down >= needed)
     return out
-
-
-def _pool(
-    used: list[Contrast],
-    jump: Floats,
-    significant: Flags,
-    reason: str,
-    *,
-    level: float = 0.01,
-    least_z: float = 0.25,
-    least_part: float = 0.6,
-) -> Pooled:
-    """Signed-rank test over the boundaries: at two window sizes at least, in the same direction.
-
-    The windows of two boundaries share no batch, so their z are independent under the null. With many boundaries a
-    hair's breadth of bias would pass, hence `least_z` (median z) and `least_part` of the boundaries. With too few for
-    a rank test, half of them must be significant alone and none against them.
-    """
-    z = used[0].z
-    if reason:
-        return Pooled(reason=reason, total=int(np.isfinite(z).sum()), median=median(jump), z=median(z))
-    tests = [(signed_rank_p(c.z), median(c.z)) for c in used]
-    up, down, _ = sign_test(z)
-    p = sorted(test[0] for test in tests)[min(1, len(tests) - 1)]
-    agree = {1 if side > 0 else -1 for q, side in tests if q <= p}
-    middle = median(z)
-    direction = 0
-    if p < level and len(agree) == 1:
-        side = agree.pop()
-        part = (up if side > 0 else down) / max(up + down, 1)
-        direction = side if part >= least_part and side * middle >= least_z else 0
-    if direction == 0 and up + down:
-        alone_up, alone_down = int((significant & (z > 0)).sum()), int((significant & (z < 0)).sum())
-        if min(alone_up, alone_down) == 0 and 2 * max(alone_up, alone_down) >= up + down:
-            direction = 1 if alone_up else -1
-    total = int(np.isfinite(z).sum())
-    return Pooled(
-        direction, up, down, total, median(jump), middle, p, "" if total else "Too few batches lie around the boundaries."
-    )
 
 
 def _boundaries(

@@ -32,9 +32,10 @@ def number(value: float, digits: int = 3) -> str:
 def signed(value: float, digits: int = 2) -> str:
     """As `number`, with its sign: +0.31, −1.2; "0" has none. A zero at the end stays, so that jumps line up: +0.30."""
     text = number(abs(value), digits)
-    if text.startswith("0.") and abs(value) >= 1e-4:
-        digit = next(i for i, c in enumerate(text) if c in "123456789")
-        text = text.ljust(digit + digits, "0")
+    if 1e-4 <= abs(value) < 10 ** (digits - 1) and "e" not in text:
+        text = text if "." in text else f"{text}."
+        first = next(i for i, c in enumerate(text) if c in "123456789")
+        text = text.ljust(first + digits + (text[0] != "0"), "0").rstrip(".")
     return f"+{text}" if value > 0 else f"\u2212{text}" if value < 0 else text
 
 

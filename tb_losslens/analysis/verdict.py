@@ -43,8 +43,10 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
     """
     best = findings[0] if findings else None
     kind: Kind = best.kind if best else "benign"
-    headline, aside, short = _what(pooled, boundaries, batches)
-    moved = bool(pooled.direction) or any(b.significant for b in boundaries)
+    named = set(best.boundaries) if best and best.explains_jump else set()
+    alone = [b for b in boundaries if b.significant or (b.index in named and math.isfinite(b.z))]
+    headline, aside, short = _what(pooled, alone, batches)
+    moved = bool(pooled.direction) or bool(alone)
     if best is None or best.cause == "batch_noise":
         return Words(headline, pooled.reason or (best.text if best else ""), aside, short, kind)
     if not moved and not best.explains_jump and best.kind != "benign":
@@ -73,8 +75,8 @@ def _why(finding: Finding) -> str:
     return f"{KINDS[finding.kind]}, {finding.strength}: {lower_first(first)}"
 
 
-def _what(pooled: Pooled, boundaries: Sequence[Boundary], batches: int) -> tuple[str, str, str]:
-    """Headline, aside and a few words for the run list, from the measurement alone."""
+def _what(pooled: Pooled, alone: Sequence[Boundary], batches: int) -> tuple[str, str, str]:
+    """Headline, aside and a few words for the run list; `alone` are the boundaries that move by themselves."""
     if pooled.reason:
         return ("No batch recorded" if batches == 0 else "No verdict on epoch boundaries"), "", "no verdict"
     if pooled.direction:
@@ -83,8 +85,7 @@ def _what(pooled: Pooled, boundaries: Sequence[Boundary], batches: int) -> tuple
         way = "up" if up else "down"
         verb = "jumps up" if up else "drops"
         headline = f"Loss {verb} at {count} of {plural(pooled.total, 'epoch boundary')}, median {signed(pooled.median)}"
-        return headline, _aside(abs(pooled.z), pooled.p, boundaries), f"jumps {way} {count} of {pooled.total}"
-    alone = [b for b in boundaries if b.significant]
+        return headline, _aside(abs(pooled.z), pooled.p, alone), f"jumps {way} {count} of {pooled.total}"
     if alone:
         most = max(alone, key=lambda b: abs(b.z))
         if len(alone) == 1:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tb_losslens.analysis.jump import measure
-from tb_losslens.store.run import Run
+from tb_losslens.store.run import Run, RunEvent
 from tests.analysis.series import healthy, jumping
 
 
@@ -138,3 +139,15 @@ def test_a_million_batches_take_under_a_second() -> None:
         took.append(time.perf_counter() - start)
     assert len(boundaries) == 999
     assert min(took) < 1.0
+
+
+def test_a_repeated_order_counts_once() -> None:
+    """The same batches at every boundary are one observation, however often they come."""
+    rng = np.random.default_rng(22)
+    content = 0.1 * rng.normal(size=40)
+    content[:5] += 0.12  # a little harder, as any five batches might be
+    loss = 1 + np.tile(content, 12) + 0.01 * rng.normal(size=480)
+    run = Run.from_arrays(loss=loss, epoch_length=40)
+    events = tuple(RunEvent("epoch_end", e.last, fields={"order_hash": "5a"}) for e in run.epochs)
+    assert measure(run)[1].p < 0.01
+    assert measure(replace(run, events=events))[1].direction == 0

@@ -23,7 +23,19 @@ def test_number_has_at_most_three_digits(value: float, printed: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "printed"),
-    [(0.3, "+0.30"), (0.314, "+0.31"), (-1.25, "−1.2"), (0.0, "0"), (-0.004, "−0.0040"), (51, "+51"), (-0.0, "0"), (2, "+2")],
+    [
+        (0.3, "+0.30"),
+        (0.314, "+0.31"),
+        (-1.25, "−1.2"),
+        (0.0, "0"),
+        (-0.004, "−0.0040"),
+        (51, "+51"),
+        (-0.0, "0"),
+        (2, "+2.0"),
+        (1.02, "+1.0"),
+        (310, "+310"),
+        (9.96, "+10"),
+    ],
 )
 def test_signed_lines_up(value: float, printed: str) -> None:
     assert text.signed(value) == printed

@@ -92,3 +92,11 @@ def test_a_bad_batch_is_the_headline_of_a_run_without_boundaries() -> None:
     words = in_words(Pooled(reason="The run has one epoch so far."), (), (bad,), 800)
     assert words.headline == "Bad batches 500 to 520"
     assert words.subline == "Fault, likely: inputs are off. The run has one epoch so far."
+
+
+def test_a_boundary_that_a_recorded_event_points_at_is_the_headline() -> None:
+    cut = finding("lr_decrease", "benign", "likely", "The LR is cut to a tenth.", boundaries=(3,))
+    quiet = Boundary(3, 10, 10, 1, 5, 1.0, 0.5, -0.5, -3.1)
+    words = in_words(QUIET, (quiet,), (cut,), 500)
+    assert words.headline == "Loss drops at boundary 4 of 11, by −0.50"
+    assert words.subline == "Expected, likely: the LR is cut to a tenth."

@@ -50,6 +50,11 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
             else f"{plural(len(alone), 'boundary')} beyond their placebos"
         )
         return Checked(ID, f"the jumps are more than noise: {seen}")
+    told = {k for o in context.earlier if isinstance(o, Finding) and o.explains_jump for k in o.boundaries}
+    if told:
+        return Checked(
+            ID, f"apart from {plural(len(told), 'boundary')} that another cause explains, the jumps are within noise"
+        )
     boundaries = [b for b in context.boundaries if math.isfinite(b.z)]
     size = _median([abs(b.jump) for b in boundaries])
     band = _median([(b.placebo_high - b.placebo_low) / 2 for b in boundaries])
