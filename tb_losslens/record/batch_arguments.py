@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tb_losslens.record.arguments import integer, scalar
+from tb_losslens.record.batch import tensors_of
 
 OURS = frozenset(
     (
@@ -74,6 +75,8 @@ def check_batch(
             )
     if source is not None and not isinstance(source, (str, numbers.Real)):
         raise TypeError(f"log_batch(source=...) expects a number or a name, got {type(source).__name__}")
+    if hidden is not None and not isinstance(hidden, numbers.Real) and next(tensors_of(hidden), None) is None:
+        raise TypeError(f"log_batch(hidden=...) expects a tensor, a tuple of them, or their norm, got {type(hidden).__name__}")
     return Logged(
         loss=scalar("log_batch(loss)", loss),
         step=None if step is None else integer("log_batch(step=...)", step),

@@ -29,19 +29,19 @@ def link(name: str) -> str:
 
 def markdown(name: str, facts: Mapping[str, Any]) -> str:
     """Facts of a run as a markdown table under a link; keys that are not known are left out."""
-    rows = [(key, _short(facts[key])) for key in sorted(facts) if key not in ("start", "version", "overhead", "loader")]
+    rows = [(key, _cell(facts[key])) for key in sorted(facts) if key not in ("start", "version", "overhead", "loader")]
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
     head = f"**[Open this run in LossLens]({link(name)})**: why its loss moved at each epoch boundary.\n\n"
     return head + (f"| fact | value |\n|---|---|\n{table}\n" if rows else "")
 
 
-def _short(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        text = ", ".join(f"{key} {_short(item)}" for key, item in value.items() if item is not None)
-    elif isinstance(value, str):
-        text = value
-    else:
-        text = json.dumps(value, default=str)
-    # one line, and nothing that would end the cell or be taken for markup
-    text = text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;").replace("`", "'")
-    return text[:300]
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items() if item is not None)
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _cell(value: Any) -> str:
+    """One line, and nothing that would end the cell or be taken for markup."""
+    text = _text(value)[:300].replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")
