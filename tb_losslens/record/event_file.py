@@ -22,6 +22,7 @@ from tensorboard.compat.proto import event_pb2
 
 from tb_losslens.events.crc32c import masked_crc32c
 from tb_losslens.record.forks import forget_in_child
+from tb_losslens.record.sinks import LocalSink, RemoteSink, Sink, is_remote
 
 _T = TypeVar("_T")
 
@@ -73,9 +74,9 @@ class EventFile:
     `warn` is called once with a sentence, `failed` becomes true and everything later is dropped.
 
     Args:
-        logdir: directory of the run, created if need be.
+        logdir: directory of the run, created if need be, or an address that TensorBoard can write to.
         max_queue_size: as in torch, and without effect: the queue is bounded by bytes.
-        flush_secs: as in torch, and without effect: everything is on disk within a fraction of a second.
+        flush_secs: as in torch for an address; what is written to a directory is there within a fraction of a second.
         filename_suffix: appended to the file's name.
         path: an event file of the directory to append to, instead of a new one.
         warn: called at most once, possibly on another thread.
@@ -85,7 +86,7 @@ class EventFile:
         self,
         logdir: str | os.PathLike[str],
         max_queue_size: int = 10,  # noqa: ARG002
-        flush_secs: float = 120,  # noqa: ARG002
+        flush_secs: float = 120,
         filename_suffix: str = "",
         *,
         path: str | os.PathLike[str] | None = None,
@@ -93,17 +94,19 @@ class EventFile:
     ) -> None:
         self._logdir = os.fspath(logdir)
         self._suffix = filename_suffix
+        self._every = flush_secs
         self._warn = warn
         self.failed = False
         self._forked = False
-        self._fd = -1
-        self.path = Path(path) if path is not None else self._new_path()
+        self._sink: Sink | None = None
+        self.path = os.fspath(path) if path is not None else self._new_path()
         self._open(append=path is not None)
         forget_in_child(self)
 
-    def _new_path(self) -> Path:
+    def _new_path(self) -> str:
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
-        return Path(self._logdir, name + self._suffix)
+        separator = "/" if is_remote(self._logdir) else os.sep
+        return self._logdir.rstrip(separator) + separator + name + self._suffix
 
     def _open(self, *, append: bool) -> None:
         self._queue: SimpleQueue[bytes | _Job | _Flush] = SimpleQueue()
@@ -111,15 +114,14 @@ class EventFile:
         self._pending = 0
         self._thread: threading.Thread | None = None
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_EXCL), 0o644)
-            self._size = os.fstat(self._fd).st_size
-        except OSError as error:
+            remote = is_remote(self.path)
+            self._sink = RemoteSink(self.path, every=self._every) if remote else LocalSink(Path(self.path), append=append)
+        except Exception as error:  # noqa: BLE001  each kind of store has its own errors
             self._fail(error)
             return
         self._thread = threading.Thread(target=self._work, name="losslens-event-file", daemon=True)
         self._thread.start()
-        if not self._size:
+        if not self._sink.size:
             self.add_event(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
 
     def get_logdir(self) -> str:
@@ -164,7 +166,12 @@ class EventFile:
         """Flushes and closes; a second call does nothing."""
         self._wait(_Flush(stop=True))
         self._thread = None
-        self._close_file()
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            try:
+                sink.close()
+            except Exception as error:  # noqa: BLE001
+                self._fail(error)
 
     def reopen(self) -> None:
         """Begins a new file in the same directory after `close`; does nothing if it was not closed."""
@@ -176,7 +183,9 @@ class EventFile:
         """In a forked child: every later call does nothing."""
         self._forked = True
         self._thread = None
-        self._close_file()
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.forget()
 
     def _wait(self, flush: _Flush) -> None:
         thread = self._thread
@@ -214,27 +223,25 @@ class EventFile:
                 except Exception as error:  # noqa: BLE001  a training goes on whatever is wrong with its record
                     self._fail(error)
                     after.append((item, False))
-        written = self._append(b"".join(frames))
+        flushes = [item for item in items if isinstance(item, _Flush)]
+        written = self._append(b"".join(frames), flush=bool(flushes))
         for job, made in after:
             job.done(made and written)
-        for item in items:
-            if isinstance(item, _Flush):
-                item.lock.release()
+        for flush in flushes:
+            flush.lock.release()
 
-    def _append(self, data: bytes) -> bool:
+    def _append(self, data: bytes, *, flush: bool) -> bool:
         """Writes all or nothing; False if it failed, now or before."""
-        if self.failed:
+        if self.failed or self._sink is None:
             return False
-        view = memoryview(data)
         try:
-            while view:
-                view = view[os.write(self._fd, view) :]
-        except OSError as error:
+            if data:
+                self._sink.write(data)
+            if flush:
+                self._sink.flush()
+        except Exception as error:  # noqa: BLE001  a training goes on whatever happens to its record
             self._fail(error)
-            with suppress(OSError):  # half a record would hide all later ones of this file from TensorBoard
-                os.ftruncate(self._fd, self._size)
             return False
-        self._size += len(data)
         return True
 
     def _fail(self, error: Exception) -> None:
@@ -243,8 +250,3 @@ class EventFile:
         self.failed = True
         if self._warn is not None:
             self._warn(f"LossLens cannot write to {self.path} ({error}); the training goes on without a record from here.")
-
-    def _close_file(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)

@@ -137,20 +137,22 @@ class Ring:
     """Segments in a preallocated, memory-mapped tail file, or in plain memory where no file can be made.
 
     Args:
-        logdir: directory of the run.
+        logdir: directory of the run; None for one that is not on this machine, whose rows stay in plain memory.
         session: id of the session.
         warn: called with a sentence if the tail file cannot be made.
         segment_bytes: size of a segment.
     """
 
-    def __init__(self, logdir: Path, session: str, warn: Callable[[str], None], segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(
+        self, logdir: Path | None, session: str, warn: Callable[[str], None], segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
         self.segment_bytes = segment_bytes
         self.closed = False
-        self.path: Path | None = logdir / tail_name(session)
+        self.path = None if logdir is None else logdir / tail_name(session)
         self._fd = -1
         size = HEADER_BYTES + SEGMENTS * segment_bytes
         try:
-            self.memory = self._map(self.path, size)
+            self.memory = mmap.mmap(-1, size) if self.path is None else self._map(self.path, size)
         except (OSError, ValueError) as error:
             warn(f"LossLens cannot keep the newest batches in {self.path} ({error}); if this process is killed they are lost.")
             self._remove()
@@ -162,7 +164,7 @@ class Ring:
         self._generation = 0
 
     def _map(self, path: Path, size: int) -> mmap.mmap:
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
         lock(self._fd)  # says that this process lives; where there are no locks its number must do
         # really allocated: a write to a hole of a mapped file on a full disk would kill the process
         if hasattr(os, "posix_fallocate"):
@@ -209,8 +211,6 @@ class Ring:
 
     def close(self, *, remove: bool) -> None:
         """Lets go of the memory; the file is removed if told so."""
-        if remove:
-            self._remove()
         self.closed = True
         self.words.release()
         self._view.release()
@@ -218,6 +218,8 @@ class Ring:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if remove:
+            self._remove()
 
     def _remove(self) -> None:
         if self.path is not None:

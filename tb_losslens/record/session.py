@@ -32,6 +32,7 @@ from tb_losslens.record.event_file import EventFile
 from tb_losslens.record.forks import forget_in_child
 from tb_losslens.record.recover import recover
 from tb_losslens.record.ring import SEGMENT_BYTES, Ring, Segment
+from tb_losslens.record.sinks import is_remote
 
 SHORTEST, LONGEST, SHARE = 0.5, 60.0, 0.001
 """A chunk is closed after this share of the run so far, but not before SHORTEST and not after LONGEST seconds."""
@@ -64,7 +65,7 @@ class Session:
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.id = new_session_id()
-        self._logdir = Path(logdir)
+        self._logdir = None if is_remote(logdir) else Path(logdir)
         self._file = event_file
         self._warn = warn or (lambda _: None)
         self._lock = threading.RLock()
@@ -77,7 +78,8 @@ class Session:
         self._next = 0
         self._said: set[str] = set()
         self._chunks = ChunkWriter(self.id)
-        recover(self._logdir, event_file)
+        if self._logdir is not None:
+            recover(self._logdir, event_file)
         self._buffer = Buffer(self._make_ring, self._hand_over, event_file.flush)
         self._set_due()
         forget_in_child(self)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_tensorboard_reads_every_event(file):
 def test_named_as_torch_names_it(tmp_path):
     file = EventFile(tmp_path, filename_suffix=".mine")
     file.close()
-    kind, time_, *_host, pid, number = file.path.name.removesuffix(".mine").removeprefix("events.out.").split(".")
+    kind, time_, *_host, pid, number = Path(file.path).name.removesuffix(".mine").removeprefix("events.out.").split(".")
     assert kind == "tfevents"
     assert len(time_) == 10
     assert abs(int(time_) - time.time()) < 60
@@ -95,7 +96,7 @@ def test_flush_waits_until_it_stands_there(file):
         event = scalar("a", 1, step)
         file.add_event(event)
         file.flush()
-        assert file.path.read_bytes().endswith(frame(event.SerializeToString()))
+        assert Path(file.path).read_bytes().endswith(frame(event.SerializeToString()))
     assert len(steps_in(file.path)) == 50
 
 
@@ -263,3 +264,51 @@ def test_adding_hardly_costs_the_caller(file):
         times.append((time.perf_counter() - start) / 500)
         file.flush()
     assert min(times) < 50e-6  # TensorBoard's own writer: about 30 to 800 us
+
+
+class TestAnAddress:
+    """Not a directory of this machine: as `gs://`, through TensorBoard's file layer. fsspec's memory is such a place."""
+
+    def content(self, file):
+        import fsspec
+
+        with fsspec.open(file.path, "rb") as stored:
+            return stored.read()
+
+    def test_is_written_by_tensorboards_file_layer(self, tmp_path, warnings):
+        file = EventFile("memory://run1/", warn=warnings.append)
+        assert file.path.startswith("memory://run1/events.out.tfevents.")
+        for step in range(20):
+            file.add_event(scalar("a", 1, step))
+            file.flush()
+        (tmp_path / "copy").write_bytes(self.content(file))
+        assert steps_in(tmp_path / "copy") == list(range(20))
+        file.add_event(scalar("a", 1, 20))
+        file.close()
+        (tmp_path / "copy").write_bytes(self.content(file))
+        assert steps_in(tmp_path / "copy") == list(range(21))
+        assert warnings == []
+
+    def test_that_nothing_can_write_to_is_one_warning(self, warnings):
+        file = EventFile("nosuch://bucket/run", warn=warnings.append)
+        file.add_event(scalar("a", 1, 0))
+        file.close()
+        assert file.failed
+        assert len(warnings) == 1
+        assert "nosuch://bucket/run" in warnings[0]
+
+    def test_takes_a_session_without_a_tail(self, tmp_path, warnings, monkeypatch):
+        from tb_losslens.record.session import Session
+        from tb_losslens.store.logdir import load_runs
+
+        monkeypatch.chdir(tmp_path)
+        file = EventFile("memory://run2", warn=warnings.append)
+        session = Session("memory://run2", file, warnings.append)
+        for i in range(600):
+            session.put({"loss": float(i)})
+        session.close()
+        file.close()
+        assert list(tmp_path.iterdir()) == []
+        (tmp_path / "events.out.tfevents.1").write_bytes(self.content(file))
+        assert load_runs(tmp_path)["."].loss.tolist() == list(range(600))
+        assert warnings == []

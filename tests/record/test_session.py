@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,11 +37,11 @@ class Recording:
     def written(self):
         """Batches in the event file, without the tail."""
         self.file.flush()
-        return sum(chunk.count for chunk in _chunks(self.file.path.read_bytes()))
+        return sum(chunk.count for chunk in _chunks(Path(self.file.path).read_bytes()))
 
     def tags(self):
         """Tag and step of each chunk in the event file."""
-        events = events_in(self.file.path.read_bytes())
+        events = events_in(Path(self.file.path).read_bytes())
         return [(parse_tag(v.tag), e.step) for e in events for v in e.summary.value if parse_tag(v.tag)]
 
 

@@ -1,5 +1,7 @@
 """Recordings are found and read as TensorBoard would name them, whatever is broken."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
@@ -27,7 +29,7 @@ def write(logdir, steps, *, close=True, flush_every=None):
     else:
         session.flush()
     file.close()
-    return file.path
+    return Path(file.path)
 
 
 def test_named_as_tensorboard_names_them(tmp_path):
