@@ -4,11 +4,12 @@ import { inBrowser } from "./browser.mjs";
 import * as host from "./host.mjs";
 import * as lens from "./lens.mjs";
 import * as paint from "./paint.mjs";
+import * as pictures from "./pictures.mjs";
 import * as reading from "./reading.mjs";
 import * as states from "./states.mjs";
 import * as timeline from "./timeline.mjs";
 
-const scenarios = { ...host, ...lens, ...paint, ...reading, ...states, ...timeline };
+const scenarios = { ...host, ...lens, ...paint, ...pictures, ...reading, ...states, ...timeline };
 const [name, base, options = "{}"] = process.argv.slice(2);
 if (name === undefined || base === undefined || !(name in scenarios)) throw new Error(`usage: run.mjs {${Object.keys(scenarios).join(",")}} BASE [JSON]`);
 await inBrowser(base, (page) => scenarios[name](page, base, JSON.parse(options)));

@@ -23,7 +23,7 @@ export function kindWords(kind: Kind): string {
 
 /** An id of the catalogue in words: `repeated_order` is "repeated order". */
 export function causeWords(cause: string): string {
-  return cause.replaceAll("_", " ");
+  return cause.replaceAll("_", " ").replace(/\blr\b/, "LR");
 }
 
 /** The same as the start of a sentence. */

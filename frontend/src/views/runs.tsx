@@ -14,11 +14,11 @@ function subtitle(row: RunRow): string {
   return row.kind === "pending" ? "reading the verdict…" : kindWords(row.kind);
 }
 
-function Row({ row, chosen }: { row: RunRow; chosen: boolean }): JSX.Element {
+function Row({ row, chosen, among }: { row: RunRow; chosen: boolean; among: number }): JSX.Element {
   const self = useRef<HTMLLIElement>(null);
   useEffect(() => {
     if (chosen) self.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  }, [chosen]);
+  }, [chosen, among]);
   return (
     <li
       ref={self}
@@ -56,7 +56,7 @@ export function RunList({ state }: { state: State }): JSX.Element {
       </h2>
       <ul class="runs" role="listbox" aria-labelledby="runs-label" tabIndex={0} onKeyDown={keys}>
         {rows.map((row) => (
-          <Row key={row.run} row={row} chosen={row.run === state.place.run} />
+          <Row key={row.run} row={row} chosen={row.run === state.place.run} among={rows.length} />
         ))}
       </ul>
     </>
@@ -125,8 +125,12 @@ export function Choices({ state }: { state: State }): JSX.Element {
   );
 }
 
-export function Facts({ state }: { state: State }): JSX.Element | null {
+export function Facts({ state }: { state: State }): JSX.Element {
   const row = state.runs.value?.runs.find((item) => item.run === state.place.run);
-  if (row === undefined || row.plain) return null;
-  return <p class="facts">{facts(row, state.timeline.value?.settings.overhead ?? null)}</p>;
+  if (row === undefined || row.plain) return <p class="facts" />;
+  const timeline = state.timeline.value;
+  // The list says 0 until the run was read for its verdict; the timeline may know already.
+  const batches = row.batches === 0 ? (timeline?.batches ?? 0) : row.batches;
+  const epochs = row.epochs === 0 ? (state.diagnosis.value?.epochs ?? 0) : row.epochs;
+  return <p class="facts">{batches === 0 ? "" : facts({ batches, epochs }, timeline?.settings.overhead ?? null)}</p>;
 }
