@@ -20,6 +20,7 @@ CLASSES = 32
 
 _TARGET_KEYS = ("labels", "label", "targets", "target", "y")
 _MOST_TARGETS = 1 << 20
+_MOST_COUNTED = 1 << 16
 _DEPTH = 3
 
 
@@ -28,7 +29,7 @@ class Targets:
     """What the targets of a batch are: counts of classes if they are integers, mean and deviation if they are floating.
 
     Attributes:
-        classes: int64, shape (k, 2), pairs (class, count), largest count first, at most 32; None if not integers.
+        classes: int64, shape (k, 2), pairs (class, count) of the at most 32 largest counts; None if not integers.
         rest: samples of classes beyond these.
         mean: mean of floating targets, else NaN.
         std: their standard deviation, else NaN.
@@ -108,16 +109,23 @@ def describe_targets(target: Tensor) -> Targets:
     labels = target.detach().numpy().ravel()
     if labels.dtype.kind == "b":
         labels = labels.astype(np.int64)
-    low, high = int(labels.min()), int(labels.max())
-    if low >= 0 and high < 4096:
-        counts = np.bincount(labels)
+    if labels.dtype.itemsize > 2 and labels.size and int(labels.max()) > _MOST_COUNTED:
+        names, counts = np.unique(labels[labels >= 0], return_counts=True)
+    else:
+        try:
+            counts = np.bincount(labels)
+        except ValueError:  # a negative one
+            counts = np.bincount(labels[labels >= 0])
         names = np.flatnonzero(counts)
         counts = counts[names]
-    else:
-        names, counts = np.unique(labels[labels >= 0], return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:CLASSES]
-    pairs = np.stack([names[order], counts[order]], axis=1).astype(np.int64)
-    return Targets(classes=pairs, rest=int(counts.sum() - counts[order].sum()))
+    rest = 0
+    if len(names) > CLASSES:
+        order = np.argsort(-counts, kind="stable")
+        rest = int(counts[order[CLASSES:]].sum())
+        names, counts = names[order[:CLASSES]], counts[order[:CLASSES]]
+    pairs = np.empty((len(names), 2), dtype=np.int64)
+    pairs[:, 0], pairs[:, 1] = names, counts
+    return Targets(classes=pairs, rest=rest)
 
 
 def tensors_of(value: Any, depth: int = _DEPTH) -> Iterator[Tensor]:

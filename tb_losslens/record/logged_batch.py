@@ -33,7 +33,7 @@ def fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
         values["hidden_norm"] = _norm(logged.hidden)
     _fill_lists(row, logged)
     recorder.put(row, values)
-    if logged.graph is not None:
+    if logged.graph is not None and not row.backward:
         watch.losses.expect(logged.graph)
     recorder.steps.release(row)
 

@@ -12,7 +12,7 @@ from torch.autograd import Variable
 from tb_losslens.record.batch import describe_targets
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
-from tb_losslens.record.measures import gradients_of, total_norm
+from tb_losslens.record.measures import gradients_of, total_norm, unscaled
 from tb_losslens.record.recorder import Recorder
 
 
@@ -36,6 +36,7 @@ class Losses:
         self._parameters = parameters
         self._handles: dict[int, Any] = {}
         self._backward = -1
+        self._loss_seen = False
         self.criteria: list[nn.Module] = []
         self.scaler: Any = None
 
@@ -51,9 +52,15 @@ class Losses:
         if handle is not None:
             handle.remove()
 
-    def expect(self, tensor: Tensor) -> None:
-        """Sees the backward through `tensor`: a loss, or the output of a model."""
-        tensor.register_hook(self._begins)  # type: ignore[no-untyped-call]
+    def expect(self, loss: Tensor) -> None:
+        """Sees the backward of `loss`."""
+        loss.register_hook(self._loss_begins)  # type: ignore[no-untyped-call]
+
+    def expect_output(self, output: Tensor) -> None:
+        """Sees the backward through the output of a model; not needed where that of the loss itself was seen last time."""
+        if not self._loss_seen:
+            output.register_hook(self._begins)  # type: ignore[no-untyped-call]
+        self._loss_seen = False
 
     # --- criterion --------------------------------------------------------------------------------------------------
 
@@ -91,6 +98,10 @@ class Losses:
         if not torch.compiler.is_compiling():
             self._guard.call("gradient norm", self._queue)
 
+    def _loss_begins(self, gradient: Tensor) -> None:
+        self._loss_seen = True
+        self._begins(gradient)
+
     def _queue(self) -> None:
         recorder = self._recorder()
         if recorder is None:
@@ -111,5 +122,5 @@ class Losses:
             return
         norm = total_norm(gradients_of(self._parameters()))
         if norm is not None:
-            scale = getattr(self.scaler, "_scale", None)  # a tensor once the scaler was used; read without waiting for it
-            recorder.put(row, {"grad_norm": norm / scale.to(norm.device) if isinstance(scale, Tensor) else norm})
+            # a tensor once the scaler was used; read without waiting for it
+            recorder.put(row, {"grad_norm": unscaled(norm, getattr(self.scaler, "_scale", None))})

@@ -9,19 +9,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_FEW = 24
+"""Tensors on the CPU up to which it is faster to add up their norms in Python."""
 
-def total_norm(gradients: Sequence[Tensor]) -> Tensor | None:
-    """2-norm of all gradients together, 0-d, on the device of the first; None if there are none."""
+
+def total_norm(gradients: Sequence[Tensor]) -> Tensor | float | None:
+    """2-norm of all gradients together; 0-d on the device of the first where that is not the CPU; None if there are none."""
     if not gradients:
         return None
     with torch.no_grad():
-        dense = [g.coalesce().values() if g.is_sparse else g.detach() for g in gradients]
+        dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
         norms = list(torch._foreach_norm(dense))
         first = norms[0]
+        if len(norms) <= _FEW and all(norm.device.type == "cpu" for norm in norms):
+            return math.hypot(*[norm.item() for norm in norms])
         if any(norm.device != first.device or norm.dtype != first.dtype for norm in norms):
             norms = [norm.to(first.device, torch.float32) for norm in norms]
         total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
         return total
+
+
+def unscaled(norm: Tensor | float, scale: Any) -> Tensor | float:
+    """A norm divided by the AMP scale, if there is one."""
+    if not isinstance(scale, Tensor):
+        return norm
+    return norm / scale.to(norm.device) if isinstance(norm, Tensor) else norm / scale.detach()
 
 
 def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 EDGE = 16
 """Ids kept from each end of an epoch."""
 
+_AT_ONCE = 4096
+
 
 class OrderDigest:
     """Digest of the sample ids of one epoch, fed batch by batch.
@@ -22,6 +24,8 @@ class OrderDigest:
     def __init__(self) -> None:
         self._order = hashlib.blake2b(digest_size=8)
         self._sum = 0
+        self._waiting: list[NDArray[np.int64]] = []
+        self._waits = 0
         self._first: list[int] = []
         self._last: list[int] = []
         self.count = 0
@@ -33,17 +37,28 @@ class OrderDigest:
             self.known = False
             return
         ids = np.ascontiguousarray(ids, dtype=np.int64)
-        self._order.update(ids.tobytes())
-        self._sum = (self._sum + int(_mix(ids).sum(dtype=np.uint64))) % 2**64
+        self._waiting.append(ids)
+        self._waits += len(ids)
+        if self._waits >= _AT_ONCE:
+            self._digest()
         if len(self._first) < EDGE:
             self._first.extend(ids[: EDGE - len(self._first)].tolist())
         self._last = (self._last + ids[-EDGE:].tolist())[-EDGE:]
         self.count += len(ids)
 
+    def _digest(self) -> None:
+        """Takes what waits, many batches at a time: a handful of ids is not worth the calls."""
+        if self._waiting:
+            ids = np.concatenate(self._waiting)
+            self._order.update(ids.tobytes())
+            self._sum = (self._sum + int(_mix(ids).sum(dtype=np.uint64))) % 2**64
+            self._waiting, self._waits = [], 0
+
     def fields(self) -> dict[str, Any]:
         """`order_hash`, `set_hash` (16 hex digits), `first_ids`, `last_ids`; None and empty where an id is unknown."""
         if not self.known or not self.count:
             return {"order_hash": None, "set_hash": None, "first_ids": [], "last_ids": []}
+        self._digest()
         return {
             "order_hash": self._order.hexdigest(),
             "set_hash": f"{self._sum:016x}",

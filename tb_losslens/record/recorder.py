@@ -120,10 +120,12 @@ class Recorder:
         """Puts numbers into a row: at once those of the CPU, the others when their device has them."""
         now: dict[str, float] = {}
         for name, value in values.items():
-            if isinstance(value, Tensor) and value.device.type != "cpu":
-                row.later.add(name, value)
+            if not isinstance(value, Tensor):
+                now[name] = value
+            elif value.device.type == "cpu":
+                now[name] = value.item()
             else:
-                now[name] = float(value)
+                row.later.add(name, value)
         self.outbox.amend(row, now)
 
     def _row_begins(self) -> None:

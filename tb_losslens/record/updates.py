@@ -11,7 +11,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
-from tb_losslens.record.measures import gradients_of, total_norm
+from tb_losslens.record.measures import gradients_of, total_norm, unscaled
 from tb_losslens.record.recorder import Recorder
 
 
@@ -114,8 +114,8 @@ class Updates:
         values = {name: rate for name, rate in self.rates().items() if name not in row.values}
         norm = total_norm(gradients_of(p for group in optimizer.param_groups for p in group["params"]))
         if norm is not None:
-            scale = getattr(optimizer, "grad_scale", None)  # of an optimiser that divides by the AMP scale itself
-            values["grad_norm_at_step"] = norm / scale.to(norm.device) if isinstance(scale, Tensor) else norm
+            # of an optimiser that divides by the AMP scale itself
+            values["grad_norm_at_step"] = unscaled(norm, getattr(optimizer, "grad_scale", None))
         recorder.put(row, values)
 
     def _is_ours(self, optimizer: Optimizer, recorder: Recorder) -> bool:

@@ -34,7 +34,7 @@ class Watch:
         self._schedulers: list[Any] = []
         self._finding = False
         self.losses = Losses(guard, recorder, self._parameters)
-        self.forwards = Forwards(guard, recorder, self.losses.expect, self._restored)
+        self.forwards = Forwards(guard, recorder, self.losses.expect_output, self._restored)
         self.updates = Updates(guard, recorder, found=self._found, restored=self._restored, stepped=self.forwards.check_seen)
 
     def add_models(self, models: list[nn.Module]) -> None:

@@ -237,7 +237,7 @@ def test_a_loop_without_a_loader(recorded):
     assert [end["batches"] for end in ends] == [4] * 5
     assert ends[0]["order_hash"] is None
     assert ends[3]["order_hash"] == ends[4]["order_hash"] is not None
-    assert run.ragged["classes"][19].tolist() == [[1, 2], [0, 1]]
+    assert run.ragged["classes"][19].tolist() == [[0, 1], [1, 2]]
     assert run.columns["batch_size"].tolist()[12:] == [8] * 8
 
 

@@ -247,7 +247,7 @@ def test_everything_that_log_batch_takes(recorded):
     assert run.float("input_mean").tolist() == [3.0] * 3
     np.testing.assert_allclose(run.float("input_std"), np.std([1.0, 3.0, 5.0]))
     assert run.columns["input_nonfinite"].tolist() == [1] * 3
-    assert run.ragged["classes"][0].tolist() == [[2, 2], [1, 1]]
+    assert run.ragged["classes"][0].tolist() == [[1, 1], [2, 2]]
     assert run.ragged["sample_ids"][2].tolist() == [7, 8, 9]
     assert run.ragged["per_sample"][1].tolist() == [1.0, 2.0, 1.5]
     assert run.float("hidden_norm").tolist() == [3.0] * 3
