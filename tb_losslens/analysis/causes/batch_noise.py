@@ -1,4 +1,4 @@
-"""batch_noise: the loss moves at the boundaries no more than at any other cut of the same epochs.
+"""The loss moves at the boundaries no more than at any other cut of the same epochs.
 
 What it sees:
     Jumps of both signs whose size is that of the placebos: other batches, other loss.
@@ -8,7 +8,7 @@ Why it matters:
     looks like an effect. It is the most frequent cause of a question, and there is nothing to fix.
 
 How it decides:
-    No boundary is significant alone, and the sign test over all of them finds no direction at two window sizes. It says
+    No boundary is significant alone, and the rank test over all of them finds no direction at two window sizes. It says
     how many batches a side would resolve a jump of a tenth of the loss.
 
 What to try:
@@ -19,7 +19,7 @@ When it is wrong:
     A steady small drop at each boundary is `memorization`.
 
 References:
-    Fisher's sign test; noise of a mean of n samples falls as 1/sqrt(n).
+    Wilcoxon's signed-rank test; noise of a mean of n samples falls as 1/sqrt(n).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""log_overlap: steps go back or repeat, so one curve is drawn over another.
+"""Steps go back or repeat, so one curve is drawn over another.
 
 What it sees:
     A step that is not larger than the one before it: two writers in one directory, a restart without `purge_step`, or

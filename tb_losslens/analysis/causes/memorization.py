@@ -1,4 +1,4 @@
-"""memorization: samples that were seen before have a lower loss, so the loss steps down when a new pass begins.
+"""Samples that were seen before have a lower loss, so the loss steps down when a new pass begins.
 
 What it sees:
     A small drop at nearly every boundary from the first repeated pass on: stairs, flat within an epoch.

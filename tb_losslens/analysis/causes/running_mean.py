@@ -1,4 +1,4 @@
-"""running_mean: the logged loss is the mean since the epoch (or the training) began, not the loss of the batch.
+"""The logged loss is the mean since the epoch (or the training) began, not the loss of the batch.
 
 What it sees:
     Within an epoch the curve gets smoother and smoother, and at each boundary it starts again at the loss of one batch.

@@ -1,4 +1,4 @@
-"""unknown: a jump is more than noise, and nothing that was recorded explains it.
+"""A jump is more than noise, and nothing that was recorded explains it.
 
 What it sees:
     Significant boundaries that no finding before it accounts for.
@@ -15,7 +15,7 @@ What to try:
     Record what is missing, and train a few epochs again.
 
 When it is wrong:
-    As often as the measurement: no alarm on 71 healthy trainings with the limits used here.
+    As often as the measurement; `tests/analysis/test_healthy.py` and `python -m demo.healthy` count its alarms on healthy trainings.
 
 References:
     Fisher, The Design of Experiments, 1935: an absence of evidence settles nothing; design the next observation.
