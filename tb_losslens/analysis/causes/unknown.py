@@ -15,7 +15,7 @@ What to try:
     Record what is missing, and train a few epochs again.
 
 When it is wrong:
-    As often as the measurement; `tests/analysis/test_healthy.py` and `python -m demo.healthy` count its alarms on healthy trainings.
+    As often as the measurement; `python -m demo.healthy` counts its alarms on healthy trainings.
 
 References:
     Fisher, The Design of Experiments, 1935: an absence of evidence settles nothing; design the next observation.
