@@ -70,13 +70,13 @@ def tanh_targets(samples: int, features: int, *, noise: float, seed: int = 42) -
 
 
 def mixed_units(samples: int, *, noise: float = 0.6, seed: int = 42) -> TensorDataset:
-    """Linear targets of variance 2.5 plus noise, from 60 inputs of standard deviation 2 and 20 of 0.13.
+    """Linear targets of variance 1.5 plus noise, from 60 inputs of standard deviation 2.1 and 20 of 0.13.
 
     As in a table whose columns are in different units: SGD bounces along the large columns and creeps along the small ones.
     """
     generator = torch.Generator().manual_seed(seed)
-    unit = torch.cat([torch.full((60,), 2.0), torch.full((20,), 0.13)])
-    share = torch.cat([torch.full((60,), 0.5 / 60), torch.full((20,), 2.0 / 20)])
+    unit = torch.cat([torch.full((60,), 2.1), torch.full((20,), 0.13)])
+    share = torch.cat([torch.full((60,), 0.5 / 60), torch.full((20,), 1.0 / 20)])
     weight = torch.randn(80, 1, generator=generator) * (share.sqrt() / unit).unsqueeze(1)
     x = unit * torch.randn(samples, 80, generator=generator)
     return TensorDataset(x, x @ weight + noise * torch.randn(samples, 1, generator=generator))

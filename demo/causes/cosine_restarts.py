@@ -30,14 +30,14 @@ EPOCHS = 12
 
 def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
-    data, held_out = split(mixed_units(160 * 96 + 960), 960)
-    train_loader = DataLoader(data, batch_size=96, shuffle=True)
+    data, held_out = split(mixed_units(160 * 80 + 960), 960)
+    train_loader = DataLoader(data, batch_size=80, shuffle=True)
     model = nn.Linear(80, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     criterion = nn.MSELoss()
 
     with LossLensWriter(logdir) as writer:
-        writer.watch(model, optimizer, criterion=criterion, config={"epochs": EPOCHS, "batch_size": 96})
+        writer.watch(model, optimizer, criterion=criterion, config={"epochs": EPOCHS, "batch_size": 80})
         train_loader = writer.wrap(train_loader)
         val_loader = writer.wrap(DataLoader(held_out, batch_size=128), split="val")
         step = 0

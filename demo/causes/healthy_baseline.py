@@ -18,15 +18,15 @@ EPOCHS = 12
 
 def train(logdir: str, _run: str) -> None:
     torch.manual_seed(42)
-    data, held_out = split(mixed_units(160 * 96 + 960), 960)
-    train_loader = DataLoader(data, batch_size=96, shuffle=True)
+    data, held_out = split(mixed_units(160 * 80 + 960), 960)
+    train_loader = DataLoader(data, batch_size=80, shuffle=True)
     model = nn.Linear(80, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     scheduler = CosineAnnealingLR(optimizer, T_max=EPOCHS * len(train_loader), eta_min=0.002)
     criterion = nn.MSELoss()
 
     with LossLensWriter(logdir) as writer:
-        config = {"epochs": EPOCHS, "batch_size": 96}
+        config = {"epochs": EPOCHS, "batch_size": 80}
         writer.watch(model, optimizer, scheduler=scheduler, criterion=criterion, config=config)
         train_loader = writer.wrap(train_loader)
         val_loader = writer.wrap(DataLoader(held_out, batch_size=128), split="val")
