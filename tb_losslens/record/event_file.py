@@ -114,8 +114,7 @@ class EventFile:
         self._pending = 0
         self._thread: threading.Thread | None = None
         try:
-            remote = is_remote(self.path)
-            self._sink = RemoteSink(self.path, every=self._every) if remote else LocalSink(Path(self.path), append=append)
+            self._sink = self._make_sink(append=append)
         except Exception as error:  # noqa: BLE001  each kind of store has its own errors
             self._fail(error)
             return
@@ -123,6 +122,16 @@ class EventFile:
         self._thread.start()
         if not self._sink.size:
             self.add_event(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def _make_sink(self, *, append: bool) -> Sink:
+        if is_remote(self.path):
+            return RemoteSink(self.path, every=self._every)
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        while True:
+            try:
+                return LocalSink(Path(self.path), append=append)
+            except FileExistsError:  # another container with the same host name and process number, in this second
+                self.path = self._new_path()
 
     def get_logdir(self) -> str:
         """Directory of the event file."""

@@ -40,14 +40,13 @@ class Sink(Protocol):
 
 
 class LocalSink:
-    """A file on this machine, created with its directories, or appended to.
+    """A file on this machine: a new one, or one to append to.
 
     Raises:
         OSError: it cannot be made, or written to.
     """
 
     def __init__(self, path: Path, *, append: bool) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0) | (0 if append else os.O_EXCL)
         self._fd = os.open(path, flags, 0o644)
         self.size = os.fstat(self._fd).st_size

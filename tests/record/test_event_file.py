@@ -68,6 +68,18 @@ def test_named_as_torch_names_it(tmp_path):
     assert file.get_logdir() == str(tmp_path)
 
 
+def test_a_name_that_is_taken_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1.7e9)
+    number = int(Path(EventFile("/dev/null/none").path).name.rsplit(".", 1)[1])
+    prefix = Path(EventFile("/dev/null/none").path).name.rsplit(".", 1)[0]
+    for taken in range(number + 1, number + 5):
+        (tmp_path / f"{prefix}.{taken}").write_text("theirs")
+    file = EventFile(tmp_path)
+    file.close()
+    assert not file.failed
+    assert sorted(path.read_bytes() == b"theirs" for path in tmp_path.iterdir()) == [False, True, True, True, True]
+
+
 def test_is_torchs_event_writer(tmp_path):
     torch_tb = pytest.importorskip("torch.utils.tensorboard")
 
@@ -188,7 +200,7 @@ def test_a_full_disk_is_one_warning(warnings, tmp_path):
     assert done == [False] * 100
 
 
-@pytest.mark.parametrize("logdir", ["/proc/no", "/dev/null/run"])
+@pytest.mark.parametrize("logdir", ["/proc/no", "/dev/null/run", "/dev/null"])
 def test_an_unwritable_directory_is_one_warning(warnings, logdir):
     file = EventFile(logdir, warn=warnings.append)
     file.add_event(scalar("a", 1, 0))
