@@ -20,6 +20,7 @@ class Epochs:
         rows: rows of the open epoch so far.
         source: the pass that it follows, or None.
         length: rows of the epoch that ended last, 0 before.
+        complete: the loop of that epoch came to its end.
         announced: number that the user gave the next epoch, or None.
         on_end: called after the end of an epoch was recorded.
     """
@@ -31,6 +32,7 @@ class Epochs:
         self.rows = 0
         self.source: Pass | None = None
         self.length = 0
+        self.complete = False
         self.announced: int | None = None
         self.on_end: Callable[[], None] = lambda: None
         self._digest = OrderDigest()
@@ -98,6 +100,7 @@ class Epochs:
         self.length = self.rows
         if complete is None:
             complete = self.source is None or self.source.exhausted
+        self.complete = complete
         fields = {
             "epoch": self.number,
             "batches": self.rows,

@@ -28,6 +28,10 @@ class Forwards:
         recorder: gives the recorder, or None where there is none any more.
         output: called with an output that has a gradient, in training.
         restored: called with "model" and its class when a state was loaded into it.
+
+    Attributes:
+        models: what is watched.
+        paused: calls are not those of a training or validation.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Forwards:
         self._depth = 0
         self._seen = 0
         self._looked_for_compiled = False
+        self.paused = False
 
     def add(self, model: nn.Module) -> None:
         """Watches the calls of `model`, and the loading of its state."""
@@ -102,7 +107,7 @@ class Forwards:
         return any(module is model for model in self.models)  # else a copy of one
 
     def _begins(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._watched(module):
+        if self._watched(module) and not self.paused:
             self._depth += 1
             if self._depth == 1:
                 self._guard.call("forward of the model", self._forward, args, kwargs)
@@ -152,13 +157,8 @@ class Forwards:
         recorder = self._recorder()
         if recorder is None:
             return
-        validation = recorder.validations.current
-        if validation is not None and not validation.over:
-            if self._counters:
-                validation.counters(self.counter())
-            return
         row = recorder.steps.current
-        if row is None or not torch.is_grad_enabled():
+        if row is None or recorder.validations.open or not torch.is_grad_enabled():
             return
         if self._counters:
             recorder.put(row, {"bn_updates": self._count()})

@@ -9,7 +9,7 @@ import torch
 
 
 class Hook:
-    """Calls `method`. Inside a compiled region it is nothing, so that the graph stays whole.
+    """Calls `method`. Where a graph is being made, by `torch.compile` or by tracing, it is nothing: the graph stays as it is.
 
     A deep copy of a module shares the hook, a pickled one gets a hook that does nothing.
     """
@@ -19,7 +19,7 @@ class Hook:
 
     def __call__(self, *args: Any) -> None:
         """What torch calls."""
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and torch._C._get_tracing_state() is None:
             self._method(*args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:

@@ -60,9 +60,16 @@ class Outbox:
         self._queue.append(row)
         self.drain()
 
-    def record(self, kind: str, step: int | None = None, text: str = "", fields: Mapping[str, Any] | None = None) -> None:
+    def record(
+        self,
+        kind: str,
+        step: int | None = None,
+        text: str = "",
+        fields: Mapping[str, Any] | None = None,
+        when: float | None = None,
+    ) -> None:
         """Adds a record, before the next row and after all rows so far; its step is that of the last row by default."""
-        self._queue.append((kind, step, text, fields or {}, time.time()))
+        self._queue.append((kind, step, text, fields or {}, time.time() if when is None else when))
         self.drain()
 
     def amend(self, row: Sent, values: Mapping[str, float]) -> None:
@@ -71,13 +78,18 @@ class Outbox:
         if row.stored and row is self._newest:
             self._session.amend(values)
 
-    def drain(self, *, wait: bool = False) -> None:
-        """Stores what is complete, in order; with `wait` everything, whatever it takes."""
+    def drain(self, *, wait: bool = False, force: bool = False) -> None:
+        """Stores what is complete, in order.
+
+        Args:
+            wait: waits for what a device has still to compute.
+            force: does not wait for what is held.
+        """
         queue = self._queue
         while queue:
             head = queue[0]
             if isinstance(head, Sent):
-                if not wait and (head.held or not head.later.ready):
+                if (head.held and not force) or not (wait or head.later.ready):
                     return
                 queue.popleft()
                 self._store(head)

@@ -147,6 +147,8 @@ class Recorder:
                 f"no loss was seen in the {steps.epochs.length} batches of epoch {steps.epochs.number}. Record it with "
                 "writer.log_batch(loss), writer.watch(criterion=criterion) or writer.add_scalar('Loss/train', loss, step)"
             )
+        if "batches_per_epoch" not in self._facts and steps.epochs.complete:
+            self.facts({"batches_per_epoch": steps.epochs.length})
         self._tell_epoch_ended(self)
 
     # --- facts and the end ------------------------------------------------------------------------------------------
@@ -186,7 +188,7 @@ class Recorder:
         if row is not None and (row.stepped or row.logged):
             self.steps.release(row)
         self.validations.settle()
-        self.outbox.drain()
+        self.outbox.drain(wait=True)
         self.session.flush()
 
     def close(self) -> None:
@@ -194,7 +196,7 @@ class Recorder:
         self.steps.pause()
         self.validations.end()
         self.steps.close()
-        self.outbox.drain(wait=True)
+        self.outbox.drain(wait=True, force=True)
 
 
 def _number(value: Any) -> float | None:

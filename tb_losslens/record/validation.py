@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -28,6 +29,7 @@ class Validation:
         batches: batches of a wrapped loader.
         samples: samples in them, as far as known.
         source: where the user's own value came from, "" without one.
+        ended: when its loop ended, seconds since 1970.
         over: True once its loop has ended; its value may still come.
         implicit: nobody said that it begins: the model was called without gradients outside the training loop.
     """
@@ -40,7 +42,9 @@ class Validation:
         self.source = ""
         self.over = False
         self.implicit = False
+        self.ended = time.time()
         self._value: float | None = None
+        self._scalars: list[float] = []
         self._counter = self._counter_end = counter
         self._losses: list[float | Tensor] = []
         self._sizes: list[float] = []
@@ -53,9 +57,12 @@ class Validation:
         if moments and len(self._inputs) < _MOST_BATCHES:
             self._inputs.append((moments["input_mean"], moments["input_std"], moments["input_nonfinite"], size))
 
-    def counters(self, count: float) -> None:
-        """Updates of running statistics after a call of the model."""
-        self._counter_end = count
+    def finish(self, counter: Callable[[], float]) -> None:
+        """Its loop has ended, if it had not before."""
+        if not self.over:
+            self.over = True
+            self.ended = time.time()
+            self._counter_end = counter() if self._counter >= 0 else -1.0
 
     def loss(self, value: float | Tensor, size: int) -> None:
         """A call of the criterion inside it; a tensor is a 0-d result on a device."""
@@ -64,9 +71,15 @@ class Validation:
             self._sizes.append(size)
 
     def set(self, value: float, source: str, *, step: int | None = None, epoch: int | None = None) -> None:
-        """Takes the user's own value; a scalar does not replace what `log_validation` was told."""
-        if self.source == "log_validation" and source != "log_validation":
-            return
+        """Takes the user's own value; a scalar does not replace what `log_validation` was told.
+
+        A scalar that is written several times inside the validation is one of a batch: their mean is its value.
+        """
+        if source != "log_validation":
+            if self.source == "log_validation":
+                return
+            self._scalars = [*self._scalars, value] if not self.over else [value]
+            value = math.fsum(self._scalars) / len(self._scalars)
         self._value, self.source = value, source
         self.step = step if step is not None else self.step
         self.epoch = epoch if epoch is not None else self.epoch
@@ -96,7 +109,7 @@ class Validation:
         if self._modes:
             fields["train_mode"] = next(iter(self._modes)) if len(self._modes) == 1 else 0.5
         if self._counter >= 0:
-            fields["bn_updates"] = self._counter_end - self._counter
+            fields["bn_updates"] = int(self._counter_end - self._counter)
         return {**fields, **self._input_fields()}
 
     def _input_fields(self) -> dict[str, float]:

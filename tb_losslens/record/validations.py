@@ -58,7 +58,9 @@ class Validations:
         """Records the end of the last validation: its value will not come any more."""
         validation, self.current = self.current, None
         if validation is not None:
-            self._outbox.record("validation_end", step=validation.step, fields=validation.fields())
+            validation.finish(self._counter)
+            fields = validation.fields()
+            self._outbox.record("validation_end", step=validation.step, fields=fields, when=validation.ended)
 
     def settle(self) -> None:
         """Training goes on: a validation that is over is recorded."""
@@ -77,7 +79,7 @@ class Validations:
 
     def _over(self) -> None:
         if self.current is not None and not self._inside and self._pass is None:
-            self.current.over = True
+            self.current.finish(self._counter)
 
     # --- loaders ----------------------------------------------------------------------------------------------------
 
@@ -149,5 +151,5 @@ class Validations:
         if self.current is None:
             self._steps.pause()
             self.current = Validation(self._steps.epochs.number)
-            self.current.over = True
+            self.current.finish(lambda: -1.0)
         return self.current

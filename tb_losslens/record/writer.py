@@ -104,6 +104,21 @@ class LossLensWriter(Calls, SummaryWriter):
         if self._recorder is not None:
             self._guard.call("add_scalar", self._recorder.scalar, tag, scalar_value, global_step)
 
+    def add_scalars(self, main_tag: str, tag_scalar_dict: Any, global_step: Any = None, *args: Any, **kwargs: Any) -> None:
+        """As in `SummaryWriter`; each of them is seen as `main_tag/key`."""
+        super().add_scalars(main_tag, tag_scalar_dict, global_step, *args, **kwargs)
+        if self._recorder is not None:
+            for key, value in tag_scalar_dict.items():
+                self._guard.call("add_scalar", self._recorder.scalar, f"{main_tag}/{key}", value, global_step)
+
+    def add_graph(self, *args: Any, **kwargs: Any) -> None:
+        """As in `SummaryWriter`; the calls of the model that draw its graph are no steps."""
+        self._watch.forwards.paused = True
+        try:
+            super().add_graph(*args, **kwargs)
+        finally:
+            self._watch.forwards.paused = False
+
     def add_hparams(self, hparam_dict: Any, metric_dict: Any, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; the settings are kept as facts of the run, too."""
         super().add_hparams(hparam_dict, metric_dict, *args, **kwargs)

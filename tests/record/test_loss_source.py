@@ -70,6 +70,18 @@ def test_a_scalar_written_once_a_batch_is_found(tag, recorded):
     assert loop.run.facts["loss_source"] == f"scalar:{tag}"
 
 
+def test_add_scalars(recorded):
+    one = recorded()
+    loop = Loop(
+        one,
+        each=lambda step, loop: one.writer.add_scalars("Loss", {"train": loop.loss}, step),
+        after=lambda epoch, mean: one.writer.add_scalars("Loss", {"val": 3.0}, epoch),
+    )
+    assert loop.run.loss.tolist() == loop.losses
+    assert loop.run.facts["loss_source"] == "scalar:Loss/train"
+    assert [validation.value for validation in loop.run.validations] == [3.0, 3.0]
+
+
 def test_the_named_scalar_among_several(recorded):
     one = recorded(loss_tag="total")
 

@@ -115,6 +115,16 @@ def test_in_the_middle_of_an_epoch(recorded):
     assert len(run.epochs) == 1
 
 
+def test_a_scalar_of_each_batch_of_a_validation(recorded):
+    one = recorded()
+    for _ in one.writer.wrap(loader(two_classes())):
+        one.writer.log_batch(1.0)
+    for position, _ in enumerate(one.writer.wrap(loader(two_classes(60)), split="val")):
+        one.writer.add_scalar("val_loss", float(position), position)
+    run = one.run()
+    assert [validation.value for validation in run.validations] == [1.0]
+
+
 def test_a_scalar_after_a_validation_in_the_middle_belongs_to_the_batch_before_it(recorded):
     one = recorded()
     held_out = one.writer.wrap(loader(two_classes(40, seed=1)), split="val")

@@ -156,6 +156,20 @@ def test_a_watched_model_can_be_copied_saved_and_sent(recorded):
     assert (run.float("train_mode") == 1).all()
 
 
+def test_a_graph_that_is_drawn_is_no_step(recorded):
+    one = recorded()
+    model, criterion = mlp(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        one.writer.add_graph(model, torch.ones(2, 8))
+    train(one, model, optimizer, criterion)
+    run = one.run()
+    assert len(run) == 6
+    assert events(run, "validation_begin") == []
+
+
 def count_graphs(calls, watch=None):
     torch._dynamo.reset()
     graphs = []
