@@ -16,7 +16,8 @@ FRONTEND = Path(__file__).resolve().parents[2] / "frontend"
 
 def _environment() -> dict[str, str]:
     spec = importlib.util.spec_from_file_location("losslens_npm", FRONTEND / "npm.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     env: dict[str, str] = module.environment()
@@ -26,7 +27,9 @@ def _environment() -> dict[str, str]:
 def scenario(name: str, base: str, *, timeout: float = 120.0, **options: Any) -> str:
     """What the scenario printed; a failure raises with its whole output."""
     command = ["node", "e2e/run.mjs", name, base, json.dumps(options)]
-    done = subprocess.run(command, cwd=FRONTEND, env=_environment(), capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(
+        command, cwd=FRONTEND, env=_environment(), capture_output=True, text=True, timeout=timeout, check=False
+    )
     assert done.returncode == 0, f"{name} failed:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -29,7 +29,7 @@ def logdir(tmp_path_factory):
     root = tmp_path_factory.mktemp("logdir")
     cosine_restarts.train(str(root / TRAINED), TRAINED)
     logs.write_run(root / "big", logs.losses(), logs.LENGTH, scalars=True)
-    hostile = ("<img src=x onerror=\"window.top.pwned=1\">", "<script>window.top.pwned=1</script>")
+    hostile = ('<img src=x onerror="window.top.pwned=1">', "<script>window.top.pwned=1</script>")
     for seed, name in enumerate([*logs.NAMES, LONG]):
         logs.write_run(root / name, logs.losses(4, 40, seed=seed), 40, notes=hostile)
     broken = logs.losses(10, 60)

@@ -13,7 +13,9 @@ from tests.plugin import logs
 from tests.tensorboard_process import tensorboard
 
 
-@pytest.mark.parametrize("name", ["verdict_is_shown", "runs_are_chosen_by_keys", "dark_mode_follows_tensorboard", "hostile_names_never_execute"])
+@pytest.mark.parametrize(
+    "name", ["verdict_is_shown", "runs_are_chosen_by_keys", "dark_mode_follows_tensorboard", "hostile_names_never_execute"]
+)
 def test_reading(base, name):
     scenario(name, base)
 
@@ -84,7 +86,9 @@ def test_live_run_grows(tmp_path):
                 if step % 50 == 0:
                     recorder.record("epoch_begin", step=step, fields={"epoch": step // 50}, when=time.time())
                     logs.scalar(file, "Loss/train", 1.0, step, time.time())
-                recorder.put({"step": step, "time": time.time(), "loss": 1.0 + 1 / (1 + step), "epoch": step // 50, "index": step % 50})
+                recorder.put(
+                    {"step": step, "time": time.time(), "loss": 1.0 + 1 / (1 + step), "epoch": step // 50, "index": step % 50}
+                )
                 step += 1
                 stop.wait(0.02)
 

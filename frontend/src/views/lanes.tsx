@@ -34,7 +34,7 @@ export function LineLane({ frame, label, batches, values, height, lit, empty }: 
   const y = linear(range[0] === range[1] ? range : padded(range, 0.08), [height - 4, 4]);
   const xs = batches.map((batch) => xOf(frame, batch));
   return (
-    <div class={`lane ${lit ? "lit" : ""}`} style={{ height }} role="img" aria-label={`${label}: ${num(range[0])} to ${num(range[1])}`}>
+    <div class={`lane line ${lit ? "lit" : ""}`} style={{ height }} role="img" aria-label={`${label}: ${num(range[0])} to ${num(range[1])}`}>
       <span class="name" title={label}>
         {label}
         <small>{range[0] === range[1] ? num(range[0]) : `${num(range[0], 2)}…${num(range[1], 2)}`}</small>

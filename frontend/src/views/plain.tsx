@@ -3,13 +3,13 @@
 import type { JSX } from "preact";
 import { retry, setScalar } from "../actions";
 import { count } from "../lib/format";
+import { TWO_LINES } from "../lib/hint";
 import { column } from "../lib/range";
 import type { State } from "../state";
 import type { RunRow } from "../types";
 import { Card } from "./card";
 import { LineLane } from "./lanes";
 import { Shape } from "./shape";
-import { TWO_LINES } from "./empty";
 import { Code, Sentence } from "./text";
 import { useWidth } from "./use";
 
