@@ -127,6 +127,7 @@ def _by_class(
     level: float = 0.01,
     most_rest: float = 0.05,
     most_placed: float = 0.5,
+    most_new: float = 0.5,
 ) -> tuple[float | None, str]:
     """Class losses by least squares of the batch loss on class shares, outside the windows, with a line for each epoch."""
     epochs = run.epochs[boundary.index : boundary.index + 2]
@@ -155,6 +156,9 @@ def _by_class(
         return None, f"Which samples came makes no difference: the class mix does not predict the batch loss ({p_value(p)})."
     usual = _usual_size(run, boundary)[first:last]
     before, came = (share[rows[side][usual[side]]].mean(axis=0) for side in (slice(max(0, cut - m), cut), slice(cut, cut + m)))
+    new = 0.5 * float(np.abs(came - before).sum())
+    if new > most_new:  # a class of one side is then known from other batches only, where the model treated it otherwise
+        return None, f"Which samples came cannot be told from what the model forgot: {percent(new)} of the class mix is new."
     note = (
         f"Which samples: from the class mix, which predicts {percent(part)} of the variance of the batch loss ({p_value(p)})."
     )

@@ -19,6 +19,9 @@ from tb_losslens.store.run import Run
 HIDDEN = frozenset({"step", "time", "loss", "epoch", "index", "class_rest"})
 """Columns that are the axis, the loss itself, or half of another signal."""
 
+TWINS = {"grad_norm_at_step": "grad_norm", "logged_loss": "loss"}
+"""Signals that are shown only where they differ from another one."""
+
 FIRST = (
     "lr",
     "grad_norm",
@@ -65,7 +68,8 @@ def moves(run: Run, boundary: Boundary, first: int, last: int) -> list[Move]:
     out = []
     for name in _names(run):
         column = _class_distance(run, boundary, low, high) if name == "classes" else run.float(name)[low:high]
-        if name == "grad_norm_at_step" and _same(column, run.float("grad_norm")[low:high]):
+        twin = TWINS.get(name)
+        if twin and _same(column, run.float(twin)[low:high]):
             continue
         if not np.isfinite(column).any() or (name == "input_nonfinite" and not np.nansum(column)):
             continue
