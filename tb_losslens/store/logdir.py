@@ -47,12 +47,18 @@ def load_runs(logdir: str | os.PathLike[str]) -> dict[str, Run]:
 def run_directories(root: Path) -> Iterator[Path]:
     """The directories below `root`, itself included, that hold event files or tails; no ranks."""
     found = set()
-    for path, _, files in os.walk(root, followlinks=True):
+    for path, below, files in os.walk(root, followlinks=True):
+        below[:] = [name for name in below if not _leads_back(Path(path, name))]
         if any(is_event_file(name) or is_tail(name) for name in files):
             found.add(Path(path))
     for directory in found:
         if not is_rank(directory, found):
             yield directory
+
+
+def _leads_back(directory: Path) -> bool:
+    """True for a link to a directory that it lies in, which would be walked for ever."""
+    return directory.is_symlink() and directory.parent.resolve().is_relative_to(directory.resolve())
 
 
 def is_rank(run: PurePath, runs: Collection[PurePath]) -> bool:

@@ -42,6 +42,15 @@ def test_named_as_tensorboard_names_them(tmp_path):
     assert load_runs(str(tmp_path / "a")).keys() == {".", "b"}
 
 
+def test_links_are_followed_but_not_in_circles(tmp_path):
+    write(tmp_path / "elsewhere" / "run", range(3))
+    (tmp_path / "logs" / "deep").mkdir(parents=True)
+    (tmp_path / "logs" / "linked").symlink_to(tmp_path / "elsewhere")
+    for name in ("x", "y"):
+        (tmp_path / "logs" / "deep" / name).symlink_to(tmp_path / "logs")
+    assert set(load_runs(tmp_path / "logs")) == {"linked/run"}
+
+
 def test_what_is_not_ours_is_no_run(tmp_path):
     EventFile(tmp_path / "plain").close()
     (tmp_path / "text").mkdir()
