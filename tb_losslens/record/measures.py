@@ -19,7 +19,9 @@ def total_norm(gradients: Sequence[Tensor]) -> Tensor | float | None:
         return None
     with torch.no_grad():
         dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-        norms = list(torch._foreach_norm(dense))
+        # in half precision a norm would have three digits, and end at 65,504
+        half = any(g.dtype in (torch.float16, torch.bfloat16) for g in dense)
+        norms = list(torch._foreach_norm(dense, 2, dtype=torch.float32) if half else torch._foreach_norm(dense))
         first = norms[0]
         if len(norms) <= _FEW and all(norm.device.type == "cpu" for norm in norms):
             return math.hypot(*[norm.item() for norm in norms])
@@ -74,7 +76,7 @@ def _cpu_moments(flat: Tensor) -> dict[str, Tensor | float]:
         good = values[torch.isfinite(values)].double()
         bad = size - good.numel()
         mean = good.mean().item()
-        spread = good.var(correction=0).item()
+        spread = (good - mean).square().mean().item()
     return {
         "input_mean": mean,
         "input_std": math.nan if math.isnan(spread) else math.sqrt(max(spread, 0.0)),
