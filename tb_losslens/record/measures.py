@@ -19,9 +19,13 @@ def total_norm(gradients: Sequence[Tensor]) -> Tensor | float | None:
         return None
     with torch.no_grad():
         dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-        # in half precision a norm would have three digits, and end at 65,504
-        half = any(g.dtype in (torch.float16, torch.bfloat16) for g in dense)
-        norms = list(torch._foreach_norm(dense, 2, dtype=torch.float32) if half else torch._foreach_norm(dense))
+        types = {g.dtype for g in dense}
+        if types & {torch.float16, torch.bfloat16}:
+            # in half precision a norm would have three digits, and end at 65,504
+            wide = torch.float64 if torch.float64 in types else torch.float32
+            norms = list(torch._foreach_norm(dense, 2, dtype=wide))
+        else:
+            norms = list(torch._foreach_norm(dense))
         first = norms[0]
         if len(norms) <= _FEW and all(norm.device.type == "cpu" for norm in norms):
             return math.hypot(*[norm.item() for norm in norms])
