@@ -83,6 +83,37 @@ def ids_of(run: Run, epoch: Epoch) -> NDArray[np.int64]:
     return out
 
 
+def ids_in(run: Run, first: int, last: int, *, most: int = 4096) -> list[int]:
+    """Sample ids of the rows `first <= row < last`, in order, without repeats; empty where they are not known."""
+    ragged = run.ragged.get("sample_ids")
+    if ragged is None or len(ragged) < last:
+        return []
+    values = ragged.values[ragged.offsets[first] : ragged.offsets[last]]
+    return list(dict.fromkeys(int(value) for value in values[:most]))
+
+
+def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int) -> list[int]:
+    """The fewest sample ids that account for `rows`, each in `least_epochs` epochs or more; sorted, empty if there are none.
+
+    Greedy set cover: the id that is in most of the rows, then the one in most of those left, and so on. Ids that are always
+    in the same rows (as under a fixed order) cannot be told apart and come together.
+    """
+    epoch_of = {int(row): k for k, epoch in enumerate(run.epochs) for row in rows if epoch.first <= row < epoch.last}
+    where: dict[int, set[int]] = {}
+    for row in epoch_of:
+        for sample in ids_in(run, row, row + 1):
+            where.setdefault(sample, set()).add(row)
+    found: list[int] = []
+    left = set(epoch_of)
+    while left:
+        best = max((held & left for held in where.values()), key=len, default=set())
+        if len({epoch_of[row] for row in best}) < least_epochs:
+            break
+        found += [sample for sample, held in where.items() if held & left == best]
+        left -= best
+    return sorted(found)
+
+
 def samples_in(run: Run, epoch: Epoch) -> int:
     """Samples of an epoch, 0 if unknown."""
     total = float(np.nansum(run.float("batch_size")[epoch.first : epoch.last]))

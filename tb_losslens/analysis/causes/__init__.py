@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import cast
 
 from tb_losslens.analysis.causes import (
+    bad_batch,
     batch_noise,
     incomplete_shuffle,
     log_overlap,
@@ -38,6 +39,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # regressions
         incomplete_shuffle,
         memorization,
+        bad_batch,
         # the schedule
         lr_increase,
         lr_decrease,

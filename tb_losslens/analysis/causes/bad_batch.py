@@ -1,0 +1,286 @@
+"""One batch, or a span of them, holds data unlike the rest, and the loss shows it.
+
+What it sees:
+    Loss, gradient norm, mean and spread of the inputs, class mix or targets of every batch; non-finite values; sample ids.
+
+Why it matters:
+    A handful of broken batches (an unscaled file, labels of another set, a NaN) throws the weights far off, and the run needs
+    hundreds of steps to come back, if it does. The batch numbers and sample ids lead to the file.
+
+How it decides:
+    Inputs or targets of the batch stand apart: by a gap of a factor of two from all others, and beyond what the tail of the
+    others leads one to expect, so that an extreme value in heavy-tailed data is none. And the loss or the gradient of the same
+    batches stands out from the batches around them. Non-finite: the first batch whose inputs hold NaN or infinity as the loss
+    does. Recurring: the same sample ids in several epochs. A span whose loss alone steps up and down at once, which no
+    recovery of a disturbed model does, is called possible.
+
+What to try:
+    Look at the samples listed; clean or drop them, or skip a batch whose loss is not finite. Clip gradients meanwhile.
+
+When it is wrong:
+    A spike of the loss with normal inputs and targets is not called bad: it may be the LR or a hard batch. A loss that
+    grows before it turns non-finite has diverged. Rare but right samples can stand apart too: ids are listed, not judged.
+    False-alarm rate: none in 60 healthy trainings, batches of 4 among them. Data that changes for good is `input_shift`.
+
+References:
+    Hill, A simple general approach to inference about the tail of a distribution, 1975. Rousseeuw and Croux, Alternatives
+    to the median absolute deviation, 1993.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tb_losslens.analysis.bad_rows import (
+    BadRows,
+    NonFinite,
+    bad_rows,
+    box_spans,
+    first_nonfinite,
+    gradient_distance,
+    loss_distance,
+)
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.explain import share_without
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
+from tb_losslens.analysis.orders import ids_in, recurring_ids
+from tb_losslens.analysis.outliers import Rows, local_level, spans
+from tb_losslens.analysis.stats import Floats
+from tb_losslens.analysis.text import number, plural, some
+from tb_losslens.events.columns import how_to_record
+
+ID = "bad_batch"
+REQUIRES: tuple[str, ...] = ("loss",)
+
+
+def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1, least_epochs: int = 3) -> list[Outcome]:
+    """Non-finite losses, batches that stand apart, and spans that only the loss shows, each a finding of its own.
+
+    Args:
+        context: the run and its measurement.
+        diverging: a loss that grew by this factor right before it turned non-finite has diverged.
+        most_batches: inputs that are not finite in more than this part of the batches are so by design.
+        least_epochs: samples that come with bad batches in so many epochs are recurring.
+    """
+    out: list[Outcome] = []
+    broken = first_nonfinite(context.run)
+    first = None if broken is None else _nonfinite(context, broken, diverging, most_batches)
+    if isinstance(first, Finding):
+        out.append(first)
+    found = bad_rows(context.run)
+    for detail in ("inputs", "targets"):
+        signals = [bad for bad in found if bad.detail == detail]
+        if signals:
+            out.append(_standing_apart(context, signals, detail, least_epochs))
+    known = {int(row) for bad in found for row in bad.rows}
+    boxes = [span for span in box_spans(context.run) if not known & set(range(span[0] - 2, span[1] + 3))]
+    if boxes:
+        out.append(_box(context, boxes))
+    return out or [first or Checked(ID, _fine(context))]
+
+
+def _fine(context: Context) -> str:
+    run = context.run
+    distance = loss_distance(run)
+    if not np.isfinite(distance).any():
+        return "no loss to compare"
+    row = int(np.nanargmax(distance))
+    said = f"the loss stands out most at step {run.step[row]:,}, {number(distance[row], 2)} sigma above those around it"
+    known = [
+        label
+        for name, label in (("input_mean", "inputs"), ("classes", "class mix"), ("target_mean", "targets"))
+        if run.has(name)
+    ]
+    if not known:
+        return f"{said}; what was in the batches was not recorded"
+    return f"{said}, and no batch stands apart in its {some(known)} with an effect on the loss"
+
+
+def _standing_apart(context: Context, signals: list[BadRows], detail: str, least_epochs: int) -> Finding:
+    run = context.run
+    rows = np.unique(np.concatenate([bad.rows for bad in signals]))
+    groups = spans(rows)
+    shared = recurring_ids(run, rows, least_epochs=least_epochs)
+    evidence = [
+        Evidence(
+            f"the {_LABEL[bad.signal]} of {plural(len(bad.rows), 'batch')} lies {number(bad.apart, 2)} sigma and more from the "
+            f"usual, no other more than {number(bad.next_largest, 2)}",
+            bad.signal,
+            _shown(run.loss, groups[0]),
+        )
+        for bad in signals
+    ]
+    loss, gradient = (float(np.nanmax(distance(run)[rows])) for distance in (loss_distance, gradient_distance))
+    shown = _shown(run.loss, groups[0])
+    evidence.append(Evidence(f"their loss reaches {number(loss, 2)} sigma above that of the batches around", "loss", shown))
+    if math.isfinite(gradient):
+        evidence.append(
+            Evidence(f"their gradient norm reaches {number(gradient, 2)} sigma above those around", "grad_norm", shown)
+        )
+    if shared:
+        which = f"sample{'s' if len(shared) > 1 else ''} {some(shared, 8)}"
+        evidence.append(Evidence(f"{which} came with them, in {least_epochs} epochs or more", "sample_ids"))
+    what = "Recurring" if shared else "Bad"
+    strength: Strength = "likely"
+    return _report(
+        context,
+        groups,
+        detail="recurring" if shared else detail,
+        strength=strength,
+        title=f"{what} {detail} in {_count(rows)}",
+        text=f"{_where(context, groups)} hold{'s' if len(rows) == 1 else ''} {detail} unlike all others; the loss shows it.",
+        evidence=evidence,
+        ids=shared or None,
+    )
+
+
+_LABEL = {
+    "input_mean": "mean of the inputs",
+    "input_std": "spread of the inputs",
+    "target_mean": "mean target",
+    "target_std": "spread of the targets",
+    "classes": "class mix",
+}
+
+
+def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batches: float) -> Outcome:
+    run, row = context.run, broken.row
+    step = f"{run.step[row]:,}"
+    elements = run.float("input_nonfinite")
+    usual = float(np.mean(elements[np.isfinite(elements)] > 0)) if np.isfinite(elements).any() else 0.0
+    bad_input = broken.inputs > 0 and usual <= most_batches
+    if not bad_input and broken.grew > diverging:
+        said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
+        return Checked(ID, f"{said}: it diverged, which one batch does not do")
+    evidence = [Evidence(f"the first loss that is not finite is that of step {step}", "loss", _shown(run.loss, (row, row)))]
+    against = []
+    if bad_input:
+        evidence.append(
+            Evidence(
+                f"its inputs hold {plural(int(broken.inputs), 'element')} that are NaN or infinite",
+                "input_nonfinite",
+                (row, row + 1),
+            )
+        )
+    elif math.isfinite(broken.inputs):
+        against.append(Evidence("the inputs of that batch are finite: its targets, the loss function or an overflow remain"))
+    tail = (
+        "every loss after it is not finite either: the weights are lost" if broken.lasting else "later losses are finite again"
+    )
+    evidence.append(Evidence(tail, "loss", (row, len(run))))
+    known = math.isfinite(broken.inputs)
+    return _report(
+        context,
+        [(row, row)],
+        detail="nonfinite",
+        strength="proved" if bad_input else "possible",
+        title="The loss stops being finite",
+        text=f"The batch at step {step} is the first with a loss that is not finite"
+        + (f"; its inputs hold {plural(int(broken.inputs), 'bad element')}." if bad_input else "."),
+        evidence=evidence,
+        against=against,
+        missing=() if known else (how_to_record("input_nonfinite"),),
+    )
+
+
+def _box(context: Context, boxes: list[tuple[int, int]]) -> Finding:
+    run = context.run
+    first, last = boxes[0]
+    level, _ = local_level(run.loss)
+    height = float(np.median((run.loss - level)[first : last + 1]))
+    evidence = [
+        Evidence(
+            f"the loss steps up by {number(height, 2)} at once and down again as fast, with LR and mode unchanged",
+            "loss",
+            _shown(run.loss, (first, last)),
+        )
+    ]
+    known = run.has("input_mean")
+    against = (
+        [Evidence("inputs and class mix of these batches are not unusual: wrong labels would look like this")] if known else []
+    )
+    return _report(
+        context,
+        boxes,
+        detail="",
+        strength="possible",
+        title=f"A span of {_count(np.concatenate([np.arange(a, b + 1) for a, b in boxes]))} unlike the rest",
+        text=f"{_where(context, boxes)} have a loss of their own. A disturbed model would recover gradually: look at the data.",
+        evidence=evidence,
+        against=against,
+        missing=() if known else (how_to_record("input_mean"),),
+    )
+
+
+def _report(
+    context: Context,
+    groups: list[tuple[int, int]],
+    *,
+    detail: str,
+    strength: Strength,
+    title: str,
+    text: str,
+    evidence: list[Evidence],
+    against: list[Evidence] | None = None,
+    missing: tuple[str, ...] = (),
+    ids: list[int] | None = None,
+) -> Finding:
+    run = context.run
+    rows = np.concatenate([np.arange(a, b + 1) for a, b in groups])
+    level, _ = local_level(run.loss)
+    loss: Floats = run.loss.copy()
+    loss[rows] = level[rows]
+    near = tuple(b.index for b in context.boundaries if b.significant and any(a - b.m < b.batch <= z + b.m for a, z in groups))
+    samples = ids if ids is not None else ids_in(run, groups[0][0], groups[0][1] + 1)
+    if samples:
+        evidence = [*evidence, Evidence(f"sample ids: {some(samples, 12)}", "sample_ids", (groups[0][0], groups[0][1] + 1))]
+    else:
+        missing = (*missing, how_to_record("sample_ids"))
+    steps = [int(run.step[row]) for group in groups[:25] for row in sorted({*group})]
+    return Finding(
+        ID,
+        "fault",
+        strength,
+        title,
+        text,
+        detail=detail,
+        score={"proved": 0.95, "likely": 0.85, "possible": 0.4}[strength],
+        boundaries=near,
+        steps=tuple(steps),
+        share=share_without(context, loss, near) if near else None,
+        evidence=tuple(evidence),
+        against=tuple(against or ()),
+        missing=tuple(dict.fromkeys(missing)),
+        advice="Look at these samples; clean or drop them. A step whose loss is far out can be skipped meanwhile.",
+        fix=_fix(context, groups[0], samples, detail),
+        confirm=f"Run the batch of step {run.step[groups[0][0]]:,} again alone: its loss must stand out with any weights.",
+    )
+
+
+def _fix(context: Context, group: tuple[int, int], samples: list[int], detail: str) -> str:
+    first, last = context.run.step[group[0]], context.run.step[group[1]]
+    if detail == "nonfinite":
+        return f"if not torch.isfinite(loss):          # first at step {first}\n    optimizer.zero_grad()\n    continue"
+    if samples:
+        look = "    x, y = dataset[i]\n    print(i, x.float().mean(), x.float().std(), y)"
+        return f"for i in {samples[:40]}:\n{look}"
+    return f"if {first} <= step <= {last}:\n    torch.save((x, y), f'batch_{{step}}.pt')          # and look at them"
+
+
+def _shown(loss: Floats, group: tuple[int, int], *, beside: int = 20) -> tuple[int, int]:
+    return max(0, group[0] - beside), min(len(loss), group[1] + 1 + beside)
+
+
+def _count(rows: Rows) -> str:
+    return plural(len(rows), "batch")
+
+
+def _where(context: Context, groups: list[tuple[int, int]]) -> str:
+    """The batches in words, as "Batches 500 to 519" or "Batch 7 and 2 other spans"; steps as the user counts them."""
+    step = context.run.step
+    first, last = groups[0]
+    said = f"Batch {step[first]:,}" if first == last else f"Batches {step[first]:,} to {step[last]:,}"
+    others = len(groups) - 1
+    return f"{said} and {plural(others, 'other span')}" if others else said

@@ -1,0 +1,110 @@
+"""Which values stand apart from the rest: by a gap, and beyond what the tail of the rest leads one to expect."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.stats import MAD_TO_SIGMA, Floats, finite, row_median
+
+Rows = NDArray[np.int64]
+
+
+def standing_apart(
+    size: Floats, *, least: float = 8.0, gap: float = 2.0, tail: float = 0.05, expected: float = 0.01, most: float = 0.1
+) -> Rows:
+    """Rows whose value stands apart, in order; empty if none does.
+
+    Args:
+        size: shape (n,), distance of each value from the usual in robust standard deviations; NaN where unknown.
+        least: nothing below this stands apart.
+        gap: the smallest of those apart is this many times the largest of the rest.
+        tail: part of the rest that its tail is fitted on (Hill's estimator, at least 20 values).
+        expected: how many values a power law with that tail would put as far out; heavy tails make gaps by chance.
+        most: at most this part of all values can stand apart from the others.
+    """
+    known = np.flatnonzero(np.isfinite(size))
+    if len(known) < 40:
+        return np.empty(0, dtype=np.int64)
+    order = known[np.argsort(-size[known], kind="stable")]
+    values = size[order]
+    limit = int(most * len(values))
+    top = values[:limit]
+    rest = np.maximum(values[1 : limit + 1], 1.0)
+    candidates = np.flatnonzero((top >= least) & (top >= gap * rest))
+    for k in candidates[::-1]:  # the largest group first
+        if _beyond_tail(values, int(k) + 1, tail) <= expected:
+            return np.sort(order[: int(k) + 1]).astype(np.int64)
+    return np.empty(0, dtype=np.int64)
+
+
+def _beyond_tail(values: Floats, apart: int, tail: float) -> float:
+    """How many values a Pareto law, fitted on the tail of the rest, puts at or beyond the smallest of those apart."""
+    rest = values[apart:]
+    count = max(20, int(tail * len(rest)))
+    if len(rest) <= count or rest[count] <= 0:
+        return 0.0
+    spread = float(np.mean(np.log(np.maximum(rest[:count], 1e-12) / rest[count])))
+    if spread <= 0:
+        return 0.0
+    return float(count * math.exp(-math.log(values[apart - 1] / rest[count]) / spread))
+
+
+def away_from_usual(values: Floats, weight: Floats | None = None) -> Floats:
+    """Distance of each value from the median of all, in robust standard deviations, shape (n,); NaN where unknown.
+
+    With `weight` (samples of each batch) the mean of few samples is allowed to stray further, by sqrt(median / weight).
+    """
+    known = finite(values)
+    if len(known) < 3:
+        return np.full(len(values), np.nan)
+    middle = float(np.median(known))
+    sigma = MAD_TO_SIGMA * float(np.median(np.abs(known - middle)))
+    sigma = max(sigma, 1e-6 * abs(middle), 1e-12)
+    out: Floats = np.abs(values - middle) / sigma
+    if weight is not None:
+        usual = float(np.median(finite(weight))) if len(finite(weight)) else 1.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            out = out / np.sqrt(np.maximum(1.0, usual / weight))
+    return out
+
+
+def local_level(values: Floats, *, block: int = 50) -> tuple[Floats, Floats]:
+    """Level and robust standard deviation around each row, both shape (n,).
+
+    Medians over blocks; each row takes the middle one of its own block and the two beside it, so that a bad block does not
+    hide itself.
+    """
+    n = len(values)
+    if n == 0:
+        return np.empty(0), np.empty(0)
+    blocks = max(1, n // block)
+    edges = np.linspace(0, n, blocks + 1).astype(np.int64)
+    width = int(np.diff(edges).max())
+    table = np.full((blocks, width), np.nan)
+    for k in range(blocks):
+        table[k, : edges[k + 1] - edges[k]] = values[edges[k] : edges[k + 1]]
+    level = row_median(table)
+    sigma = MAD_TO_SIGMA * row_median(np.abs(table - level[:, None]))
+    near = np.clip(np.arange(blocks)[:, None] + np.array([-1, 0, 1]), 0, blocks - 1)
+    which = np.repeat(np.arange(blocks), np.diff(edges))
+    return _lower_median(level[near])[which], _lower_median(sigma[near])[which]
+
+
+def _lower_median(rows: Floats) -> Floats:
+    """Middle one of the finite values of each row, the lower of two, shape (r, c) -> (r,); NaN for none."""
+    ordered = np.sort(np.where(np.isfinite(rows), rows, np.nan), axis=1)  # NaN sorts last
+    count = np.isfinite(ordered).sum(axis=1)
+    out: Floats = ordered[np.arange(len(rows)), np.maximum(count - 1, 0) // 2]
+    return out
+
+
+def spans(rows: Rows, *, join: int = 2) -> list[tuple[int, int]]:
+    """Groups of rows no more than `join` apart, as (first, last) with the last one in it."""
+    if len(rows) == 0:
+        return []
+    breaks = np.flatnonzero(np.diff(rows) > join)
+    firsts, lasts = rows[np.concatenate([[0], breaks + 1])], rows[np.concatenate([breaks, [len(rows) - 1]])]
+    return [(int(a), int(b)) for a, b in zip(firsts, lasts, strict=True)]

@@ -1,0 +1,177 @@
+"""Broken batches on real trainings: scaled inputs, wrong labels, NaN, the same samples again and again; and what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tb_losslens.analysis.causes import bad_batch
+from tb_losslens.analysis.outliers import local_level, spans, standing_apart
+from tb_losslens.store.run import Run
+from tests.analysis.contexts import checked, findings
+from tests.trainings import train
+
+Change = Callable[[Tensor, int, int], Tensor]
+
+
+def between(first: int, last: int, change: Callable[[Tensor], Tensor]) -> Change:
+    return lambda values, step, epoch: change(values) if first <= step <= last else values
+
+
+SPANS = [
+    ("mlp", "digits", "adam", 0.002),
+    ("mlp", "gaussian", "sgd", 0.05),
+    ("mlp", "plane", "adam", 0.003),
+]
+
+
+@pytest.mark.parametrize(("model", "data", "optimizer", "lr"), SPANS)
+def test_a_span_of_scaled_inputs_is_found_by_number_and_id(model: str, data: str, optimizer: str, lr: float) -> None:
+    run = train(
+        model=model, data=data, optimizer=optimizer, lr=lr, batch_size=16, epochs=8,
+        change_inputs=between(200, 219, lambda x: x * 20),
+    )  # fmt: skip
+    (finding,) = findings(bad_batch, run)
+    assert (finding.kind, finding.detail, finding.strength) == ("fault", "inputs", "likely")
+    assert finding.steps == (200, 219)
+    assert "20 batches" in finding.title
+    assert finding.evidence[0].span == (180, 240)
+    ids = run.ragged["sample_ids"][200].tolist()
+    assert any(f"sample ids: {ids[0]:,}, {ids[1]:,}" in line for line in finding.evidence)
+    assert f"for i in [{ids[0]}, {ids[1]}, " in finding.fix
+
+
+@pytest.mark.parametrize(("model", "data", "optimizer", "lr"), SPANS)
+def test_a_single_batch_without_ids(model: str, data: str, optimizer: str, lr: float) -> None:
+    run = train(
+        model=model, data=data, optimizer=optimizer, lr=lr, batch_size=16, epochs=8,
+        change_inputs=between(203, 203, lambda x: x * 30 + 5),
+    )  # fmt: skip
+    (finding,) = findings(bad_batch, replace(run, ragged={}))
+    assert finding.steps == (203,)
+    assert finding.missing == ("train_loader = writer.wrap(train_loader)",)
+    assert "if 203 <= step <= 203" in finding.fix
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn"])
+def test_labels_of_one_class_stand_apart(model: str) -> None:
+    run = train(model=model, lr=0.1, change_targets=between(100, 103, lambda y: y * 0 + 7))
+    (finding,) = findings(bad_batch, run)
+    assert (finding.detail, finding.steps) == ("targets", (100, 103))
+    assert finding.evidence[0].signal == "classes"
+
+
+def test_targets_of_a_regression_in_another_unit() -> None:
+    run = train(data="regression", optimizer="adam", lr=0.003, change_targets=between(100, 101, lambda y: y * 50))
+    (finding,) = findings(bad_batch, run)
+    assert (finding.detail, finding.steps) == ("targets", (100, 101))
+
+
+def test_shuffled_labels_leave_only_a_box_in_the_loss() -> None:
+    """Class mix and inputs are as always; the loss steps up and down at once."""
+    run = train(
+        data="digits", batch_size=16, optimizer="adam", lr=0.002, change_targets=between(200, 219, lambda y: (y + 3) % 10)
+    )
+    (finding,) = findings(bad_batch, run)
+    assert (finding.strength, finding.steps) == ("possible", (200, 219))
+    assert any("wrong labels" in line for line in finding.against)
+
+
+@pytest.mark.parametrize(("model", "data"), [("mlp", "digits"), ("cnn", "digits"), ("linear", "regression")])
+def test_the_first_nan_is_named(model: str, data: str) -> None:
+    run = train(model=model, data=data, lr=0.05, change_inputs=between(203, 203, lambda x: x * float("nan")))
+    finding = findings(bad_batch, run)[0]
+    assert (finding.detail, finding.strength, finding.steps) == ("nonfinite", "proved", (203,))
+    assert any("the weights are lost" in line for line in finding.evidence)
+    assert "first at step 203" in finding.fix
+
+
+def test_a_nan_loss_of_finite_inputs_is_possible_only() -> None:
+    run = train(data="regression", lr=0.01, change_targets=between(150, 150, lambda y: y * float("inf")))
+    finding = next(f for f in findings(bad_batch, run) if f.detail == "nonfinite")
+    assert (finding.strength, finding.steps) == ("possible", (150,))
+    assert any("inputs of that batch are finite" in line for line in finding.against)
+
+
+def test_divergence_is_no_bad_batch() -> None:
+    run = train(data="gaussian", optimizer="sgd", lr=150.0)
+    assert "it diverged" in checked(bad_batch, run)
+
+
+def test_the_same_samples_each_epoch_are_recurring() -> None:
+    """Two files are damaged and decode to loud noise: every batch that holds one of them spikes."""
+    run = _with_broken_samples({17, 401})
+    (finding,) = findings(bad_batch, run)
+    assert finding.detail == "recurring"
+    assert "samples 17 and 401" in " ".join(finding.evidence)
+    assert finding.fix.startswith("for i in [17, 401]")
+
+
+def test_the_healthy_twin_has_no_recurring_samples() -> None:
+    assert "no batch stands apart" in checked(bad_batch, _with_broken_samples(set()))
+
+
+def _with_broken_samples(broken: set[int]) -> Run:
+    """The order is drawn here so that the change of the inputs knows which samples a batch holds."""
+    orders = [np.random.default_rng(e).permutation(1380) for e in range(8)]
+
+    def change(x: Tensor, step: int, epoch: int) -> Tensor:
+        index = step - epoch * 43
+        ids = orders[epoch][index * 32 : index * 32 + 32]
+        bad = np.isin(ids, list(broken))
+        x = x.clone()
+        x[bad] = torch.randn_like(x[bad]) * 20
+        return x
+
+    options: dict[str, Any] = {"optimizer": "adam", "lr": 0.002, "epochs": 8}
+    return train(data="digits", order=lambda e, n, rng: orders[e], change_inputs=change, **options)
+
+
+@pytest.mark.parametrize("batch_size", [4, 64])
+@pytest.mark.parametrize(
+    ("model", "data", "optimizer", "lr"),
+    [("mlp", "digits", "adam", 0.003), ("deep", "wide", "adam", 0.001), ("mlp", "regression", "adam", 0.01)],
+)
+def test_noise_of_healthy_batches_is_none(model: str, data: str, optimizer: str, lr: float, batch_size: int) -> None:
+    run = train(
+        model=model, data=data, optimizer=optimizer, lr=lr, batch_size=batch_size, samples=800, epochs=5, drop_last=False
+    )
+    assert "no batch stands apart" in checked(bad_batch, run)
+
+
+def test_an_lr_jump_is_no_bad_batch() -> None:
+    run = train(data="plane", model="mlp", lr=0.2, batch_size=32, schedule=lambda s, t, p: 2.0 if 250 <= s < 270 else 0.1)
+    assert findings(bad_batch, run) == []
+
+
+def test_heavy_tails_have_no_values_apart() -> None:
+    """Student t with 2.5 degrees of freedom has gaps by chance; of 300 samples of 1,000 few may pass for apart."""
+    rng = np.random.default_rng(5)
+    alarms = sum(len(standing_apart(np.abs(rng.standard_t(2.5, 1000)) / 0.8)) > 0 for _ in range(300))
+    assert alarms <= 9
+    normal = sum(len(standing_apart(np.abs(rng.normal(size=1000)) * 3)) > 0 for _ in range(300))
+    assert normal == 0
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1.0, 1e12])
+def test_outliers_do_not_depend_on_the_unit(factor: float) -> None:
+    run = train(data="plane", model="mlp", optimizer="adam", lr=0.003, change_inputs=between(90, 92, lambda x: x * 20))
+    columns = {**run.columns, "input_mean": factor * run.float("input_mean"), "input_std": factor * run.float("input_std")}
+    columns["loss"] = factor * run.loss
+    (finding,) = findings(bad_batch, replace(run, columns=columns))
+    assert finding.steps == (90, 92)
+
+
+def test_local_level_ignores_a_bad_block_and_spans_join_neighbours() -> None:
+    values = np.concatenate([np.ones(200), np.full(50, 40.0), np.ones(200)]) + np.random.default_rng(0).normal(0, 0.01, 450)
+    level, sigma = local_level(values)
+    assert np.abs(level - 1).max() < 0.02
+    assert sigma.min() > 0.003
+    assert spans(np.array([3, 4, 6, 20, 21])) == [(3, 6), (20, 21)]
+    assert spans(np.array([], dtype=np.int64)) == []
