@@ -60,3 +60,11 @@ export async function live_run_grows(page, base, { run }) {
   await frameOf(page);
   await eventually(() => assert.ok(asked > 0));
 }
+
+export async function plain_run_shows_its_scalar(page, base, { run, tag, points }) {
+  const frame = await open(page, base, { run }, ".lane path");
+  assert.ok((await frame.locator(".verdict h1").textContent()).includes(run));
+  assert.equal((await frame.locator(".lane path").getAttribute("d")).match(/[ML]/g).length, points);
+  assert.equal(await frame.getByLabel("Scalar", { exact: true }).locator("select, option").first().textContent(), tag);
+  await frame.locator(".code", { hasText: "LossLensWriter" }).waitFor();
+}

@@ -121,10 +121,12 @@ def scalars_impl(scalars: Scalars, run: str) -> dict[str, Any]:
 
 
 def scalar_impl(cache: RunCache, scalars: Scalars, run: str, tag: str) -> dict[str, Any]:
-    """TensorBoard's points of one scalar, with the batch that each belongs to."""
-    recorded = _run(cache, run)
+    """TensorBoard's points of one scalar, with the batch that each belongs to; a plain run's points are counted."""
+    recorded = cache.run(run)
+    if recorded is None and run not in scalars.tags():
+        raise errors.NotFoundError(_no_such_run(run))
     points = scalars.points(run, tag)
-    rows = rows_of(recorded, points)
+    rows = np.arange(len(points.step)) if recorded is None else rows_of(recorded, points)
     columns = [rows.tolist(), points.step[: len(rows)].tolist(), numbers(points.value[: len(rows)])]
     return {"tag": tag, "names": ["batch", "step", "value"], "columns": columns}
 

@@ -57,6 +57,10 @@ def test_missing_run(base):
     scenario("missing_run_shows_the_servers_sentence", base)
 
 
+def test_plain_run(base):
+    scenario("plain_run_shows_its_scalar", base, run="plain", tag="loss", points=50)
+
+
 def test_first_useful_paint(base, capsys):
     """300 ms from the frame's start to verdict and curve; the best load counts, as others use the machine too."""
     said = scenario("first_useful_paint", base, run="big", limit=300)

@@ -128,6 +128,9 @@ def test_plain_runs_are_listed_with_a_sentence(server):
     assert (row["kind"], row["plain"]) == ("plain", True)
     assert row["verdict"].endswith(".")
     assert server.data("scalars", run="plain") == {"tags": ["loss"]}
+    batch, step, value = server.data("scalar", run="plain", tag="loss")["columns"]
+    assert batch == step == list(range(50))
+    np.testing.assert_allclose(value, 1 / (1 + np.arange(50)), rtol=1e-6)
     answer = server.ask("timeline", run="plain")
     assert answer.code == 404
     assert "'plain'" in answer.text
