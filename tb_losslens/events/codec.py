@@ -19,6 +19,9 @@ from tb_losslens.events.metadata import FORMAT
 LENGTHS = ".len"
 """A list-valued column `x` has its lists one after the other, and their lengths in `x.len`."""
 
+MAX_COUNT = 1 << 20
+"""More batches than this in a chunk are a damaged count: a recorder closes one at 256."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -123,9 +126,19 @@ def open_chunk(data: bytes) -> Chunk:
         body = pb.Body.FromString(outer.body)
     except DecodeError as error:
         raise CorruptChunkError("these bytes are not a chunk") from error
+    _check_count(outer, body)
     records = tuple(_decode_record(record) for record in body.records)
     columns = Packed({column.name: column for column in body.columns})
     return Chunk(outer.session, outer.first_batch, outer.count, columns, records)
+
+
+def _check_count(outer: pb.Chunk, body: pb.Body) -> None:
+    """The count stands outside of what the checksum covers; a wrong one could ask for any amount of memory."""
+    names = {column.name for column in body.columns}
+    one_a_batch = next((column for column in body.columns if column.name + LENGTHS not in names), None)
+    rows = outer.count if one_a_batch is None else one_a_batch.shape[0] if one_a_batch.shape else 0
+    if rows != outer.count or rows > MAX_COUNT:
+        raise CorruptChunkError(f"chunk at batch {outer.first_batch} claims {outer.count} batches, its columns have {rows}")
 
 
 def decode_chunk(data: bytes) -> Chunk:

@@ -88,7 +88,7 @@ def _groups(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[tuple[int, str
         yield last, group
 
 
-def _bulk(encoding: int, type_name: str, parts: Sequence[Any], counts: Sequence[int]) -> NDArray[Any] | None:
+def _bulk(encoding: int, type_name: str, parts: list[Any], counts: list[int]) -> NDArray[Any] | None:
     """Parts of one kind as one array, or None where they must be looked at one by one."""
     dtype = _TYPES.get(type_name)
     if dtype is None:
@@ -97,6 +97,8 @@ def _bulk(encoding: int, type_name: str, parts: Sequence[Any], counts: Sequence[
     if encoding == pb.RAW:
         data = b"".join([part.data for part in parts])
         return np.frombuffer(data, dtype) if len(data) == rows * width else None
+    if encoding in (pb.CONSTANT, pb.LINEAR) and [part.shape[0] if part.shape else -1 for part in parts] != counts:
+        return None
     if encoding == pb.CONSTANT:
         data = b"".join([part.data for part in parts])
         return np.repeat(np.frombuffer(data, dtype), counts) if len(data) == len(parts) * width else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tb_losslens.store.logdir import chunks_of, event_files
+from tb_losslens.store.logdir import StoredChunk, chunks_of, event_files
 from tb_losslens.store.records import Damage, scan_records
 
 FURTHEST = 32 << 20
@@ -15,10 +15,10 @@ FURTHEST = 32 << 20
 
 @dataclass
 class Newer:
-    """Serialized chunks, of batches and of ids."""
+    """Stored chunks, of batches and of ids."""
 
-    batches: list[bytes] = field(default_factory=list)
-    ids: list[bytes] = field(default_factory=list)
+    batches: list[StoredChunk] = field(default_factory=list)
+    ids: list[StoredChunk] = field(default_factory=list)
 
 
 class Follower:
@@ -51,7 +51,7 @@ class Follower:
             for chunk in chunks_of(data, begin, end):
                 if chunk.first_batch >= ends.get(chunk.session, 0):
                     everything_known = False
-                    (out.ids if chunk.kind == "i" else out.batches).append(chunk.data)
+                    (out.ids if chunk.kind == "i" else out.batches).append(chunk)
             if everything_known:
                 known = end + 4
         self._known[path] = start + known

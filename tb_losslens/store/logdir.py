@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from tensorboard.compat.proto import event_pb2
 
 from tb_losslens.errors import CorruptChunkError, LogdirError, NewerFormatError
 from tb_losslens.events.codec import Chunk, open_chunk
+from tb_losslens.events.crc32c import masked_crc32c
 from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
 from tb_losslens.events.tail import read_tail
 from tb_losslens.store.assemble import Recording, assemble
@@ -94,7 +96,7 @@ def read_recording(directory: Path) -> Recording:
     """Everything of ours in the files of one run's directory."""
     recording = Recording()
     read_tails(directory, recording)  # first: a chunk leaves its tail only when it stands in the event file
-    ids: list[bytes] = []
+    ids: list[StoredChunk] = []
     for path in event_files(directory):
         try:
             recording.last_write = max(recording.last_write, path.stat().st_mtime)
@@ -104,9 +106,9 @@ def read_recording(directory: Path) -> Recording:
     recording.has_ids = bool(ids)
 
     def decode_ids() -> Iterator[Chunk]:
-        for data in ids:
+        for stored in ids:
             try:
-                yield open_chunk(data)
+                yield opened(stored)
             except (CorruptChunkError, NewerFormatError):
                 continue  # its batches have no ids then; their columns may be whole
 
@@ -131,27 +133,40 @@ def read_tails(directory: Path, recording: Recording) -> None:
             recording.tails += [tail] if tail is not None else []
 
 
-def _read_event_file(path: Path, recording: Recording, ids: list[bytes]) -> None:
+def _read_event_file(path: Path, recording: Recording, ids: list[StoredChunk]) -> None:
     data = path.read_bytes()
     damage = Damage()
     for begin, end in scan_records(data, damage):
         for chunk in chunks_of(data, begin, end):
             if chunk.kind == "i":
-                ids.append(chunk.data)
+                ids.append(chunk)
             else:
-                add_chunk(recording, chunk.data)
+                add_chunk(recording, chunk)
     recording.corrupt += damage.broken
     recording.cut += damage.truncated
 
 
-def add_chunk(recording: Recording, data: bytes) -> None:
-    """Decodes a chunk of batch columns into a recording, or counts why that failed."""
+def add_chunk(recording: Recording, stored: StoredChunk) -> None:
+    """Opens a chunk of batch columns into a recording, or counts why that failed."""
     try:
-        recording.chunks.append(open_chunk(data))
+        recording.chunks.append(opened(stored))
     except CorruptChunkError:
         recording.corrupt += 1
     except NewerFormatError as error:
         recording.newer[error.format] = recording.newer.get(error.format, 0) + 1
+
+
+def opened(stored: StoredChunk) -> Chunk:
+    """The chunk of these bytes, if it is the one that its tag and step say.
+
+    Raises:
+        CorruptChunkError: it is damaged.
+        NewerFormatError: a later release wrote it.
+    """
+    chunk = open_chunk(stored.data)
+    if (chunk.session, chunk.first_batch) != (stored.session, stored.first_batch):
+        raise CorruptChunkError(f"the chunk at batch {stored.first_batch} of session {stored.session} says it is another")
+    return chunk
 
 
 class StoredChunk(NamedTuple):
@@ -167,9 +182,12 @@ def chunks_of(data: bytes, begin: int, end: int) -> Iterator[StoredChunk]:
     """The chunks in the serialized event `data[begin:end]`; a damaged event that may be ours is an empty chunk."""
     if data.find(_NEEDLE, begin, end) < 0:
         return
-    try:
-        event = event_pb2.Event.FromString(data[begin:end])
-    except DecodeError:
+    payload = data[begin:end]
+    event = None
+    if masked_crc32c(payload).to_bytes(4, "little") == data[end : end + 4]:
+        with suppress(DecodeError):
+            event = event_pb2.Event.FromString(payload)
+    if event is None:
         yield StoredChunk("", "b", 0, b"")
         return
     for value in event.summary.value:

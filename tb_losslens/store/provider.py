@@ -17,7 +17,7 @@ from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
 from tb_losslens.events.tail import Tail, tail_token
 from tb_losslens.store.assemble import Recording, assemble
 from tb_losslens.store.follow import Follower
-from tb_losslens.store.logdir import add_chunk, is_rank, is_tail, read_tails
+from tb_losslens.store.logdir import StoredChunk, add_chunk, is_rank, is_tail, read_tails
 from tb_losslens.store.run import Run
 
 _LOG = logging.getLogger(__name__)
@@ -92,22 +92,22 @@ class ProviderSource:
 
         def load_ids() -> list[Chunk]:
             late = Recording()
-            for data in newer:
-                add_chunk(late, data)
+            for stored in newer:
+                add_chunk(late, stored)
             return [*self._chunks(run, ids, Recording(), keep=False), *late.chunks]
 
         recording.ids = load_ids
         return assemble(run, recording)
 
-    def _newer(self, directory: Path | None, recording: Recording) -> list[bytes]:
+    def _newer(self, directory: Path | None, recording: Recording) -> list[StoredChunk]:
         """Adds what TensorBoard has not loaded yet from local files; returns the chunks of ids among it."""
         if directory is None:
             return []
         with self._lock:
             newer = self._follower.newer(directory, _ends(recording.chunks))
         late = Recording()
-        for data in newer.batches:
-            add_chunk(late, data)  # one that is damaged is counted when TensorBoard has loaded it
+        for stored in newer.batches:
+            add_chunk(late, stored)  # one that is damaged is counted when TensorBoard has loaded it
         recording.chunks += late.chunks
         return newer.ids
 
@@ -129,14 +129,14 @@ class ProviderSource:
         """The chunks of shards `tags`, which are in the order of each session; counts in `recording` what is damaged."""
         missing = [tag for tag in tags if (run, tag) not in self._closed]
         for at in range(0, len(missing), TAGS_A_READ):
-            for tag, blobs in self._read(run, missing[at : at + TAGS_A_READ], recording).items():
+            for tag, found in self._read(run, missing[at : at + TAGS_A_READ], recording).items():
                 part = Recording()
-                for blob in blobs:
-                    add_chunk(part, blob)
+                for stored in found:
+                    add_chunk(part, stored)
                 yield from part.chunks
                 recording.corrupt += part.corrupt
-                for found, count in part.newer.items():
-                    recording.newer[found] = recording.newer.get(found, 0) + count
+                for version, count in part.newer.items():
+                    recording.newer[version] = recording.newer.get(version, 0) + count
                 whole = not part.corrupt and not part.newer
                 if keep and whole and _successor(tag) in tags:
                     with self._lock:
@@ -146,7 +146,7 @@ class ProviderSource:
             if tag not in done:
                 yield from self._closed.get((run, tag), ())
 
-    def _read(self, run: str, tags: list[str], recording: Recording) -> dict[str, list[bytes]]:
+    def _read(self, run: str, tags: list[str], recording: Recording) -> dict[str, list[StoredChunk]]:
         """Bytes of the chunks under each tag. One that cannot be read must not hide the others: then one at a time."""
         try:
             found = self._provider.read_tensors(
@@ -156,7 +156,7 @@ class ProviderSource:
                 downsample=EVERYTHING,
                 run_tag_filter=RunTagFilter(runs=[run], tags=tags),
             ).get(run, {})
-            return {tag: [_bytes(datum.numpy) for datum in data] for tag, data in found.items()}
+            return {tag: [_stored(tag, datum) for datum in data] for tag, data in found.items()}
         except Exception:  # noqa: BLE001  whatever one bad shard raises, and there are many ways, the others are read
             if len(tags) == 1:
                 _LOG.warning("TensorBoard cannot read %s of run %s", tags[0], run, exc_info=True)
@@ -192,9 +192,10 @@ def _successor(tag: str) -> str:
     return f"{head}/{int(shard) + 1}"
 
 
-def _bytes(array: Any) -> bytes:
-    value = array.item() if array.size == 1 else b""
-    return value if isinstance(value, bytes) else b""
+def _stored(tag: str, datum: Any) -> StoredChunk:
+    session, kind, _ = parse_tag(tag) or ("", "b", 0)
+    value = datum.numpy.item() if datum.numpy.size == 1 else b""
+    return StoredChunk(session, kind, datum.step, value if isinstance(value, bytes) else b"")
 
 
 def _ends(chunks: Iterable[Chunk]) -> dict[str, int]:

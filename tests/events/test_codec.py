@@ -5,7 +5,7 @@ import pytest
 
 from tb_losslens.errors import CorruptChunkError, LossLensError, NewerFormatError
 from tb_losslens.events import losslens_pb2 as pb
-from tb_losslens.events.codec import Chunk, Record, decode_chunk, encode_chunk
+from tb_losslens.events.codec import Chunk, Record, decode_chunk, encode_chunk, open_chunk
 from tb_losslens.events.crc32c import crc32c
 from tb_losslens.events.metadata import FORMAT
 
@@ -141,6 +141,15 @@ def test_fields_must_be_an_object(fields):
 
     with pytest.raises(CorruptChunkError, match="record of kind 'note'"):
         decode_chunk(forged_body(change))
+
+
+def test_a_count_that_asks_for_all_memory():
+    with pytest.raises(CorruptChunkError, match="claims 4294967295 batches"):
+        open_chunk(forged(count=2**32 - 1))
+    empty = pb.Chunk(format=1, session="s", count=2**32 - 1, body=pb.Body(records=[pb.Record(kind="x")]).SerializeToString())
+    empty.body_crc32c = crc32c(empty.body)
+    with pytest.raises(CorruptChunkError):
+        open_chunk(empty.SerializeToString())
 
 
 @pytest.mark.parametrize("changes", [{"count": 4}, {"first_batch": -1}, {"session": ""}, {"format": 0}, {"body_crc32c": 1}])

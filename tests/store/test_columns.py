@@ -107,6 +107,9 @@ def bad(**fields):
         {"encoding": pb.LINEAR, "dtype": "<f8"},
         {"encoding": pb.ZLIB_SHUFFLE, "data": b"no"},
         {"shape": [3], "data": bytes(24)},
+        {"shape": [3], "encoding": pb.CONSTANT, "data": bytes(8)},
+        {"shape": [3], "encoding": pb.LINEAR, "dtype": "<i8"},
+        {"shape": [], "encoding": pb.LINEAR, "dtype": "<i8"},
         {"shape": [2, 2], "data": bytes(32)},
     ],
 )

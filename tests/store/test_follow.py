@@ -26,7 +26,7 @@ def write(file, session, first, count, tag=batch_tag):
 
 def found(follower, file, **ends):
     newer = follower.newer(Path(file.get_logdir()), ends)
-    return [(c.session, c.first_batch) for c in map(decode_chunk, newer.batches)], len(newer.ids)
+    return [(c.session, c.first_batch) for c in (decode_chunk(stored.data) for stored in newer.batches)], len(newer.ids)
 
 
 def test_only_what_is_not_known_yet(file):

@@ -201,10 +201,25 @@ def test_an_unreadable_event_file_is_said(tmp_path):
     assert run.problems == ("events.out.tfevents.2.broken could not be read: Input/output error.",)
 
 
-def test_random_damage_never_raises(tmp_path):
+@pytest.mark.parametrize("changes", [{"count": 9}, {"first_batch": 70}, {"session": "another"}])
+def test_a_chunk_that_is_not_what_its_event_says(tmp_path, changes):
+    """The checksum of a chunk covers its body; of the rest the tag, the step and the columns tell."""
+    path = write(tmp_path, range(20), flush_every=10)
+    chunk = pb.Chunk.FromString(encode_chunk(Chunk("other", 0, 5, {"step": np.arange(5)})))
+    for name, value in changes.items():
+        setattr(chunk, name, value)
+    with path.open("ab") as file:
+        file.write(frame(chunk_event(batch_tag("other", 0), 0, chunk.SerializeToString())))
+    run = load_runs(tmp_path)["."]
+    assert run.step.tolist() == list(range(20))
+    assert run.problems == ("1 chunk is damaged and left out; the rest is shown.",)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_damage_never_raises(tmp_path, seed):
     path = write(tmp_path, range(60), flush_every=7)
     data = path.read_bytes()
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for _ in range(60):
         damaged = bytearray(data)
         for position in rng.integers(0, len(data), 5):
