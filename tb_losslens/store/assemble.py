@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.events.codec import LENGTHS, Chunk, Record
-from tb_losslens.events.tail import Tail
 from tb_losslens.store.columns import Trouble, join
 from tb_losslens.store.lists import Lists, gather
 from tb_losslens.store.pieces import Piece, resolve
+from tb_losslens.store.recording import Recording
 from tb_losslens.store.run import Run, RunEvent
 
 LIVE_SECONDS = 60.0
@@ -22,33 +22,6 @@ LIVE_SECONDS = 60.0
 
 _OUT_OF_SIGHT = ("facts", "closed")
 """Kinds of records that become facts and sessions, not events."""
-
-
-@dataclass
-class Recording:
-    """What was read of one run.
-
-    Attributes:
-        chunks: of batch columns and records, in any order, doubles allowed.
-        tails: those that stand beside the event files.
-        ids: reads the chunks of large lists (ids); called once, when they are asked for.
-        has_ids: false if there are none.
-        corrupt: chunks that could not be read.
-        newer: chunks in a newer format, by format.
-        cut: event files whose last record is not complete.
-        unreadable: sentences on files that could not be opened.
-        last_write: seconds since 1970.
-    """
-
-    chunks: list[Chunk] = field(default_factory=list)
-    tails: list[Tail] = field(default_factory=list)
-    ids: Callable[[], Iterable[Chunk]] = tuple
-    has_ids: bool = False
-    corrupt: int = 0
-    newer: dict[int, int] = field(default_factory=dict)
-    cut: int = 0
-    unreadable: list[str] = field(default_factory=list)
-    last_write: float = 0.0
 
 
 @dataclass
@@ -71,6 +44,11 @@ class _Session:
     @property
     def closed(self) -> bool:
         return any(record.kind == "closed" for record in self.records)
+
+    @property
+    def unknown(self) -> set[str]:
+        """Columns that only a newer release can read."""
+        return self.trouble.unknown.union(*(piece.chunk.unknown for piece in self.pieces))
 
     def column(self, name: str) -> NDArray[Any] | None:
         """Column `name` of all rows, also those left out; None if no chunk has it."""
@@ -106,7 +84,12 @@ def assemble(name: str, recording: Recording, now: float | None = None) -> Run:
         _lists(sessions, recording, lists),
         tuple(events),
         facts,
-        _problems(recording, sessions, live=live),
+        recording.problems(
+            {session.id: (session.lost, session.lost + len(session.batch)) for session in sessions},
+            sum(session.trouble.damaged for session in sessions),
+            {name for session in sessions for name in session.unknown},
+            live=live,
+        ),
         tuple(_summary(session) for session in sessions),
         superseded,
         live,
@@ -249,30 +232,3 @@ def _summary(session: _Session) -> dict[str, Any]:
         "start": session.start,
         "closed": session.closed,
     }
-
-
-def _problems(recording: Recording, sessions: list[_Session], *, live: bool) -> tuple[str, ...]:
-    out = list(recording.unreadable)
-    corrupt = recording.corrupt + sum(session.trouble.damaged for session in sessions)
-    if corrupt:
-        out.append(f"{_count(corrupt, 'chunk is', 'chunks are')} damaged and left out; the rest is shown.")
-    for found, chunks in sorted(recording.newer.items()):
-        out.append(
-            f"{_count(chunks, 'chunk was', 'chunks were')} written by a newer LossLens (format {found}) "
-            "and left out: upgrade tb_losslens to read them."
-        )
-    for session in sessions:
-        if session.lost:
-            lost = _count(session.lost, "batch", "batches")
-            out.append(f"{lost} of {session.lost + len(session.batch)} could not be read in session {session.id}.")
-    unknown = {name for session in sessions for piece in session.pieces for name in piece.chunk.unknown}
-    names = sorted(unknown.union(*(session.trouble.unknown for session in sessions)))
-    if names:
-        out.append(f"{_count(len(names), 'column', 'columns')} can only be read by a newer LossLens: {', '.join(names)}.")
-    if recording.cut and not live:
-        out.append(f"The last record of {_count(recording.cut, 'event file', 'event files')} is cut short and left out.")
-    return tuple(out)
-
-
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

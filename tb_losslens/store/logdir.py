@@ -17,7 +17,8 @@ from tb_losslens.events.codec import Chunk, open_chunk
 from tb_losslens.events.crc32c import masked_crc32c
 from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
 from tb_losslens.events.tail import read_tail
-from tb_losslens.store.assemble import Recording, assemble
+from tb_losslens.store.assemble import assemble
+from tb_losslens.store.recording import Recording
 from tb_losslens.store.records import Damage, scan_records
 from tb_losslens.store.run import Run
 

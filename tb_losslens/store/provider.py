@@ -15,9 +15,10 @@ from tb_losslens.errors import LossLensError
 from tb_losslens.events.codec import Chunk
 from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
 from tb_losslens.events.tail import Tail, tail_token
-from tb_losslens.store.assemble import Recording, assemble
+from tb_losslens.store.assemble import assemble
 from tb_losslens.store.follow import Follower
 from tb_losslens.store.logdir import StoredChunk, add_chunk, is_rank, is_tail, read_tails
+from tb_losslens.store.recording import Recording
 from tb_losslens.store.run import Run
 
 _LOG = logging.getLogger(__name__)

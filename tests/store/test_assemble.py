@@ -5,7 +5,8 @@ import numpy as np
 from tb_losslens.events import losslens_pb2 as pb
 from tb_losslens.events.codec import Chunk, Packed, Record
 from tb_losslens.events.tail import Tail
-from tb_losslens.store.assemble import Recording, assemble
+from tb_losslens.store.assemble import assemble
+from tb_losslens.store.recording import Recording
 
 
 def chunk(session, first, steps, records=(), **columns):
