@@ -51,8 +51,6 @@ def _install() -> None:
         return  # installed by something that is not Python: it cannot be chained to
     signal.signal(signal.SIGTERM, _terminated)
     _installed = True
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_open.clear)
 
 
 def _writers() -> list[Any]:
@@ -66,10 +64,10 @@ def _close_all() -> None:
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
-    busy = [writer for writer in _writers() if writer._guard.busy]
-    if busy:  # it interrupted one of our own calls: wait until that has ended
-        busy[0]._guard.on_idle = lambda: _terminated(number, frame)
-        return
+    for writer in _writers():
+        if writer._guard.busy:  # it came in the middle of a call of ours
+            writer._guard.when_idle(lambda: _terminated(number, frame))
+            return
     for writer in _writers():
         writer.flush()
     _chain(number, frame)
@@ -81,3 +79,7 @@ def _chain(number: int, frame: FrameType | None) -> None:
     elif _previous == signal.SIG_DFL:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_open.clear)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from time import perf_counter
@@ -19,50 +20,50 @@ class Guard:
         spent: seconds spent in collectors since the start.
         disabled: names of collectors that failed, with what they said.
         alive: False once recording has ended (closed, or a forked child): collectors are then skipped.
-        on_idle: called when the outermost call ends, where a signal had arrived inside it.
     """
 
     def __init__(self) -> None:
         self.spent = 0.0
         self.disabled: dict[str, str] = {}
         self.alive = True
-        self.on_idle: Callable[[], None] | None = None
+        self._thread = threading.get_ident()
         self._depth = 0
+        self._waiting: list[Callable[[], None]] = []
 
     @property
     def busy(self) -> bool:
-        """True while one of our own calls is on the stack."""
+        """True while one of our own calls is on the stack of the thread that made this."""
         return self._depth > 0
 
     def call(self, collector: str, function: Callable[..., Any], *args: Any) -> Any:
         """`function(*args)`, or None if `collector` is disabled, fails, or recording has ended."""
         if not self.alive or collector in self.disabled:
             return None
-        start = perf_counter() if not self._depth else 0.0
-        self._depth += 1
+        ours = threading.get_ident() == self._thread  # a loader may be iterated on a thread of its own
+        start = perf_counter() if ours and not self._depth else 0.0
+        self._depth += ours
         try:
             return function(*args)
         except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
             self.disable(collector, error)
             return None
         finally:
-            self.leave(start)
+            if ours:
+                self._leave(start)
 
-    def enter(self) -> float:
-        """Marks the begin of a call whose errors are the caller's own; give the result to `leave`."""
-        start = perf_counter() if not self._depth else 0.0
-        self._depth += 1
-        return start
-
-    def leave(self, start: float) -> None:
-        """Ends what `enter` began."""
+    def _leave(self, start: float) -> None:
         self._depth -= 1
-        if self._depth:
-            return
-        self.spent += perf_counter() - start
-        if self.on_idle is not None:
-            then, self.on_idle = self.on_idle, None
-            then()
+        if not self._depth:
+            self.spent += perf_counter() - start
+            while self._waiting and not self._depth:
+                self._waiting.pop(0)()
+
+    def when_idle(self, function: Callable[[], None]) -> None:
+        """Calls `function` now, or when the call of ours that is on has ended: a signal may come in its middle."""
+        if self.busy:
+            self._waiting.append(function)
+        else:
+            function()
 
     def disable(self, collector: str, error: BaseException) -> None:
         """Stops one collector for good and says so once."""

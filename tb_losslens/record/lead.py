@@ -26,8 +26,8 @@ class Lead:
         self._feed = feed
         self._moved = moved
         self._aside: list[Batch] = []
-        self._companions: set[int] = set()
-        self._inner: set[int] = set()
+        self._companions: set[object] = set()
+        self._inner: set[object] = set()
         self.source: Pass | None = None
 
     @property

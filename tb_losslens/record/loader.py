@@ -22,7 +22,7 @@ class Pass:
 
     Attributes:
         loader: facts of the loader.
-        owner: the wrapped loader, to tell two loaders apart.
+        owner: stands for the wrapped loader, to tell two loaders apart.
         split: "train" or "val".
         epoch: number of the epoch, None until its first batch is trained on.
         pulled: batches that the loop has taken.
@@ -32,7 +32,7 @@ class Pass:
         digest: of the ids of the batches that were consumed.
     """
 
-    def __init__(self, owner: int, split: str, loader: dict[str, Any]) -> None:
+    def __init__(self, owner: object, split: str, loader: dict[str, Any]) -> None:
         self.owner = owner
         self.split = split
         self.loader = loader
@@ -61,10 +61,10 @@ class Listener(Protocol):
 class PassIterator:
     """Iterates a loader once and reports each batch; every other attribute is that of the loader's own iterator."""
 
-    def __init__(self, loader: Any, split: str, listener: Listener, guard: Guard) -> None:
+    def __init__(self, loader: Any, owner: object, split: str, listener: Listener, guard: Guard) -> None:
         self._losslens_guard = guard
         self._losslens_listener = listener
-        self._losslens_pass = Pass(id(loader), split, guard.call("loader facts", loader_facts, loader) or {})
+        self._losslens_pass = Pass(owner, split, guard.call("loader facts", loader_facts, loader) or {})
         self._losslens_trail: Trail | None = None
         self._losslens_loader = loader
         reason = guard.call("sample ids", unknown_ids, loader)
@@ -130,7 +130,9 @@ class PassIterator:
         if guard is None or source is None:
             return  # the loader's own __iter__ raised
         source.dropped = True
-        guard.call("loader", self._losslens_listener.dropped, source)
+        listener = self._losslens_listener
+        # the garbage collector may come here in the middle of anything
+        guard.when_idle(lambda: guard.call("loader", listener.dropped, source))
 
 
 class LoaderProxy:
@@ -142,16 +144,16 @@ class LoaderProxy:
     __slots__ = ("__weakref__", "_losslens")
 
     def __init__(self, loader: Any, split: str, listener: Listener, guard: Guard) -> None:
-        object.__setattr__(self, "_losslens", (loader, split, listener, guard, []))
+        object.__setattr__(self, "_losslens", (loader, split, listener, guard, object(), []))
 
     def __iter__(self) -> Iterator[Any]:
-        loader, split, listener, guard, running = object.__getattribute__(self, "_losslens")
+        loader, split, listener, guard, owner, running = object.__getattribute__(self, "_losslens")
         if not guard.alive:
             return iter(loader)
         if not hasattr(type(loader), "__next__"):
-            return PassIterator(loader, split, listener, guard)
+            return PassIterator(loader, owner, split, listener, guard)
         if not running:  # an iterator is its own iteration
-            running.append(PassIterator(loader, split, listener, guard))
+            running.append(PassIterator(loader, owner, split, listener, guard))
         first: Iterator[Any] = running[0]
         return first
 
@@ -202,7 +204,7 @@ def wrap_loader(loader: Any, split: str, listener: Listener, guard: Guard) -> An
         TypeError: `loader` cannot be iterated.
     """
     if issubclass(type(loader), LoaderProxy):
-        _, known_split, known_listener, _, _ = object.__getattribute__(loader, "_losslens")
+        _, known_split, known_listener, *_ = object.__getattribute__(loader, "_losslens")
         if known_listener is listener and known_split == split:
             return loader
     if not hasattr(type(loader), "__iter__"):

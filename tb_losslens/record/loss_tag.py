@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 _HELD_OUT = re.compile(r"(^|[^a-z])(val|valid|validation|vali|test|eval|evaluation|dev|heldout|held_out|holdout)([^a-z]|$)")
 
 
+@lru_cache(maxsize=1024)
 def is_loss(tag: str) -> bool:
     """True if a tag's name says that it is a loss."""
     return "loss" in tag.lower() and not tag.startswith("losslens/")
 
 
+@lru_cache(maxsize=1024)
 def is_held_out(tag: str) -> bool:
     """True if a tag's name says that it is measured on held-out data: `Loss/val`, `val_loss`, `testLoss`."""
     words = re.sub(r"([a-z])([A-Z])", r"\1_\2", tag).lower()

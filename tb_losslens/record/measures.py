@@ -72,8 +72,8 @@ def input_moments(tensor: Tensor) -> dict[str, Tensor | float]:
 def _cpu_moments(flat: Tensor) -> dict[str, Tensor | float]:
     values = flat if flat.dtype in (torch.float32, torch.float64) else flat.float()
     size = values.numel()
-    mean = values.sum().item() / size
-    spread = torch.dot(values, values).item() / size - mean * mean
+    mean, square = values.sum().item() / size, torch.dot(values, values).item() / size
+    spread = square - mean * mean
     bad = 0
     if not math.isfinite(spread) or spread < 1e-4 * mean * mean:
         # overflow, something that is not finite, or a mean so large that the difference above lost its digits

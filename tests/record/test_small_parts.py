@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 import warnings
 
 import numpy as np
@@ -200,9 +201,20 @@ def test_guard_does_what_waited_when_the_outermost_call_ends():
     guard, done = Guard(), []
 
     def inner():
-        guard.on_idle = lambda: done.append(guard.busy)
+        guard.when_idle(lambda: done.append(guard.busy))
         guard.call("inner", lambda: None)
         assert done == []
 
     guard.call("outer", inner)
     assert done == [False]
+    guard.when_idle(lambda: done.append("now"))
+    assert done == [False, "now"]
+
+
+def test_guard_is_not_confused_by_other_threads():
+    guard = Guard()
+    worker = threading.Thread(target=lambda: guard.call("loader", lambda: seen.append(guard.busy)))
+    seen = []
+    worker.start()
+    worker.join()
+    assert seen == [False]
