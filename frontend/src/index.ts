@@ -1,8 +1,8 @@
 // TensorBoard imports this module into a frame of its own and calls `render`.
 
 import { h, render as mount } from "preact";
-import { start } from "./actions";
 import { watchDark } from "./host";
+import { start } from "./navigate";
 import { poll } from "./poll";
 import { state } from "./state";
 import { App } from "./views/app";
@@ -12,6 +12,7 @@ import styles from "./views/style.css";
 export function render(): void {
   void start();
   document.documentElement.lang = "en";
+  document.title = "LossLens";
   const sheet = document.createElement("style");
   sheet.textContent = styles;
   document.head.append(sheet);

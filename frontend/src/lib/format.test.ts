@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { count, counted, num, percent, signed, signedLike, tickLabels } from "./format";
+import { addingUp, change, count, counted, num, percent, signed, tickLabels } from "./format";
 
 describe("num", () => {
   it.each([
@@ -48,10 +48,26 @@ describe("signs, shares and counts", () => {
     expect(signed(null)).toBe("\u2013");
   });
 
-  it("writes parts with the decimals of the largest, so that they add up by eye", () => {
-    expect([0.252, 0.03, 0.0004, -0.0021].map((value) => signedLike(value, 0.3))).toEqual(["+0.25", "+0.03", "+0.00", "+0.00"]);
-    expect(signedLike(-3.14159, 12)).toBe("\u22123");
-    expect(signedLike(2e-5, 4e-5)).toBe("+2e\u22125");
+  it("writes a change with two significant digits", () => {
+    expect([0.3, -0.145, 12.3, 0.00123].map(change)).toEqual(["+0.30", "\u22120.14", "+12", "+0.0012"]);
+    expect(change(2e-5)).toBe("+2e\u22125");
+  });
+
+  it("writes parts with the decimals of the largest, and so that they add up as they are written", () => {
+    expect(addingUp([0.252, 0.03, 0.0004, 0.0176, 0.3])).toEqual(["+0.25", "+0.03", "+0.00", "+0.02", "+0.30"]);
+    expect(addingUp([0.776, -0.004, -0.004, 0.768])).toEqual(["+0.77", "+0.00", "+0.00", "+0.77"]);
+    expect(addingUp([2e-5, 2e-5, 4e-5])).toEqual(["+2e\u22125", "+2e\u22125", "+4e\u22125"]);
+    for (let seed = 1; seed < 400; seed += 1) {
+      const parts = [0, 1, 2, 3, 4].map((index) => Math.sin(seed * 12.9898 + index * 78.233) * 10 ** ((seed % 5) - 2));
+      const total = parts.reduce((sum, part) => sum + part, 0);
+      const texts = addingUp([...parts, total]).map((text) => Number(text.replace("\u2212", "-")));
+      const written = texts.slice(0, -1).reduce((sum, value) => sum + value, 0);
+      expect(written).toBeCloseTo(texts[5] ?? NaN, 6);
+    }
+  });
+
+  it("does not hide a sum that is wrong", () => {
+    expect(addingUp([0.1, 0.1, 0.9])).toEqual(["+0.10", "+0.10", "+0.90"]);
   });
 
   it("writes shares with a thin space", () => {

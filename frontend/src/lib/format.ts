@@ -49,16 +49,42 @@ export function signed(value: Num | undefined, digits = 3): string {
   return text === NONE || text.startsWith(MINUS) ? text : `+${text}`;
 }
 
-/**
- * A change in a row of changes: as many decimals as the largest of them needs for two significant digits, so that
- * the parts can be added up by eye.
- */
-export function signedLike(value: number, largest: number): string {
+/** Decimals that show two significant digits of the largest of some changes; null where an exponent is needed. */
+function decimalsOf(largest: number): number | null {
   const size = Math.abs(largest);
-  if (!(size >= 1e-3 && size < 1e4)) return signed(value, 2);
-  const decimals = Math.max(0, 1 - Math.floor(Math.log10(size)));
+  return size >= 1e-3 && size < 1e4 ? Math.max(0, 1 - Math.floor(Math.log10(size))) : null;
+}
+
+function fixed(value: number, decimals: number): string {
   const text = Math.abs(value).toFixed(decimals);
   return (value < 0 && Number(text) !== 0 ? MINUS : "+") + text;
+}
+
+/** A change with two significant digits, none dropped: "+0.30". */
+export function change(value: number): string {
+  const decimals = decimalsOf(value);
+  return decimals === null ? signed(value, 2) : fixed(value, decimals);
+}
+
+/**
+ * The parts of a sum and, last, the sum, with equal decimals. The parts as written add up to the sum as written: where
+ * rounding would leave a difference, the parts that were rounded most take it.
+ */
+export function addingUp(values: readonly number[]): string[] {
+  const total = values[values.length - 1] ?? 0;
+  const decimals = decimalsOf(Math.max(...values.map(Math.abs)));
+  if (decimals === null) return values.map((value) => signed(value, 2));
+  const unit = 10 ** -decimals;
+  const parts = values.slice(0, -1).map((value) => ({ exact: value / unit, whole: Math.round(value / unit) }));
+  let rest = Math.round(total / unit) - parts.reduce((sum, part) => sum + part.whole, 0);
+  // A sum that does not hold is written as it is: nothing is made to fit here but what rounding did.
+  if (Math.abs(rest) > parts.length) rest = 0;
+  for (; rest !== 0; rest -= Math.sign(rest)) {
+    const sign = Math.sign(rest);
+    const most = parts.reduce((a, b) => (sign * (b.exact - b.whole) > sign * (a.exact - a.whole) ? b : a));
+    most.whole += sign;
+  }
+  return [...parts.map((part) => fixed(part.whole * unit, decimals)), fixed(total, decimals)];
 }
 
 /** A share 0..1 as "84 %"; small shares keep one digit: "0.2 %". */

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { niceTicks } from "../lib/axis";
-import { num, signedLike, tickLabels } from "../lib/format";
+import { change, num, tickLabels } from "../lib/format";
 import type { LensFrame } from "../lib/lens";
 import { extent, linear, padded } from "../lib/path";
 import { column } from "../lib/range";
@@ -84,7 +84,7 @@ export function Jump({ lens, frame, lit }: Props): JSX.Element {
         </text>
       </svg>
       <b class={`words amount c-${boundary.kind}`} style={{ left: frame.words, top: jumpAt }}>
-        {boundary.jump === null ? "not measured" : signedLike(boundary.jump, boundary.jump)}
+        {boundary.jump === null ? "not measured" : change(boundary.jump)}
       </b>
       <span class="words" style={{ left: frame.words, top: bandAt }}>
         {placebo.count === 0 ? "too few batches for a placebo band" : "placebo band: 95\u202f% of cuts that are no boundary"}

@@ -1,7 +1,7 @@
 // Where the jump comes from: its parts as bars that add up to it.
 
 import type { JSX } from "preact";
-import { signedLike } from "../lib/format";
+import { addingUp } from "../lib/format";
 import { waterfall } from "../lib/waterfall";
 import type { Lens } from "../types";
 
@@ -12,19 +12,19 @@ export function Waterfall({ lens }: { lens: Lens }): JSX.Element | null {
   const parts = lens.waterfall;
   if (parts.length === 0) return lens.waterfall_note === "" ? null : <p class="note">{lens.waterfall_note}</p>;
   const { bars, zero } = waterfall(parts);
-  const largest = Math.max(...parts.map((part) => Math.abs(part.value)));
+  const texts = addingUp(parts.map((part) => part.value));
   const percent = (share: number): string => `${share * HEIGHT * 100}%`;
   return (
     <figure class="waterfall">
-      <figcaption>Where {signedLike(lens.boundary.jump ?? 0, largest)} comes from</figcaption>
+      <figcaption>Where {texts[texts.length - 1]} comes from</figcaption>
       <div class="bars" style={{ gridTemplateColumns: `repeat(${bars.length}, minmax(0, 1fr))` }}>
         {bars.map((bar, index) => (
-          <div class="bar" title={`${bar.label}: ${signedLike(bar.value, largest)}`}>
+          <div class="bar" title={`${bar.label}: ${texts[index] ?? ""}`}>
             <div class="room">
               <i class="zero" style={{ bottom: percent(zero) }} />
               {index < bars.length - 1 ? <i class="step" style={{ bottom: percent(bar.level) }} /> : null}
               <b class={`f-${bar.kind}`} style={{ bottom: percent(bar.bottom), height: `max(1px, ${percent(bar.top - bar.bottom)})` }} />
-              <span style={{ bottom: `calc(${percent(bar.top)} + 3px)` }}>{signedLike(bar.value, largest)}</span>
+              <span style={{ bottom: `calc(${percent(bar.top)} + 3px)` }}>{texts[index]}</span>
             </div>
             <small>{bar.label}</small>
           </div>

@@ -1,0 +1,123 @@
+// From a place to what is on the screen: which answers a place needs, and in which order they are asked for.
+
+import { readHash, writeHash } from "./host";
+import { chooseRun, meantRun } from "./lib/choose";
+import { type Place, readPlace, writePlace } from "./lib/hash";
+import { tellingBoundary } from "./lib/marks";
+import { ask } from "./requests";
+import { freshRun, state } from "./state";
+import type { RunRow } from "./types";
+
+export function currentRow(): RunRow | null {
+  const { runs, place } = state.get();
+  return runs.value?.runs.find((row) => row.run === place.run) ?? null;
+}
+
+/** Changes the place and loads what that asks for. */
+export function go(patch: Partial<Place>): void {
+  const before = state.get().place;
+  const place = { ...before, ...patch };
+  const newRun = place.run !== before.run;
+  state.set(newRun ? { place, ...freshRun() } : { place });
+  writeHash(writePlace(readHash(), place));
+  if (place.run === null) return;
+  if (newRun) void openRun(place.run);
+  else {
+    if (place.zoom !== before.zoom) void ask.timeline(place.run);
+    if (place.boundary !== before.boundary && place.boundary !== null) void ask.lens(place.run, place.boundary);
+    if (place.scalar !== before.scalar && place.scalar !== null) void ask.scalar(place.run, place.scalar);
+  }
+}
+
+/** Everything of one run: what the first screen needs at once, the rest after it. */
+export async function openRun(run: string): Promise<void> {
+  const asked = state.get().place;
+  if (currentRow()?.plain === true) return openPlain(run);
+  const asking = ask.diagnosis(run);
+  const others: Promise<unknown>[] = [ask.timeline(run)];
+  if (asked.boundary !== null) others.push(ask.lens(run, asked.boundary));
+  const diagnosis = await asking;
+  if (diagnosis !== null && state.get().place.run === run) {
+    const known = diagnosis.boundaries.some((boundary) => boundary.index === state.get().place.boundary);
+    if (!known) go({ boundary: tellingBoundary(diagnosis.boundaries, diagnosis.findings) });
+  }
+  await Promise.all(others);
+  if (state.get().place.run !== run || diagnosis === null) return;
+  const { scalar } = state.get().place;
+  void ask.overlay(run);
+  void ask.tags(run);
+  if (scalar !== null) void ask.scalar(run, scalar);
+}
+
+/** A run without a recording has only TensorBoard's own scalars. */
+async function openPlain(run: string): Promise<void> {
+  const tags = await ask.tags(run);
+  if (tags === null || state.get().place.run !== run) return;
+  const { scalar } = state.get().place;
+  const tag = scalar !== null && tags.tags.includes(scalar) ? scalar : (tags.tags.find((name) => /loss/i.test(name)) ?? tags.tags[0] ?? null);
+  if (tag === null) return;
+  if (tag !== scalar) go({ scalar: tag });
+  else await ask.scalar(run, tag);
+}
+
+/** Opens what the address names; without a run, the one that most wants to be read. */
+export async function start(): Promise<void> {
+  const place = readPlace(readHash());
+  state.set({ place });
+  if (place.run !== null) {
+    const [runs] = await Promise.all([ask.runs(), openRun(place.run)]);
+    if (state.get().place.run !== place.run) return;
+    const meant = meantRun(runs?.runs ?? [], place.run);
+    if (meant !== null && meant !== place.run) {
+      go({ run: meant });
+      return;
+    }
+    // It was opened before it was known to be one without a recording.
+    if (currentRow()?.plain === true) await openPlain(place.run);
+    return;
+  }
+  const runs = await ask.runs();
+  const run = runs === null ? null : chooseRun(runs.runs);
+  if (run !== null && state.get().place.run === null) go({ run });
+}
+
+/** Follows an address that changed outside: a link in another tab of TensorBoard, or the browser's back. */
+export function follow(): void {
+  const { place, runs } = state.get();
+  const wanted = readPlace(readHash());
+  if (wanted.run !== null) wanted.run = meantRun(runs.value?.runs ?? [], wanted.run) ?? wanted.run;
+  if (wanted.run === null || JSON.stringify(wanted) === JSON.stringify(place)) return;
+  const same = wanted.run === place.run;
+  const zoom = JSON.stringify(wanted.zoom) === JSON.stringify(place.zoom) ? place.zoom : wanted.zoom;
+  go({ ...wanted, zoom, boundary: wanted.boundary ?? (same ? place.boundary : null) });
+}
+
+/** One look at the server while a run grows or waits for its verdict; loads again only what changed. */
+export async function refresh(): Promise<void> {
+  const before = currentRow();
+  const answer = await ask.runs();
+  const { place, diagnosis } = state.get();
+  if (answer === null) return;
+  if (place.run === null) {
+    const run = chooseRun(answer.runs);
+    if (run !== null) go({ run });
+    return;
+  }
+  const meant = meantRun(answer.runs, place.run);
+  if (meant !== null && meant !== place.run) {
+    go({ run: meant });
+    return;
+  }
+  const after = currentRow();
+  if (after === null || after.plain) return;
+  const grown = before?.batches !== after.batches;
+  const judged = before?.verdict !== after.verdict || before.kind !== after.kind;
+  if (diagnosis.status === "failed" && (grown || judged)) return void openRun(place.run);
+  const wait: Promise<unknown>[] = [];
+  if (grown && (place.zoom === null || place.zoom[1] > (before?.batches ?? 0))) wait.push(ask.timeline(place.run));
+  if ((grown || judged) && diagnosis.status !== "loading") wait.push(ask.diagnosis(place.run));
+  await Promise.all(wait);
+  const boundaries = state.get().diagnosis.value?.boundaries ?? [];
+  if (state.get().place.boundary === null && boundaries.length > 0)
+    go({ boundary: tellingBoundary(boundaries, state.get().diagnosis.value?.findings ?? []) });
+}
