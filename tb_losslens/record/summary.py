@@ -9,17 +9,26 @@ from typing import Any
 from urllib.parse import quote
 
 
+_LOGDIRS = frozenset({"runs", "run", "logs", "log", "logdir", "tb", "tb_logs", "tensorboard", "lightning_logs"})
+"""Names of directories that TensorBoard's `--logdir` most often points to."""
+
+
 def run_name(log_dir: str) -> str:
     """The name that TensorBoard gives the run in `log_dir`, as far as it can be known here.
 
-    TensorBoard names a run by its path below its own `--logdir`. That is most often the first directory of a relative
-    path, and the parent of an absolute one.
+    TensorBoard names a run by its path below its own `--logdir`. That is most often a directory called `runs` or `logs`, else
+    the first directory of a relative path, or the parent of an absolute one.
     """
     path = PurePath(log_dir)
     parts = [part for part in path.parts if part not in (path.anchor, ".")]
-    if not parts or ".." in parts or path.is_absolute():
-        return path.name or "."
-    return "/".join(parts[1:]) or "."
+    usual = [position for position, part in enumerate(parts) if part.lower() in _LOGDIRS]
+    if usual:
+        below = parts[usual[-1] + 1 :]
+    elif path.is_absolute() or ".." in parts:
+        below = parts[-1:]
+    else:
+        below = parts[1:]
+    return "/".join(below) or "."
 
 
 def link(name: str) -> str:

@@ -164,7 +164,18 @@ def test_the_text_summary_has_facts_and_a_link(tmp_path):
 
 @pytest.mark.parametrize(
     ("log_dir", "expected"),
-    [("runs/exp1", "exp1"), ("runs/a/b", "a/b"), ("logs", "."), ("./runs/x", "x"), ("/abs/runs/exp", "exp"), ("../up/x", "x")],
+    [
+        ("runs/exp1", "exp1"),
+        ("runs/a/b", "a/b"),
+        ("demo/runs/x", "x"),
+        ("/home/me/logs/a/b", "a/b"),
+        ("runs", "."),
+        ("experiments", "."),
+        ("experiments/x/y", "x/y"),
+        ("./out/x", "x"),
+        ("/abs/here/exp", "exp"),
+        ("../up/x", "x"),
+    ],
 )
 def test_the_name_of_the_run(log_dir, expected):
     from tb_losslens.record.summary import run_name
