@@ -61,7 +61,7 @@ def test_every_row_that_was_put_is_there(tmp_path, rows, pause):
     np.testing.assert_array_equal(run.columns["a"][:-1], n[:-1] / 8)  # the newest may not be amended yet
     np.testing.assert_array_equal(run.step, n)
     np.testing.assert_array_equal(run.ragged["sample_ids"].values.reshape(-1, 3), n[:, None] + np.arange(3))
-    assert [event.batch for event in run.events] == list(range(500, said + 1, 500))[: len(run.events)]
+    assert [event.batch for event in run.events] == list(range(500, len(run) + 1, 500))[: len(run.events)]
     assert len(run.events) >= (said - 1) // 500
     assert not [problem for problem in run.problems if "damaged" in problem or "could not be read" in problem]
     assert not run.sessions[0]["closed"]
