@@ -8,7 +8,6 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
-
 _LOGDIRS = frozenset({"runs", "run", "logs", "log", "logdir", "tb", "tb_logs", "tensorboard", "lightning_logs"})
 """Names of directories that TensorBoard's `--logdir` most often points to."""
 
