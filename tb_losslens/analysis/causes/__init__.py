@@ -14,6 +14,7 @@ from tb_losslens.analysis.causes import (
     bad_batch,
     batch_noise,
     incomplete_shuffle,
+    input_shift,
     log_overlap,
     lr_decrease,
     lr_increase,
@@ -39,6 +40,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # regressions
         incomplete_shuffle,
         memorization,
+        input_shift,
         bad_batch,
         # the schedule
         lr_increase,

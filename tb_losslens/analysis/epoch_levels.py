@@ -1,0 +1,114 @@
+"""Whether a signal takes another level at an epoch boundary and keeps it, epoch by epoch.
+
+An epoch that draws all its samples once has the same total whatever the order, so levels of whole epochs compare even
+where batches do not; their medians ignore a span of bad batches.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tb_losslens.analysis.stats import Floats, finite, median, robust_sigma
+from tb_losslens.store.run import Epoch
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One signal over the epochs, arrays of shape (epochs,).
+
+    Attributes:
+        middle: median over batches.
+        total: mean over batches, weighted by their samples.
+        noise: robust standard deviation of batches within the epoch.
+        count: batches with a known value.
+        inside: how far the medians of the two halves of the epoch lie apart.
+    """
+
+    middle: Floats
+    total: Floats
+    noise: Floats
+    count: Floats
+    inside: Floats
+
+
+def levels(values: Floats, weight: Floats, epochs: tuple[Epoch, ...]) -> Levels:
+    """Levels of `values`, shape (n,); NaN for epochs without a known value."""
+    rows = []
+    for epoch in epochs:
+        part = values[epoch.first : epoch.last]
+        known = np.isfinite(part)
+        half = len(part) // 2
+        samples = np.where(known, weight[epoch.first : epoch.last], 0.0)
+        total = float((np.where(known, part, 0.0) * samples).sum() / samples.sum()) if samples.sum() > 0 else math.nan
+        noise = robust_sigma(part)
+        inside = abs(median(part[half:]) - median(part[:half]))
+        rows.append((median(part), total, noise, float(known.sum()), inside))
+    return Levels(*(np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)))
+
+
+def shifts(
+    seen: Levels,
+    *,
+    least: float,
+    least_t: float = 8.0,
+    least_count: int = 5,
+    beyond_inside: float = 1.5,
+    beyond_others: float = 4.0,
+    tolerance: float = 1e-9,
+) -> list[int]:
+    """Boundaries k at which the level of epoch k + 1 differs from that of epoch k for good (or for whole epochs).
+
+    Args:
+        seen: levels of one signal.
+        least: smallest difference, in units of the signal.
+        least_t: it must be this many standard errors of the two medians.
+        least_count: batches that both epochs must have.
+        beyond_inside: and this many times what the halves of either epoch differ by, or it happened inside one.
+        beyond_others: and this many times the median difference at the other boundaries: a level that drifts by as much at
+            every boundary takes no step.
+        tolerance: differences below this part of the level are rounding.
+    """
+    move, total = np.diff(seen.middle), np.diff(seen.total)
+    error = 1.2533 * seen.noise / np.sqrt(np.maximum(seen.count, 1))
+    out = []
+    for k in range(len(move)):
+        if min(seen.count[k], seen.count[k + 1]) < least_count or not math.isfinite(move[k]):
+            continue
+        size = abs(move[k])
+        allowed = math.hypot(error[k], error[k + 1])
+        halves = float(np.fmax(seen.inside[k], seen.inside[k + 1]))
+        others = finite(np.abs(np.delete(move, k)))
+        usual = float(np.median(others)) if len(others) else 0.0
+        same_way = total[k] * move[k] > 0 and abs(total[k]) >= 0.5 * size
+        enough = size >= max(least, least_t * allowed, beyond_inside * halves, tolerance * abs(seen.middle[k]))
+        if enough and same_way and size >= beyond_others * usual:
+            out.append(k)
+    return [k for i, k in enumerate(out) if _stays(seen.middle, k, out[i + 1] if i + 1 < len(out) else len(move))]
+
+
+def _stays(middle: Floats, k: int, until: int) -> bool:
+    """True if the epochs after boundary k, up to the next shift, lie nearer to the new level than to the old one."""
+    later = middle[k + 1 : until + 1]
+    later = later[np.isfinite(later)]
+    return bool((np.abs(later - middle[k + 1]) < np.abs(later - middle[k])).all())
+
+
+def noise_ratio(seen: Levels, k: int, others: list[int]) -> tuple[float, float]:
+    """(log of noise after over noise before boundary k, its standard error), over all epochs up to the next shifts.
+
+    `others` are the other shifts. A MAD has 37 % of the efficiency of a standard deviation, whose logarithm has a variance of
+    1 / 2n.
+    """
+    first = max((j + 1 for j in others if j < k), default=0)
+    last = min((j for j in others if j > k), default=len(seen.noise) - 1)
+    sides = []
+    for part in (slice(first, k + 1), slice(k + 1, last + 1)):
+        known = seen.noise[part] > 0
+        sides.append((median(seen.noise[part][known]), float(seen.count[part][known].sum())))
+    (before, n), (after, m) = sides
+    if not before > 0 or not after > 0:
+        return 0.0, math.inf
+    return math.log(after / before), math.sqrt(1.35 * (1 / n + 1 / m))

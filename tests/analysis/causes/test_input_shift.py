@@ -1,0 +1,153 @@
+"""What the model is given changes at an epoch, on real trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tb_losslens.analysis.causes import input_shift
+from tb_losslens.analysis.epoch_levels import levels, shifts
+from tb_losslens.store.run import Epoch, Run, RunEvent
+from tests.analysis.contexts import checked, findings, skipped
+from tests.trainings import train
+
+Change = Callable[[Tensor, int, int], Tensor]
+
+
+def scaled(low: float, high: float) -> Callable[[Tensor], Tensor]:
+    """A random factor for each sample."""
+    return lambda x: x * torch.empty(len(x), 1).uniform_(low, high)
+
+
+def from_five(change: Callable[[Tensor], Tensor], before: Callable[[Tensor], Tensor] = lambda x: x) -> Change:
+    return lambda x, step, epoch: before(x) if epoch < 5 else change(x)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "lr"), [("linear", "plane", 0.02), ("mlp", "regression", 0.03), ("mlp", "digits", 0.1)]
+)
+def test_other_constants_are_a_normalization(model: str, data: str, lr: float) -> None:
+    run = train(model=model, data=data, lr=lr, epochs=10, change_inputs=from_five(lambda x: 2 * x + 0.3))
+    (finding,) = findings(input_shift, run)
+    assert (finding.kind, finding.detail, finding.strength) == ("fault", "normalization", "likely")
+    assert finding.boundaries == (4,)
+    assert finding.steps == (run.epochs[5].first,)
+    factor, offset = (float(part) for part in finding.fix.split("gets ")[1].split(";")[0].split(" * x + "))
+    assert factor == pytest.approx(2, rel=0.02)
+    assert offset == pytest.approx(0.3, abs=0.06)
+
+
+def test_a_linear_model_jumps_with_its_inputs() -> None:
+    run = train(model="linear", data="plane", lr=0.02, batch_size=64, epochs=10, change_inputs=from_five(lambda x: 2 * x))
+    (finding,) = findings(input_shift, run)
+    assert finding.explains_jump
+    assert finding.share is not None
+    assert finding.share > 0.8
+    assert any("the loss moves by +" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize(("data", "batch_size"), [("digits", 32), ("gaussian", 8), ("plane", 64)])
+@pytest.mark.parametrize(
+    "change", [from_five(scaled(0.2, 2), scaled(0.8, 1.2)), from_five(lambda x: x + torch.randn_like(x) * x.std())]
+)
+def test_something_random_is_an_augmentation(data: str, batch_size: int, change: Change) -> None:
+    run = train(data=data, lr=0.02, epochs=10, batch_size=batch_size, change_inputs=change)
+    (finding,) = findings(input_shift, run)
+    assert (finding.kind, finding.detail) == ("fault", "augmentation")
+    assert finding.boundaries == (4,)
+
+
+def test_a_noted_change_is_planned() -> None:
+    run = train(data="digits", epochs=10, change_inputs=from_five(scaled(0.2, 2), scaled(0.8, 1.2)))
+    note = RunEvent("config_change", run.epochs[5].first, text="wider scaling")
+    (finding,) = findings(input_shift, replace(run, events=(*run.events, note)))
+    assert finding.kind == "planned"
+    assert any("wider scaling" in line for line in finding.evidence)
+    swapped = replace(note, text="scheduler replaced: now StepLR", fields={"scheduler": {"class": "StepLR"}})
+    (finding,) = findings(input_shift, replace(run, events=(*run.events, swapped)))
+    assert finding.kind == "fault"
+
+
+def test_another_data_set_is_told_by_its_size() -> None:
+    run = train(data="plane", epochs=10, change_inputs=from_five(lambda x: 1.5 * x))
+    events = tuple(
+        replace(
+            e, fields={**e.fields, "loader": {**e.fields["loader"], "dataset_size": 1600 if e.fields["epoch"] < 5 else 2200}}
+        )
+        if e.kind == "epoch_end"
+        else e
+        for e in run.events
+    )
+    (finding,) = findings(input_shift, replace(run, events=events))
+    assert finding.detail == "data"
+    assert any("2,200 samples instead of 1,600" in line for line in finding.evidence)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        lambda x, step, epoch: scaled(0.5, 1.5)(x),  # steady, per sample
+        lambda x, step, epoch: x * float(torch.empty(1).uniform_(0.7, 1.3)),  # steady, per batch
+        lambda x, step, epoch: x * (1 + 0.1 * epoch),  # drifts by as much at each boundary
+        lambda x, step, epoch: x * 5 if 200 <= step < 215 else x,  # a span of bad batches
+        from_five(lambda x: 1.02 * x),  # too small to matter
+    ],
+)
+@pytest.mark.parametrize(("data", "batch_size"), [("digits", 32), ("gaussian", 4)])
+def test_no_shift(data: str, batch_size: int, change: Change | None) -> None:
+    run = train(data=data, samples=800, lr=0.02, epochs=8, batch_size=batch_size, change_inputs=change)
+    assert "from epoch to epoch the inputs move by" in checked(input_shift, run)
+
+
+def test_sorted_data_has_no_shift() -> None:
+    """Within each epoch the inputs drift from one end to the other, and jump back at each boundary."""
+    run = train(data="regression", epochs=6)
+    index = run.float("index") / run.float("index").max()
+    sorted_run = replace(run, columns={**run.columns, "input_mean": run.float("input_mean") + index})
+    assert "inputs move by" in checked(input_shift, sorted_run)
+
+
+def test_a_change_inside_an_epoch_is_not_laid_to_its_boundary() -> None:
+    run = train(data="gaussian", epochs=8, change_inputs=lambda x, step, epoch: x if step < 270 else 2 * x)
+    assert "inputs move by" in checked(input_shift, run)
+
+
+def test_one_epoch_alone_names_both_its_boundaries() -> None:
+    run = train(data="gaussian", lr=0.02, epochs=9, change_inputs=lambda x, step, epoch: 2 * x if epoch == 5 else x)
+    (finding,) = findings(input_shift, run)
+    assert finding.boundaries == (4, 5)
+
+
+def test_one_epoch_is_too_few() -> None:
+    assert "one epoch" in skipped(input_shift, train(epochs=1)).why
+
+
+def test_levels_and_shifts_of_a_plain_series() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(0, 1, 600) + np.repeat([0, 0, 3, 3, 3, 0], 100)
+    epochs = tuple(Epoch(k, 100 * k, 100 * k + 100) for k in range(6))
+    seen = levels(values, np.ones(600), epochs)
+    twin = [np.median(values[a : a + 100]) for a in range(0, 600, 100)]
+    assert np.allclose(seen.middle, twin)
+    assert np.allclose(seen.total, values.reshape(6, 100).mean(axis=1))
+    assert shifts(seen, least=0.5) == [1, 4]
+    assert shifts(seen, least=5.0) == []
+
+
+def test_no_false_alarm_on_400_steady_runs() -> None:
+    rng = np.random.default_rng(1)
+    epochs = tuple(Epoch(k, 30 * k, 30 * k + 30) for k in range(10))
+    for _ in range(400):
+        values = rng.standard_t(3, 300)
+        assert shifts(levels(values, np.ones(300), epochs), least=0.05) == []
+
+
+def test_an_input_without_spread_is_survived() -> None:
+    run = Run.from_arrays(loss=np.ones(60), input_mean=np.zeros(60), input_std=np.zeros(60), epoch_length=20)
+    assert checked(input_shift, run) == "the inputs have no spread"
