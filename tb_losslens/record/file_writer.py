@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch.utils.tensorboard import FileWriter
 
 from tb_losslens.record.event_file import EventFile
-from tb_losslens.record.guard import Guard
 
 
 class EventFileWriter(FileWriter):
@@ -18,9 +18,11 @@ class EventFileWriter(FileWriter):
         max_queue: as in torch.
         flush_secs: as in torch.
         filename_suffix: as in torch.
-        guard: is told that a call is on, so that a signal handler does not come between.
+        warn: called with a sentence if the file cannot be written.
     """
 
-    def __init__(self, log_dir: Any, max_queue: int, flush_secs: float, filename_suffix: str, *, guard: Guard) -> None:
+    def __init__(
+        self, log_dir: Any, max_queue: int, flush_secs: float, filename_suffix: str, *, warn: Callable[[str], None]
+    ) -> None:
         # not FileWriter.__init__, which would open a file of its own
-        self.event_writer = EventFile(str(log_dir), max_queue, flush_secs, filename_suffix, warn=guard.say)
+        self.event_writer = EventFile(str(log_dir), max_queue, flush_secs, filename_suffix, warn=warn)

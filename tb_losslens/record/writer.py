@@ -61,7 +61,7 @@ class LossLensWriter(Calls, SummaryWriter):
         self._recorder: Recorder | None = None
         self._begin = time.perf_counter()
         self._config: dict[str, Any] = {}
-        self._summarised = False
+        self._summarised = self._told_of_disk = False
         self._watch = Watch(self._guard, lambda: self._recorder)
         super().__init__(log_dir, comment, purge_step, max_queue, flush_secs, filename_suffix)
         self._run = run if run is not None else run_name(str(self.log_dir))
@@ -70,7 +70,7 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def _start(self, loss_tag: str | None, purge_step: int | None) -> None:
         event_file = self._get_file_writer().event_writer
-        session = Session(self.log_dir, event_file, warn=self._guard.say, facts={"versions": versions()})
+        session = Session(self.log_dir, event_file, warn=self._disk_failed, facts={"versions": versions()})
         self._recorder = Recorder(
             session,
             self._guard,
@@ -82,11 +82,17 @@ class LossLensWriter(Calls, SummaryWriter):
             epoch_ended=self._epoch_ended,
         )
 
+    def _open(self, directory: Any) -> Any:
+        return EventFileWriter(directory, self.max_queue, self.flush_secs, self.filename_suffix, warn=self._disk_failed)
+
+    def _disk_failed(self, text: str) -> None:
+        if not self._told_of_disk:  # one sentence is enough, whatever else cannot be written
+            self._told_of_disk = True
+            self._guard.say(text)
+
     def _get_file_writer(self) -> Any:
         if self.all_writers is None or self.file_writer is None:
-            writer: Any = EventFileWriter(
-                self.log_dir, self.max_queue, self.flush_secs, self.filename_suffix, guard=self._guard
-            )
+            writer = self._open(self.log_dir)
             self.file_writer = writer
             writers: Any = {writer.get_logdir(): writer}
             self.all_writers = writers
@@ -106,6 +112,11 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def add_scalars(self, main_tag: str, tag_scalar_dict: Any, global_step: Any = None, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; each of them is seen as `main_tag/key`."""
+        base = self._get_file_writer().get_logdir() + "/" + main_tag.replace("/", "_") + "_"
+        writers: Any = self.all_writers
+        for key in tag_scalar_dict:  # where torch would open writers of its own, which raise when the disk is full
+            if base + key not in writers:
+                writers[base + key] = self._open(base + key)
         super().add_scalars(main_tag, tag_scalar_dict, global_step, *args, **kwargs)
         if self._recorder is not None:
             for key, value in tag_scalar_dict.items():
@@ -121,7 +132,10 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def add_hparams(self, hparam_dict: Any, metric_dict: Any, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; the settings are kept as facts of the run, too."""
-        super().add_hparams(hparam_dict, metric_dict, *args, **kwargs)
+        try:
+            super().add_hparams(hparam_dict, metric_dict, *args, **kwargs)
+        except OSError as error:  # it opens a writer of torch's own
+            self._disk_failed(f"LossLens: the settings of add_hparams cannot be written ({error}); the training goes on.")
         self._guard.call("config", self._take_config, hparam_dict)
 
     def flush(self) -> None:
