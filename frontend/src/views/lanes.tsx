@@ -55,8 +55,8 @@ function glyphOf(kind: string): Glyph {
   return GLYPHS[kind] ?? "note";
 }
 
-function drawGlyph(glyph: Glyph, x: number, y: number): JSX.Element {
-  if (glyph === "val") return <rect class="e-val" x={x - 3} y={y - 4} width="6" height="8" />;
+function drawGlyph(glyph: Glyph, x: number, y: number, width = 6): JSX.Element {
+  if (glyph === "val") return <rect class="e-val" x={x - width / 2} y={y - 4} width={width} height="8" />;
   if (glyph === "save") return <circle class="e-save" cx={x} cy={y} r="4" />;
   if (glyph === "restore") return <circle class="e-restore" cx={x} cy={y} r="3.4" />;
   if (glyph === "change") return <rect class="e-change" x={x - 4} y={y - 4} width="8" height="8" />;
@@ -67,6 +67,7 @@ export function EventLane({ frame, timeline }: { frame: Frame; timeline: Timelin
   const { batch, kind, text } = timeline.events;
   if (batch.length === 0) return null;
   const before = crowding(batch);
+  const room = inner(frame) / Math.max(1, batch.filter((at) => at >= frame.from && at <= frame.to).length);
   return (
     <div class="lane" style={{ height: 22 }} role="img" aria-label={counted(batch.length, "event", "events")}>
       <span class="name">events</span>
@@ -78,7 +79,7 @@ export function EventLane({ frame, timeline }: { frame: Frame; timeline: Timelin
           return (
             <g>
               <title>{said}</title>
-              {drawGlyph(glyphOf(name), xOf(frame, at) + 10 * (before[index] ?? 0), 11)}
+              {drawGlyph(glyphOf(name), xOf(frame, at) + Math.min(10, room) * (before[index] ?? 0), 11, Math.max(1, Math.min(6, room / 2)))}
             </g>
           );
         })}

@@ -87,10 +87,13 @@ function over(u: uPlot, curve: Curve): void {
   ctx.rect(bbox.left - 6, bbox.top - 6, bbox.width + 12, bbox.height + 12);
   ctx.clip();
   ctx.fillStyle = curve.palette.validation;
+  // Where there are many they become small, so that they do not cover the curve.
+  const shown = curve.points.filter(({ batch }) => batch >= curve.from && batch <= curve.to).length;
+  const radius = Math.max(1.2, Math.min(3.2, (0.8 * curve.width) / Math.max(1, shown))) * devicePixelRatio;
   for (const { batch, value } of curve.points) {
     if (value === null || (curve.y.log && value <= 0) || batch < curve.from || batch > curve.to) continue;
     ctx.beginPath();
-    ctx.arc(u.valToPos(batch, "x", true), u.valToPos(value, "y", true), 3.2 * devicePixelRatio, 0, 2 * Math.PI);
+    ctx.arc(u.valToPos(batch, "x", true), u.valToPos(value, "y", true), radius, 0, 2 * Math.PI);
     ctx.fill();
   }
   const size = 3.5 * devicePixelRatio;

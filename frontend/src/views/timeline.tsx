@@ -19,6 +19,8 @@ import { Shape } from "./shape";
 import { useWidth } from "./use";
 
 const HELP = "drag to zoom · click a mark to look closer · ← → next boundary";
+/** Epochs narrower than this many pixels are not shaded: stripes would only make the page grey. */
+const STRIPE = 6;
 const NO_LR = "not recorded: writer.watch(model, optimizer)";
 
 function numbers(values: readonly Num[]): number[] {
@@ -113,7 +115,7 @@ function Body({ state, timeline, say }: BodyProps): JSX.Element {
       yTicks,
       yLabels: y.log ? yTicks.map((tick) => num(tick)) : tickLabels(yTicks),
       xTicks: xTicks(timeline, { from, to, width }, place.axis),
-      shading: inEpochs.filter((_, index) => (timeline.epochs.epoch[index] ?? 0) % 2 === 1),
+      shading: inEpochs.length * STRIPE > width ? [] : inEpochs.filter((_, index) => (timeline.epochs.epoch[index] ?? 0) % 2 === 1),
       boundaries: marks.flatMap((mark) => {
         const boundary = mark.boundary === null ? undefined : diagnosis?.boundaries.find((item) => item.index === mark.boundary);
         return boundary === undefined ? [] : [{ batch: boundary.batch, kind: boundary.kind, chosen: boundary.index === place.boundary }];
