@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
+import torch.distributed
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 
@@ -25,7 +27,8 @@ from tb_losslens.record.watch import Watch
 class LossLensWriter(Calls, SummaryWriter):
     """A drop-in `SummaryWriter` that records every batch of a training for the LossLens tab.
 
-    All methods of `SummaryWriter` keep working. Nothing here raises because of what it sees in a training or on the
+    All methods of `SummaryWriter` keep working. In a distributed training the first process writes to `log_dir`, every other
+    one to `rank<r>` below it. Nothing here raises because of what it sees in a training or on the
     disk: a part that fails is named in one warning and switched off.
 
     Args:
@@ -63,7 +66,7 @@ class LossLensWriter(Calls, SummaryWriter):
         self._config: dict[str, Any] = {}
         self._summarised = self._told_of_disk = False
         self._watch = Watch(self._guard, lambda: self._recorder)
-        super().__init__(log_dir, comment, purge_step, max_queue, flush_secs, filename_suffix)
+        super().__init__(_of_rank(log_dir), comment, purge_step, max_queue, flush_secs, filename_suffix)
         self._run = run if run is not None else run_name(str(self.log_dir))
         self._guard.call("recording", self._start, loss_tag, purge_step)
         exits.register(self)
@@ -187,3 +190,11 @@ class LossLensWriter(Calls, SummaryWriter):
         if not self._summarised:
             self._summarised = True
             super().add_text(SUMMARY_TAG, markdown(self._run, recorder.known), 0)
+
+
+def _of_rank(log_dir: Any) -> Any:
+    """The directory for this process of a distributed training: `rank<r>` below the run for all but the first."""
+    if not log_dir or not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return log_dir
+    rank = torch.distributed.get_rank()
+    return str(PurePath(log_dir) / f"rank{rank}") if rank else log_dir

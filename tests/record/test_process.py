@@ -247,3 +247,26 @@ def test_a_really_full_disk(start, tmp_path):
         subprocess.run(["umount", str(disk)], check=False)
     assert out.strip() == "trained 150"
     assert len(warnings_in(err)) == 1, err
+
+
+def test_each_process_of_a_distributed_training_has_a_directory(server, tmp_path):
+    body = f"""
+    import torch.distributed as dist
+    rank = int(sys.argv[2])
+    dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=rank, world_size=2)
+    writer = LossLensWriter(logdir)
+    for step in range(3 + rank):
+        writer.log_batch(float(step))
+    writer.close()
+    dist.barrier()
+    dist.destroy_process_group()
+    """
+    scripts = []
+    for rank in range(2):
+        directory = tmp_path / f"script{rank}"
+        directory.mkdir()
+        scripts.append(server.start(directory, HEAD + textwrap.dedent(body), str(tmp_path / "logs" / "run"), str(rank)))
+    for script in scripts:
+        script.finish()
+    assert len(rows(tmp_path)) == 3
+    assert len(load_runs(tmp_path / "logs" / "run" / "rank1")["."]) == 4

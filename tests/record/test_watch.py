@@ -211,6 +211,22 @@ def in_place(compile_, backend, watch):
     run_compiled(model, model, watch and (lambda optimizer: watch(model, optimizer)))
 
 
+def whole_step(compile_, backend, watch):
+    model, criterion = Net(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    if watch:
+        watch(model, optimizer, criterion)
+
+    @torch.compile(backend=backend)
+    def loss_of(inputs, targets):
+        return criterion(model(inputs), targets)
+
+    for inputs, targets in loader(two_classes()):
+        optimizer.zero_grad()
+        loss_of(inputs, targets).backward()
+        optimizer.step()
+
+
 def run_compiled(model, call, watch, optimizer=None):
     optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
     if watch:
@@ -239,6 +255,19 @@ def test_a_compiled_model_keeps_its_graphs_and_every_call_is_seen(calls, unseen,
     assert len(run) == 6
     assert np.isnan(run.float("train_mode")).tolist() == [True] * unseen + [False] * (6 - unseen)
     assert np.isnan(run.float("grad_norm")).tolist() == [True] * unseen + [False] * (6 - unseen)
+
+
+def test_a_compiled_function_around_the_model_keeps_its_graph(recorded):
+    without = count_graphs(whole_step)
+    one = recorded()
+
+    def watch(model, optimizer, criterion):
+        one.writer.watch(model, optimizer, criterion=criterion)
+
+    assert count_graphs(whole_step, watch) == without == 1
+    run = one.run()
+    assert len(run) == 6
+    assert run.float("lr").tolist() == [0.1] * 6
 
 
 def test_a_criterion_that_is_a_function_is_said_to_be_unseen(recorded):
