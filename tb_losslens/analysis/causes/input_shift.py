@@ -135,7 +135,7 @@ def _finding(
         against=tuple(against),
         advice="Expected: compare the loss within each part of the run." if is_planned else _ADVICE[detail],
         fix="" if is_planned else _fix(context, detail, k, factor, after - factor * before),
-        confirm=f"Keep one batch of epoch {boundary.epoch - 1} and load its samples again in epoch {boundary.epoch}: they must be equal.",
+        confirm=f"Load the samples of one batch again in epochs {boundary.epoch - 1} and {boundary.epoch}: they must be equal.",
     )
 
 
