@@ -50,7 +50,7 @@ def test_wheel_serves_its_tab_from_an_empty_environment(wheel: Path, tmp_path: P
     with (tmp_path / "tensorboard.log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log, cwd=tmp_path)
     try:
-        listing = json.loads(_get(port, "plugins_listing", tmp_path / "tensorboard.log"))
+        listing = json.loads(_get(port, "data/plugins_listing", tmp_path / "tensorboard.log"))
         assert listing["losslens"]["tab_name"] == "LossLens"
         entry = listing["losslens"]["loading_mechanism"]["module_path"].lstrip("/")
         script = _get(port, f"data/plugin/losslens/{entry.removeprefix('data/plugin/losslens/')}", tmp_path / "tensorboard.log")
