@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+_CAN_CAPTURE = torch.version.cuda is not None or torch.version.hip is not None
+
 
 class Hook:
-    """Calls `method`. Where a graph is being made, by `torch.compile` or by tracing, it is nothing: the graph stays as it is.
+    """Calls `method`. Where a graph is being made it is nothing, so that the graph stays as it is.
 
     A deep copy of a module shares the hook, a pickled one gets a hook that does nothing.
     """
@@ -19,7 +21,7 @@ class Hook:
 
     def __call__(self, *args: Any) -> None:
         """What torch calls."""
-        if not torch.compiler.is_compiling() and torch._C._get_tracing_state() is None:
+        if not _is_making_a_graph():
             self._method(*args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
@@ -31,3 +33,12 @@ class Hook:
 
 def ignore(*_: Any) -> None:
     """Does nothing."""
+
+
+def _is_making_a_graph() -> bool:
+    """True inside `torch.compile`, tracing, or the capture of a CUDA graph."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return True
+    if not _CAN_CAPTURE or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    return torch.cuda.is_current_stream_capturing()

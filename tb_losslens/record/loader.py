@@ -72,8 +72,10 @@ class PassIterator:
             self._losslens_trail = Trail(int(getattr(loader, "skip_batches", 0) or 0))
         if reason:
             self._losslens_pass.loader["ids"] = reason
+        start = perf_counter()
         with self._window():
             self._losslens_iterator = iter(loader)
+        self._losslens_started_in = perf_counter() - start  # workers start here: the first batch waits for them
         if self._losslens_trail is not None:
             untap(self._losslens_iterator)
 
@@ -95,7 +97,8 @@ class PassIterator:
         except StopIteration:
             self._losslens_guard.call("loader", self._end)
             raise
-        self._losslens_guard.call("loader", self._report, batch, perf_counter() - start)
+        wait, self._losslens_started_in = perf_counter() - start + self._losslens_started_in, 0.0
+        self._losslens_guard.call("loader", self._report, batch, wait)
         return batch
 
     def _report(self, batch: Any, wait: float) -> None:

@@ -36,6 +36,7 @@ class Losses:
         self._parameters = parameters
         self._handles: dict[int, Any] = {}
         self._backward = -1
+        self._loss_hook, self._output_hook = Hook(self._loss_begins), Hook(self._begins)
         self._loss_seen = False
         self.criteria: list[nn.Module] = []
         self.scaler: Any = None
@@ -54,12 +55,12 @@ class Losses:
 
     def expect(self, loss: Tensor) -> None:
         """Sees the backward of `loss`."""
-        loss.register_hook(self._loss_begins)  # type: ignore[no-untyped-call]
+        loss.register_hook(self._loss_hook)  # type: ignore[no-untyped-call]
 
     def expect_output(self, output: Tensor) -> None:
         """Sees the backward through the output of a model; not needed where that of the loss itself was seen last time."""
         if not self._loss_seen:
-            output.register_hook(self._begins)  # type: ignore[no-untyped-call]
+            output.register_hook(self._output_hook)  # type: ignore[no-untyped-call]
         self._loss_seen = False
 
     # --- criterion --------------------------------------------------------------------------------------------------
@@ -95,8 +96,7 @@ class Losses:
     # --- backward ---------------------------------------------------------------------------------------------------
 
     def _begins(self, gradient: Tensor) -> None:  # noqa: ARG002 - torch's signature
-        if not torch.compiler.is_compiling():
-            self._guard.call("gradient norm", self._queue)
+        self._guard.call("gradient norm", self._queue)
 
     def _loss_begins(self, gradient: Tensor) -> None:
         self._loss_seen = True

@@ -43,8 +43,16 @@ def unscaled(norm: Tensor | float, scale: Any) -> Tensor | float:
 
 
 def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """The gradients that are there."""
-    return [p.grad for p in parameters if p.grad is not None]
+    """The gradients that are there; of sharded ones the part of this process, so that no process waits for another."""
+    return [local(p.grad) for p in parameters if p.grad is not None]
+
+
+def local(tensor: Tensor) -> Tensor:
+    """The part of a sharded tensor (DTensor) that this process holds; any other tensor as it is."""
+    if type(tensor) is Tensor or not hasattr(tensor, "to_local"):
+        return tensor
+    part: Tensor = tensor.to_local()
+    return part
 
 
 def input_moments(tensor: Tensor) -> dict[str, Tensor | float]:
@@ -53,7 +61,7 @@ def input_moments(tensor: Tensor) -> dict[str, Tensor | float]:
     0-d tensors where `tensor` is not on the CPU, so that nothing has to wait for it. The moments leave non-finite elements out.
     """
     with torch.no_grad():
-        flat = tensor.detach().reshape(-1)
+        flat = local(tensor.detach()).reshape(-1)
         if tensor.device.type == "cpu":
             return _cpu_moments(flat)
         values = flat.float()

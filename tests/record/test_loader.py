@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import time
 from collections import namedtuple
 
 import numpy as np
@@ -294,3 +295,24 @@ def test_sequential_sampler_of_a_user_is_asked_once(recorded):
     without, Counting.asked = Counting.asked, 0
     list(recorded().writer.wrap(DataLoader(Indexed(), 8, sampler=Counting(Indexed()))))
     assert Counting.asked == without
+
+
+def test_time_waited_for_a_batch(recorded):
+    class Slow(Indexed):
+        def __getitem__(self, index):
+            time.sleep(0.02 if index == 8 else 0)
+            return super().__getitem__(index)
+
+    class SlowStart(SequentialSampler):
+        def __iter__(self):
+            time.sleep(0.03)
+            return super().__iter__()
+
+    one = recorded()
+    for _ in one.writer.wrap(DataLoader(Slow(), batch_sampler=list(BatchSampler(SequentialSampler(Indexed()), 4, False)))):
+        one.writer.log_batch(1.0)
+    for _ in one.writer.wrap(DataLoader(Indexed(), 20, batch_sampler=None, sampler=SlowStart(Indexed()))):
+        one.writer.log_batch(1.0)
+    waits = one.run().float("data_wait")
+    assert waits[2] > 0.02
+    assert waits[10] > 0.03

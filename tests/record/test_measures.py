@@ -8,6 +8,7 @@ from torch import nn
 from tb_losslens.record.measures import (
     batch_counters,
     first_floating,
+    gradients_of,
     input_moments,
     total_norm,
     training_share,
@@ -99,3 +100,21 @@ def test_scale():
     assert unscaled(8.0, None) == 8.0
     assert float(unscaled(8.0, torch.tensor(4.0))) == 2.0
     assert float(unscaled(torch.tensor(8.0), torch.tensor(4.0))) == 2.0
+
+
+def test_a_sharded_gradient_is_read_without_asking_other_processes():
+    class Sharded(torch.Tensor):
+        """Stands where a DTensor stands: what is asked of it as a whole would wait for others."""
+
+        def to_local(self):
+            return self.as_subclass(torch.Tensor)
+
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            if function in (torch._foreach_norm, torch.Tensor.item):
+                raise AssertionError("a collective")
+            return super().__torch_function__(function, types, args, kwargs)
+
+    weight = nn.Parameter(torch.ones(4))
+    weight.grad = torch.full((4,), 3.0).as_subclass(Sharded)
+    assert float(total_norm(gradients_of([weight]))) == pytest.approx(6.0)
