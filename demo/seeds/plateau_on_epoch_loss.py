@@ -33,7 +33,7 @@ def train(logdir: str, _run: str) -> None:
         writer.watch(model, optimizer, scheduler=scheduler, criterion=criterion)
         loader = writer.wrap(loader)
         step = 0
-        for epoch in range(9):
+        for epoch in range(12):
             running_loss = 0.0
             for x, y in loader:
                 optimizer.zero_grad()
