@@ -35,7 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.explain import around, excess, jumps, share_without, with_loss
+from tb_losslens.analysis.explain import around, excess, jumps, share_without, typical_excess, with_loss
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.orders import loader_of
 from tb_losslens.analysis.stats import Floats, median, noise
@@ -174,17 +174,23 @@ def _is_sum(
 
 
 def _gone(context: Context, last: _Last, least_gone: float) -> tuple[int, ...]:
-    """Significant boundaries whose jump goes by `least_gone` once the last batch is at the level before it."""
+    """Boundaries whose jump goes by `least_gone` once the last batch is at the level before it.
+
+    Significant ones one by one; or, where all boundaries together lose their direction, all that went that way.
+    """
     ends = {int(row) + 1 for row in last.row}
-    at = [b for b in context.boundaries if b.significant and b.batch in ends]
-    if not at:
+    at = [b for b in context.boundaries if b.batch in ends]
+    direction = context.pooled.direction
+    if not at or not (direction or any(b.significant for b in at)):
         return ()
-    again, _ = context.measure(with_loss(context.run, _levelled(context, last)))
-    return tuple(
-        b.index
-        for b in at
-        if not again[b.index].significant and abs(excess(again[b.index])) < (1 - least_gone) * abs(excess(b))
-    )
+    again, pooled = context.measure(with_loss(context.run, _levelled(context, last)))
+    less = {b.index: abs(excess(again[b.index])) < (1 - least_gone) * abs(excess(b)) for b in at}
+    alone = {b.index for b in at if b.significant and not again[b.index].significant and less[b.index]}
+    if direction and not pooled.direction:
+        before, after = typical_excess(at), typical_excess(again[b.index] for b in at)
+        if after / before < 1 - least_gone:
+            alone |= {b.index for b in at if excess(b) * direction > 0}
+    return tuple(sorted(alone))
 
 
 def _levelled(context: Context, last: _Last) -> Floats:
@@ -252,11 +258,13 @@ def _artifact(context: Context, last: _Last, usual: float, said: str, gone: tupl
     against = []
     share = None
     if gone:
-        share = share_without(context, _levelled(context, last), gone)
+        # all boundaries where the direction is gone: those that went that way are a selection
+        ends = {int(row) + 1 for row in last.row}
+        every = [b.index for b in context.boundaries if b.batch in ends]
+        alone = any(context.boundaries[k].significant for k in gone)
+        share = share_without(context, _levelled(context, last), gone if alone else every)
         evidence.append(
-            Evidence(
-                f"with the last batch at the level before it, {plural(len(gone), 'significant jump')} no longer stands out"
-            )
+            Evidence(f"with that batch at the level before it, nothing stands out at {plural(len(gone), 'boundary')}")
         )
     else:
         against.append(Evidence("no jump between the levels before and after a boundary depends on it", "loss"))
