@@ -8,8 +8,6 @@ from functools import lru_cache
 from time import perf_counter
 from typing import Any, Protocol
 
-from torch.utils.data import DataLoader
-
 from tb_losslens.record.batch import Batch, describe
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.loader_facts import loader_facts
@@ -240,8 +238,3 @@ def _loader_of(proxy: LoaderProxy) -> Any:
 
 def _same(loader: Any) -> Any:
     return loader
-
-
-def is_torch_loader(loader: Any) -> bool:
-    """True for a torch DataLoader, wrapped or not."""
-    return isinstance(loader, DataLoader)

@@ -51,6 +51,15 @@ class Row(Sent):
         """True if its loss is known, or on its way from a device."""
         return "loss" in self.values or "loss" in self.later.names
 
+    def take_batch(self, batch: Batch) -> None:
+        """Takes what the loader delivered, where the user has not said it."""
+        self.values.setdefault("batch_size", batch.size)
+        self.values["data_wait"] = batch.wait
+        if self.ids is None:
+            self.ids = batch.ids
+        if self.classes is None and "target_mean" not in self.values:
+            self.take_targets(batch.targets)
+
     def take_targets(self, targets: Targets) -> None:
         """Takes the class counts or the moments of its targets."""
         self.classes = targets.classes

@@ -237,21 +237,12 @@ class Steps:
             values["epoch"], values["index"] = row.epoch, row.index
             self.epochs.say_begin()
         if row.batch is not None:
-            self._take_batch(row, row.batch)
+            row.take_batch(row.batch)
         self.epochs.digest(row.ids)
         if "lr" not in values:
             values.update(self._lr())
         self.loss.settle(row)
         self._outbox.put(row)
-
-    def _take_batch(self, row: Row, batch: Batch) -> None:
-        values = row.values
-        values.setdefault("batch_size", batch.size)
-        values["data_wait"] = batch.wait
-        if row.ids is None:
-            row.ids = batch.ids
-        if row.classes is None and "target_mean" not in values:
-            row.take_targets(batch.targets)
 
     def set_step(self, row: Row, step: int) -> None:
         """The user's own step of a row."""
