@@ -1,0 +1,63 @@
+"""Takes pictures of the tab over the demo runs: `python -m tests.e2e.pictures [--runs demo/runs] [--out screenshots] [--readme]`.
+
+They are there to be looked at after each change of the page, light and dark, at the widths that it is drawn for.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from tests.e2e.browser import missing, scenario
+from tests.tensorboard_process import tensorboard
+
+ROOT = Path(__file__).resolve().parents[2]
+README_PICTURE = ROOT / "docs" / "losslens.png"
+MOST_BYTES = 150_000
+
+
+def take(base: str, out: Path, places: dict[str, dict[str, str]], sizes: list[list[int]] | None = None) -> None:
+    """Writes `NAME-WIDTH-light.png` and `-dark.png` into `out` for each place, a state of the page by name."""
+    out.mkdir(parents=True, exist_ok=True)
+    options = {"sizes": sizes} if sizes else {}
+    scenario("pictures", base, timeout=900, folder=str(out), places=places, **options)
+
+
+def compress(source: Path, target: Path) -> int:
+    """Writes `source` with at most 128 colours, without loss of sharpness; bytes written."""
+    target.parent.mkdir(exist_ok=True)
+    with Image.open(source) as picture:
+        picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+    return target.stat().st_size
+
+
+def main() -> None:
+    """Pictures of every run in the log directory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, default=ROOT / "demo" / "runs")
+    parser.add_argument("--out", type=Path, default=ROOT / "screenshots")
+    parser.add_argument("--only", nargs="*", help="names of runs; default all")
+    parser.add_argument("--readme", action="store_true", help="write the picture of the README, too")
+    arguments = parser.parse_args()
+    reason = missing()
+    if reason:
+        parser.error(reason)
+    names = sorted(path.name for path in arguments.runs.iterdir() if path.is_dir())
+    if arguments.only:
+        names = [name for name in names if name in arguments.only]
+    with tensorboard(arguments.runs) as server:
+        server.wait_for_runs(names)
+        take(server.base, arguments.out, {name: {"run": name} for name in names})
+        if arguments.readme:
+            take(server.base, arguments.out, {"readme": {"run": "cosine_restarts", "boundary": "6"}}, [[1400, 950]])
+            size = compress(arguments.out / "readme-1400-light.png", README_PICTURE)
+            print(f"{README_PICTURE}: {size} bytes")
+            if size > MOST_BYTES:
+                parser.exit(1, f"the picture of the README is over {MOST_BYTES} bytes\n")
+    print(f"pictures of {len(names)} runs are in {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
