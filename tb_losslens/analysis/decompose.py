@@ -67,8 +67,13 @@ def decompose(run: Run, boundary: Boundary, findings: Iterable[Finding]) -> tupl
         if label is None or used >= 1:
             continue
         value = measured.pop(label, None)
-        if value is None and finding.share is not None:
-            share = min(finding.share, 1 - used)
+        share = finding.share
+        if value is None and share is None and finding.strength == "proved" and len(mine) == 1:
+            # it acts at every boundary, so that none is left to compare with, and nothing else was found there
+            share = 1.0
+            notes.append(f"{label}: an upper bound, as every boundary has it; nothing else was found that moves there.")
+        if value is None and share is not None:
+            share = min(share, 1 - used)
             used += share
             value = share * excess
         if value is not None:

@@ -110,8 +110,11 @@ def _neighbourhood(run: Run, boundary: Boundary, *, reach: int = 40) -> tuple[in
     return low, min(len(run), max(epochs[-1].last, boundary.batch + 1), boundary.batch + span)
 
 
-def _move(name: str, column: Floats, cut: int, m: int, *, shown: Floats, far: float = 4.0) -> Move:
-    """Judges one signal, `column` being the rows around the boundary and `cut` the first of them after it."""
+def _move(name: str, column: Floats, cut: int, m: int, *, shown: Floats, far: float = 4.0, least_time: float = 2.0) -> Move:
+    """Judges one signal, `column` being the rows around the boundary and `cut` the first of them after it.
+
+    Times move with every load of the machine: they must change by a factor of `least_time` besides.
+    """
     label = f"LR group {name[3:]}" if name.startswith("lr.") else name
     signal = BY_NAME.get(name) or Signal(name, label, "", "", "")
     left, right = column[:cut], column[cut:]
@@ -125,7 +128,8 @@ def _move(name: str, column: Floats, cut: int, m: int, *, shown: Floats, far: fl
     up, down = sum(z > far for z in judged), sum(z < -far for z in judged)
     z = judged[0]
     before, after = mean(left[-m:]), mean(right[:m])
-    if max(up, down) < 2:
+    slight = signal.unit == "s" and max(before, after) < least_time * min(before, after)
+    if max(up, down) < 2 or slight:
         said = f"steady (z {abs(z):.1f})" if math.isfinite(z) else f"about {number(median(column))}"
         return Move(name, signal.label, signal.unit, shown, said, False, z)
     lag = _lag(right, before, after)

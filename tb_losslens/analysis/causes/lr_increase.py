@@ -230,8 +230,8 @@ def _fix(context: Context, detail: str, step: LrStep) -> str:
     name = scheduler_class(context) or "CosineAnnealingLR"
     batch = stepped_each_batch(context, step.column)
     arguments = "..." if name != "CosineAnnealingLR" else f"T_max={epochs} * {length}" if batch else f"T_max={epochs}"
-    call = "        scheduler.step()          # once a batch" if batch else "    scheduler.step()              # once an epoch"
+    call = "        scheduler.step()" if batch else "    scheduler.step()"
     return (
-        f"scheduler = {name}(optimizer, {arguments})     # once, before the epochs\n"
+        f"# once, before the epochs\nscheduler = {name}(\n    optimizer, {arguments})\n"
         f"for epoch in range({epochs}):\n    for x, y in train_loader:\n        ...\n{call}"
     )
