@@ -75,6 +75,8 @@ class Feed:
         self.revised = None
         if self._candidates:
             self._decide()
+        if self._queue:
+            self._drop_left_over()
         queue = self._queue
         if not queue:
             return None
@@ -87,6 +89,12 @@ class Feed:
             queue.popleft()  # skipped by the loop
         self._since = 0
         return queue.popleft()
+
+    def _drop_left_over(self) -> None:
+        """A loop that looks ahead and was left at its end leaves batches behind, which shows when the next fills up anew."""
+        newest = self._queue[-1].source
+        if self._ahead and self._since > self._ahead and self._queue[0].source is not newest:
+            self._queue = deque(batch for batch in self._queue if batch.source is newest)
 
     def _recognised(self, storages: Callable[[], set[int]] | None) -> int | None:
         if storages is None or (len(self._queue) == 1 and not self._recognises):

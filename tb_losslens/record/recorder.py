@@ -111,7 +111,7 @@ class Recorder:
         if not training:
             self.validations.set(number, f"scalar:{tag}")
             self.validations.tag = tag
-        elif not self.validations.open:
+        elif not self.validations.said:
             self.steps.scalar(tag, number, None if step is None else int(step))
 
     # --- rows -------------------------------------------------------------------------------------------------------

@@ -94,16 +94,26 @@ class Steps:
             row.batch = batch
             self.epochs.adopt(batch.source)
 
-    def pause(self) -> None:
-        """Something else begins, a validation for example: the row and the pass that are through are ended."""
+    @property
+    def in_loop(self) -> bool:
+        """True where a call of the model belongs to the training loop, whether it is a step or not."""
         row = self.current
-        if row is not None and self.driven:  # a scalar of this batch may still come, from after the validation
-            self.release(row)
-            return
-        self.finish()
+        return self.driven or (self._draining and (len(self._feed) > 0 or (row is not None and not self._is_over(row))))
+
+    @property
+    def _draining(self) -> bool:
+        """True while a loop that looks ahead trains on what is left of an exhausted loader."""
         source = self.epochs.source
-        if self.epochs.open and source is not None and source.exhausted and not self._feed.holds(source):
-            self.epochs.end(complete=True)
+        return self.epochs.open and source is not None and source.exhausted
+
+    def pause(self) -> None:
+        """Something else begins, a validation for example: the row is through, and the epoch if it is none of a loader."""
+        row = self.current
+        if self.driven or self._draining:  # a scalar of this batch may still come, from after the validation
+            if row is not None:
+                self.release(row)
+        else:
+            self.finish()
 
     def close(self) -> None:
         """The recording ends."""

@@ -42,6 +42,11 @@ class Validations:
         """True while forwards and losses are those of a validation."""
         return self.current is not None and not self.current.over
 
+    @property
+    def said(self) -> bool:
+        """True while a validation is open that a loader or the user announced."""
+        return self.current is not None and not self.current.over and not self.current.implicit
+
     # --- begin and end ----------------------------------------------------------------------------------------------
 
     def begin(self) -> Validation:
@@ -115,7 +120,7 @@ class Validations:
             self.end()
         if self.open:
             return self.current
-        if gradients or self._steps.driven:
+        if gradients or self._steps.in_loop:
             return None
         validation = self.begin()
         validation.implicit = True
