@@ -72,6 +72,8 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
 def _why(finding: Finding) -> str:
     """Kind, strength and the first sentence of a finding."""
     first = finding.text.split(". ")[0].rstrip(".")
+    if finding.kind == "unknown":
+        return f"Unknown: {lower_first(first)}"
     return f"{KINDS[finding.kind]}, {finding.strength}: {lower_first(first)}"
 
 

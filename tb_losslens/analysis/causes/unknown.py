@@ -1,15 +1,17 @@
 """A jump is more than noise, and nothing that was recorded explains it.
 
 What it sees:
-    Significant boundaries that no finding before it accounts for.
+    Significant boundaries that no finding before it accounts for; inside an epoch, batches whose loss stands apart from
+    all others, and the point where the loss stops being a number.
 
 Why it matters:
     Many public threads on such curves were settled by a guess, and wrongly. Saying what is missing is worth more.
 
 How it decides:
     Last of all causes: a boundary that is significant alone, or part of a pooled direction, and in the boundaries of no
-    finding that explains its jump. It lists the signals that would separate the causes which are left, with the line of
-    code for each.
+    finding that explains its jump; or a loss 10 sigma above and twice those around it, with a gap to all others that the
+    tail of the others does not lead one to expect; or a loss that is not finite. It lists the signals that would separate
+    the causes which are left, with the line of code for each.
 
 What to try:
     Record what is missing, and train a few epochs again.
@@ -26,6 +28,7 @@ from __future__ import annotations
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.text import number, p_value, plural, signed, some
+from tb_losslens.analysis.unexplained import lost, spikes
 from tb_losslens.events.columns import BY_NAME, how_to_record
 
 ID = "unknown"
@@ -33,8 +36,17 @@ REQUIRES: tuple[str, ...] = ("loss",)
 TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean", "classes", "batch_size")
 
 
-def find(context: Context) -> Outcome:
-    """Names the boundaries that nothing explains, and what to record."""
+def find(context: Context) -> Outcome | list[Outcome]:
+    """Names what nothing explains, at boundaries and inside epochs, and what to record."""
+    end = lost(context)
+    inside: list[Outcome] = [*([end] if end else []), *spikes(context)]
+    at_boundaries = _boundaries(context)
+    if not inside:
+        return at_boundaries
+    return [at_boundaries, *inside] if isinstance(at_boundaries, Finding) else inside
+
+
+def _boundaries(context: Context) -> Outcome:
     pooled = context.pooled
     if pooled.reason:
         return Skipped(ID, pooled.reason, "")

@@ -1,0 +1,127 @@
+"""What the loss does inside epochs that no cause explains: spikes, and the point where it stops being a number."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tb_losslens.analysis.bad_rows import first_nonfinite, gradient_distance, loss_distance
+from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.outliers import local_level, spans, standing_apart
+from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.text import number, plural, some, times
+from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Ragged
+
+TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean")
+
+
+def lost(context: Context, *, before: int = 30, near: int = 3) -> Finding | None:
+    """The loss that stops being finite, if no batch was found to blame; None if it never does."""
+    run = context.run
+    broken = first_nonfinite(run)
+    if broken is None or any(o.detail == "nonfinite" for o in _findings(context)):
+        return None
+    row = broken.row
+    step = int(run.step[row])
+    gone = int((~np.isfinite(run.loss[row:])).sum())
+    said = f"the loss of {plural(gone, 'batch')} is NaN or infinite, of {len(run) - row:,} from step {step:,} on"
+    evidence = [Evidence(said, "loss", (row, len(run)))]
+    for name, label in (("loss", "loss"), ("grad_norm", "gradient norm")):
+        values = run.float(name)
+        middle = max(0, row - near)
+        start = max(0, middle - before)
+        late, early = median(values[middle:row]), median(values[start:middle])
+        if late > 0 and early > 0:
+            said = f"the {label} goes from {number(early)} to {number(late)} ({times(late / early)}) just before"
+            evidence.append(Evidence(said, name, (start, row)))
+    if math.isfinite(broken.inputs) and not broken.inputs:
+        evidence.append(Evidence("the inputs of that batch are finite", "input_nonfinite", (row, row + 1)))
+    return Finding(
+        "unknown", "unknown", "possible", f"The loss stops being finite at step {step:,}",
+        f"From step {step:,} on the loss is NaN or infinite"
+        + (", and it never comes back." if broken.lasting else ", and it comes back later."),
+        detail="nonfinite", score=0.6, steps=(step,), explains_jump=False, evidence=tuple(evidence),
+        missing=_missing(context),
+        advice="Lower the LR, warm it up, or clip the gradients, and see whether the run gets past this step.",
+        confirm=f"Repeat from before step {step:,} with a tenth of the LR: if it gets past, it diverged; else see the batch.",
+    )  # fmt: skip
+
+
+def spikes(context: Context, *, least: float = 10.0, fold: float = 2.0, longest: int = 10) -> list[Finding]:
+    """Batches whose loss stands apart from all others and that nothing explains, one finding for all of them.
+
+    Args:
+        context: the run and what was decided before.
+        least: robust standard deviations above the losses around.
+        fold: times the level around.
+        longest: batches; what lasts longer is a level of its own and no spike.
+    """
+    run = context.run
+    distance = loss_distance(run)
+    level, _ = local_level(run.loss)
+    with np.errstate(invalid="ignore"):
+        high = run.loss >= fold * level
+    rows = standing_apart(np.where(np.isfinite(distance), distance, np.nan), least=least)
+    groups = [
+        (first, last)
+        for first, last in spans(rows[high[rows]])
+        if last - first < longest and not _accounted_for(context, first, last)
+    ]
+    return [_spike(context, groups)] if groups else []
+
+
+def _accounted_for(context: Context, first: int, last: int) -> bool:
+    """True if a finding, a boundary that moved or the end of the finite losses lies at these rows."""
+    run = context.run
+    steps = set(run.step[first : last + 1].tolist())
+    if any(steps & set(f.steps) for f in _findings(context)):
+        return True
+    if any(b.batch - 2 <= last and first < b.batch + b.m for b in context.boundaries if b.significant):
+        return True
+    near = run.loss[first : last + 11]
+    return bool(len(near) and not np.isfinite(near).all())
+
+
+def _spike(context: Context, groups: list[tuple[int, int]]) -> Finding:
+    run = context.run
+    first, last = groups[0]
+    step, count = int(run.step[first]), sum(b - a + 1 for a, b in groups)
+    top = max(groups, key=lambda group: float(run.loss[group[0] : group[1] + 1].max()))
+    peak = int(top[0] + np.argmax(run.loss[top[0] : top[1] + 1]))
+    level, _ = local_level(run.loss)
+    shown = (max(0, first - 20), min(len(run), last + 21))
+    said = f"the loss reaches {number(run.loss[peak])} at step {run.step[peak]:,}, beside {number(level[peak])} around it"
+    evidence = [Evidence(said, "loss", shown)]
+    gradient = float(gradient_distance(run)[peak])
+    if math.isfinite(gradient):
+        evidence.append(Evidence(f"its gradient norm lies {number(gradient, 2)} sigma above those around", "grad_norm", shown))
+    ids = _samples(run.ragged["sample_ids"], groups) if run.has("sample_ids") else []
+    if ids:
+        evidence.append(Evidence(f"samples {some(ids, 8)} are in it", "sample_ids", (first, last + 1)))
+    one = len(groups) == 1
+    where = f"Spike at step {step:,}, {plural(count, 'batch')}" if one else f"{len(groups)} spikes, the first at step {step:,}"
+    return Finding(
+        "unknown", "unknown", "possible", where,
+        f"The loss stands out at {plural(count, 'batch')} from step {step:,} on, and nothing that was recorded explains it.",
+        detail="spike", score=0.4, steps=tuple(int(run.step[r]) for a, b in groups for r in range(a, b + 1))[:1000],
+        explains_jump=False, evidence=tuple(evidence), missing=_missing(context),
+        advice=f"Run the batch of step {int(run.step[peak]):,} again with the weights from before it.",
+        confirm="The same batch with other weights: high again means its samples, low means the state of the training.",
+    )  # fmt: skip
+
+
+def _samples(ragged: Ragged, groups: list[tuple[int, int]], *, most: int = 64) -> list[int]:
+    """Ids of the batches of `groups`, the first `most`."""
+    ids = [int(i) for first, last in groups[:most] for row in range(first, last + 1) for i in ragged[row][:most]]
+    return ids[:most]
+
+
+def _findings(context: Context) -> list[Finding]:
+    return [outcome for outcome in context.earlier if isinstance(outcome, Finding)]
+
+
+def _missing(context: Context) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(how_to_record(name) for name in TELLING if not context.run.has(name)))
