@@ -9,7 +9,7 @@ PAGE := tb_losslens/plugin/static/index.js
 PROTOC := .tools/protoc/.ready
 RUNS ?= demo/runs
 
-.PHONY: demo demo-runs test setup page lint clean help
+.PHONY: demo demo-runs test setup page lint screenshots clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make demo-runs  train the demo runs only"
 	@echo "make test       everything that CI runs"
 	@echo "make page       build the page again after a change in frontend/"
+	@echo "make screenshots  pictures of the tab over the demo runs, and the one of the README"
 	@echo "make clean      remove .venv, built files and demo runs"
 
 $(VENV)/bin/python:
@@ -56,6 +57,9 @@ test: setup $(PROTOC) lint
 	$(PY) frontend/npm.py test
 	@$(PY) -m tests.browser
 	$(PY) -m pytest
+
+screenshots: demo-runs
+	$(PY) -m tests.e2e.pictures --runs $(RUNS) --readme
 
 clean:
 	rm -rf $(VENV) .tools build dist *.egg-info frontend/node_modules tb_losslens/plugin/static demo/runs
