@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tb_losslens.analysis.content import class_shares
+from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.lr_steps import lr_columns
 from tb_losslens.analysis.outliers import Rows, away_from_usual, local_level, spans, standing_apart
 from tb_losslens.analysis.stats import Floats, finite, mean, median
@@ -55,7 +55,7 @@ def _signals(run: Run) -> list[tuple[str, str, Floats]]:
     """(column, detail, values) of what is known of the samples; spreads as logarithms, class mixes as distances."""
     out = [("input_mean", "inputs", run.float("input_mean")), ("input_std", "inputs", _log(run.float("input_std")))]
     out += [("target_mean", "targets", run.float("target_mean")), ("target_std", "targets", _log(run.float("target_std")))]
-    if run.has("classes") and run.has("batch_size"):
+    if run.has("classes"):
         out.append(("classes", "targets", class_distance(run)))
     return [signal for signal in out if np.isfinite(signal[2]).any()]
 
@@ -71,12 +71,13 @@ def class_distance(run: Run, *, least_count: float = 1.0) -> Floats:
     Pearson's chi-square of the batch against the shares of the whole run. Classes of which a batch would hold less than
     `least_count` samples are taken together, or one rare sample would count for much.
     """
-    size = run.float("batch_size")
-    shares = class_shares(run.ragged["classes"], size)
-    if shares.shape[1] < 2:
+    size = sample_weights(run)
+    shares = known_shares(run)
+    known = np.isfinite(shares).all(axis=1) & (size > 0)
+    if shares.shape[1] < 2 or not known.any():
         return np.full(len(size), np.nan)
-    usual = np.average(shares, axis=0, weights=np.nan_to_num(size))
-    common = usual * median(size) >= least_count
+    usual = np.average(shares[known], axis=0, weights=size[known])
+    common = usual * median(size[known]) >= least_count
     part = np.append(usual[common], max(0.0, 1 - float(usual[common].sum())))
     seen = np.column_stack([shares[:, common], 1 - shares[:, common].sum(axis=1)])
     kept = part > 1e-9

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats as _scipy
 
+from tb_losslens.analysis.mix import class_shares
 from tb_losslens.analysis.stats import Floats
-from tb_losslens.store.run import Epoch, Ragged, Run
+from tb_losslens.store.run import Epoch, Run
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ class Position:
 def contents(run: Run) -> list[Content]:
     """What was recorded of the samples: class mix, target mean; in that order, possibly none."""
     out = []
-    if run.has("classes") and run.has("batch_size"):
-        shares = class_shares(run.ragged["classes"], run.float("batch_size"))
+    weight = sample_weights(run)
+    if run.has("classes"):
+        shares = known_shares(run)
         if shares.shape[1] > 1:
-            weight = run.float("batch_size")
-            part = np.average(shares, axis=0, weights=np.nan_to_num(weight))
+            known = np.isfinite(shares).all(axis=1) & (weight > 0)
+            part = np.average(shares[known], axis=0, weights=weight[known]) if known.any() else shares[0]
             out.append(Content("classes", "class mix", shares, float((part * (1 - part)).sum())))
     if run.has("target_mean"):
         mean, inner = run.float("target_mean"), run.float("target_std")
@@ -68,20 +70,17 @@ def contents(run: Run) -> list[Content]:
     return out
 
 
-def class_shares(classes: Ragged, batch_size: Floats, *, most: int = 32) -> Floats:
-    """Share of each class in each batch, shape (n, k) for the k <= `most` classes with the most samples, in their order."""
-    values = classes.values.reshape(-1, 2).astype(np.int64)
-    row = np.repeat(np.arange(len(classes)), np.diff(classes.offsets))
-    names, at = np.unique(values[:, 0], return_inverse=True)
-    total = np.bincount(at, weights=values[:, 1], minlength=len(names))
-    keep = np.sort(np.argsort(-total, kind="stable")[:most])
-    column = np.full(len(names), -1)
-    column[keep] = np.arange(len(keep))
-    chosen = column[at] >= 0
-    counts = np.zeros((len(classes), len(keep)))
-    np.add.at(counts, (row[chosen], column[at][chosen]), values[chosen, 1])
-    shares: Floats = counts / np.where(batch_size > 0, batch_size, np.nan)[:, None]
-    return shares
+def sample_weights(run: Run) -> Floats:
+    """Samples of each batch, shape (n,); 1 for every batch where no size is known, else 0 where it is unknown."""
+    sizes = run.float("batch_size")
+    known = np.isfinite(sizes) & (sizes > 0)
+    return np.where(known, sizes, 0.0) if known.any() else np.ones(len(sizes))
+
+
+def known_shares(run: Run, *, most: int = 32) -> Floats:
+    """Share of each of the `most` frequent classes in every batch, shape (n, k); NaN for batches of unknown classes."""
+    shares = class_shares(run, 0, len(run), most=most)
+    return np.where(shares.sum(axis=1, keepdims=True) > 0, shares, np.nan)
 
 
 def position_effect(content: Content, weight: Floats, epoch: Epoch, *, block_counts: Sequence[int] = (6, 24)) -> Position:

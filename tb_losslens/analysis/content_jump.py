@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tb_losslens.analysis.content import Content, apart, chance_apart
+from tb_losslens.analysis.content import Content, apart, chance_apart, sample_weights
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.explain import excess
 from tb_losslens.analysis.stats import Floats, median, moving_mean
@@ -63,7 +63,7 @@ def content_jump(context: Context, content: Content, *, least_cuts: int = 12, le
     known = [share for share in shares if share is not None]
     quantile = far[inside][np.isfinite(far[inside])]
     most = float(np.quantile(quantile, 0.99)) if len(quantile) else math.nan
-    samples = m * median(context.run.float("batch_size")) if context.run.has("batch_size") else float(m)
+    samples = m * median(sample_weights(context.run))
     chance = chance_apart(content, samples)
     return ContentJump(median(far[at]), median(far[inside]), most, chance, max(known) if known else None)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.analysis.stats import finite
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -116,7 +117,7 @@ def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int) -> li
 
 def samples_in(run: Run, epoch: Epoch) -> int:
     """Samples of an epoch, 0 if unknown."""
-    total = float(np.nansum(run.float("batch_size")[epoch.first : epoch.last]))
+    total = float(finite(run.float("batch_size")[epoch.first : epoch.last]).sum())
     return int(total) if total > 0 else len(ids_of(run, epoch))
 
 

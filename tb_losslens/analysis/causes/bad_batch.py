@@ -159,7 +159,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
     if bad_input:
         evidence.append(
             Evidence(
-                f"its inputs hold {plural(int(broken.inputs), 'element')} that are NaN or infinite",
+                f"its inputs hold {number(broken.inputs)} elements that are NaN or infinite",
                 "input_nonfinite",
                 (row, row + 1),
             )
@@ -178,7 +178,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
         strength="proved" if bad_input else "possible",
         title="The loss stops being finite",
         text=f"The batch at step {step} is the first with a loss that is not finite"
-        + (f"; its inputs hold {plural(int(broken.inputs), 'bad element')}." if bad_input else "."),
+        + (f"; its inputs hold {number(broken.inputs)} elements that are not." if bad_input else "."),
         evidence=evidence,
         against=against,
         missing=() if known else (how_to_record("input_nonfinite"),),

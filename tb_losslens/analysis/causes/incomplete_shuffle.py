@@ -36,7 +36,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tb_losslens.analysis.content import Content, Position, contents, position_effect
+from tb_losslens.analysis.content import Content, Position, contents, position_effect, sample_weights
 from tb_losslens.analysis.content_jump import ContentJump, content_jump
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.displacement import Displacement, displacement
@@ -100,7 +100,7 @@ def find(
     ordered = [d for d in shifts if d is not None]
     if not known and not ordered:
         return Skipped(ID, "neither classes, targets nor sample ids were recorded", how_to_record("classes"))
-    weight = run.float("batch_size") if run.has("batch_size") else np.ones(len(run))
+    weight = sample_weights(run)
     found = []
     for content in known:
         effects = tuple(position_effect(content, weight, epoch) for epoch in context.epochs)

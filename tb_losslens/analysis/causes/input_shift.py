@@ -36,6 +36,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tb_losslens.analysis.changes import planned_at
+from tb_losslens.analysis.content import sample_weights
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.epoch_levels import Levels, levels, noise_ratio, shifts
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
@@ -60,7 +61,7 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
     if len(context.epochs) < 2:
         return [Skipped(ID, "the run has one epoch so far; two are needed to compare their inputs", "")]
     mean, spread = run.float("input_mean"), run.float("input_std")
-    weight = run.float("batch_size") if run.has("batch_size") else np.ones(len(run))
+    weight = sample_weights(run)
     unit = median(spread)
     if not unit > 0:
         return [Checked(ID, "the inputs have no spread")]

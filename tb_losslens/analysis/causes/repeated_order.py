@@ -34,7 +34,7 @@ import math
 
 import numpy as np
 
-from tb_losslens.analysis.content import contents, position_effect
+from tb_losslens.analysis.content import contents, position_effect, sample_weights
 from tb_losslens.analysis.content_jump import moving_difference
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, typical_excess
@@ -175,7 +175,7 @@ def _boundary_is_like_other_places(
 
 def _sorted_content(context: Context) -> str:
     """What of the samples depends on the position in the epoch, as a clause, or ""."""
-    weight = context.run.float("batch_size")
+    weight = sample_weights(context.run)
     for content in contents(context.run):
         found = [position_effect(content, weight, epoch) for epoch in context.epochs]
         effect = median(np.array([p.effect for p in found]))

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.causes import repeated_order
+from tb_losslens.analysis.engine import build_context
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
 from tests.toys import dataset
@@ -58,21 +59,32 @@ def test_one_order_for_all_epochs_is_proved(model: str, data: str, optimizer: st
 
 
 def test_a_step_that_any_place_in_the_epoch_has_is_explained() -> None:
-    run = train(model="mlp", data="gaussian", optimizer="momentum", lr=0.02, epochs=12, order=once)
+    """Without ids the boundaries look like many observations; under one order their steps are as all others in the epoch."""
+    run = without_ids(train(data="gaussian", optimizer="momentum", lr=0.02, epochs=12, order=once))
     (finding,) = findings(repeated_order, run)
+    assert build_context(run).pooled.direction == -1
     assert finding.explains_jump
     assert finding.share is not None
     assert finding.share > 0.5
     assert any("elsewhere in the epoch" in line for line in finding.evidence)
 
 
+def test_with_ids_one_order_is_one_observation_and_no_jump() -> None:
+    run = train(data="gaussian", optimizer="momentum", lr=0.02, epochs=12, order=once)
+    (finding,) = findings(repeated_order, run)
+    assert not finding.explains_jump
+    assert any("does not move" in line for line in finding.against)
+
+
 def test_sorted_samples_are_named_as_what_makes_the_jump() -> None:
-    targets = dataset("regression", 1600)[1].numpy()
-    run = train(data="regression", optimizer="adam", lr=0.003, order=lambda e, n, rng: np.argsort(targets, kind="stable"))
+    targets = dataset("gaussian", 1600)[1].numpy()
+    base, rng = np.argsort(targets, kind="stable"), np.random.default_rng(0)
+    halves = np.concatenate([rng.permutation(base[:800]), rng.permutation(base[800:])])
+    run = train(data="gaussian", optimizer="momentum", lr=0.02, epochs=10, order=lambda e, n, rng: halves)
     (finding,) = findings(repeated_order, run)
     assert finding.strength == "proved"
     assert not finding.explains_jump
-    assert any("mean target" in line for line in finding.against)
+    assert any("class mix" in line for line in finding.against)
 
 
 @pytest.mark.parametrize(("model", "data"), [("mlp", "digits"), ("linear", "gaussian")])
