@@ -1,4 +1,4 @@
-"""Takes pictures of the tab over the demo runs: `python -m tests.e2e.pictures [--runs demo/runs] [--out screenshots] [--readme]`.
+"""Takes pictures of the tab over the demo runs: `python -m tests.e2e.pictures [--runs DIR] [--out DIR] [--readme]`.
 
 They are there to be looked at after each change of the page, light and dark, at the widths that it is drawn for.
 """
