@@ -100,3 +100,16 @@ def test_a_boundary_that_a_recorded_event_points_at_is_the_headline() -> None:
     words = in_words(QUIET, (quiet,), (cut,), 500)
     assert words.headline == "Loss drops at boundary 4 of 11, by −0.50"
     assert words.subline == "Expected, likely: the LR is cut to a tenth."
+
+
+def test_a_fault_inside_an_epoch_is_the_headline() -> None:
+    bad = finding(
+        "bad_batch", "fault", "likely", "Batches 500 to 519 hold inputs unlike all others.", title="Bad inputs in 20 batches"
+    )
+    words = in_words(QUIET, (), (bad,), 1200)
+    assert words.headline == "Bad inputs in 20 batches"
+    assert (
+        words.subline
+        == "Fault, likely: batches 500 to 519 hold inputs unlike all others. No jump beyond noise at 11 boundaries."
+    )
+    assert words.kind == "fault"

@@ -30,6 +30,10 @@ describe("logTicks", () => {
     expect(logTicks(2, 3)).toEqual(niceTicks(2, 3, 4));
     expect(logTicks(0, 3)).toEqual([]);
   });
+
+  it("leaves powers out where they would crowd, as for a loss that diverged", () => {
+    expect(logTicks(0.05, 2e21)).toEqual([1, 1e5, 1e10, 1e15, 1e20]);
+  });
 });
 
 describe("epochTicks", () => {

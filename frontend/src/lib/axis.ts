@@ -15,8 +15,11 @@ function cleaned(value: number): number {
   return Number(value.toPrecision(12));
 }
 
-/** Powers of ten in `[low, high]`, with 2 and 5 between them where there are fewer than three. Both ends above 0. */
-export function logTicks(low: number, high: number): number[] {
+/**
+ * Powers of ten in `[low, high]`, with 2 and 5 between them where there are fewer than three, and only every second, fifth,
+ * ... where there would be more than `most`. Both ends above 0.
+ */
+export function logTicks(low: number, high: number, most = 7): number[] {
   const within = (factors: readonly number[]): number[] => {
     const ticks: number[] = [];
     for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1)
@@ -28,7 +31,8 @@ export function logTicks(low: number, high: number): number[] {
   };
   if (!(low > 0 && high > low)) return [];
   const powers = within([1]);
-  if (powers.length >= 3) return powers;
+  const every = niceStride(powers.length / most);
+  if (powers.length >= 3) return powers.filter((tick) => Math.round(Math.log10(tick)) % every === 0);
   const finer = within([1, 2, 5]);
   return finer.length >= 3 ? finer : niceTicks(low, high, 4);
 }
