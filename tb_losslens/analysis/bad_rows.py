@@ -172,16 +172,27 @@ class NonFinite:
     lasting: bool
 
 
-def first_nonfinite(run: Run, *, near: int = 3, before: int = 30) -> NonFinite | None:
-    """The first batch whose loss is NaN or infinite after a finite one (or the very first batch); None without one.
+def first_nonfinite(run: Run, *, near: int = 3, before: int = 30, most_gaps: int = 3) -> NonFinite | None:
+    """The first batch whose loss turned NaN or infinite; None without one.
 
-    `grew` compares the `near` batches right before it with the `before` batches before those.
+    A NaN also stands for a loss that was not recorded: before the first known loss, in gaps that come again and again (more
+    than `most_gaps`), and in the very last row, where a loop was interrupted. Those count only if the loss is infinite, or
+    inputs or gradient of the batch are not finite either. `grew` compares the `near` batches right before it with the
+    `before` batches before those.
     """
     loss = run.loss
+    known = np.flatnonzero(np.isfinite(loss))
+    certain = np.isinf(loss) | (run.float("input_nonfinite") > 0) & ~np.isfinite(loss) | np.isinf(run.float("grad_norm"))
     bad = np.flatnonzero(~np.isfinite(loss))
-    if not len(bad) or not run.has("loss"):
-        return None
-    row = int(bad[0])
+    gaps = spans(bad, join=1)
+    sure = np.flatnonzero(certain & ~np.isfinite(loss))
+    if len(sure) == 0:
+        first = int(known[0]) if len(known) else len(loss)
+        gaps = [gap for gap in gaps if gap[0] > first and gap != (len(loss) - 1, len(loss) - 1)]
+        if not gaps or len(gaps) > most_gaps:
+            return None
+    # what is certain may come late in a gap that began with it
+    row = next((gap[0] for gap in gaps if gap[0] <= sure[0] <= gap[1]), int(sure[0])) if len(sure) else gaps[0][0]
     late, early = mean(loss[max(0, row - near) : row]), median(loss[max(0, row - near - before) : max(0, row - near)])
     grew = late / early if early > 0 and np.isfinite(late) else 1.0
     inputs = run.float("input_nonfinite")[row]

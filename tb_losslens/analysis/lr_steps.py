@@ -109,7 +109,8 @@ def _level(lr: Floats, row: int, *, tolerance: float = 0.01) -> tuple[bool, bool
 def _warm_up_end(context: Context, lr: Floats, *, early: float = 0.1, whole: float = 0.6, levels: int = 3) -> int:
     """Last row of a rise that begins within `early` of the run (or its second epoch) and takes several steps; else -1.
 
-    A schedule that holds a lower LR first and then has the full one (`ConstantLR`, `SequentialLR`) may take a single step.
+    A schedule that holds a lower LR first and then has the full one (`ConstantLR`, `SequentialLR`) may take a single step, and
+    so may any rise at the first boundary or before.
     """
     down = np.flatnonzero(np.diff(lr) < 0)
     end = int(down[0]) if len(down) else len(lr) - 1
@@ -120,5 +121,8 @@ def _warm_up_end(context: Context, lr: Floats, *, early: float = 0.1, whole: flo
     if rises[0] > max(early * len(lr), second) or rises[-1] > whole * len(lr):
         return -1
     scheduler = context.run.facts.get("scheduler")
+    first = context.epochs[1].first if len(context.epochs) > 1 else 0
+    if rises[-1] <= first:
+        return int(rises[-1])
     holds = isinstance(scheduler, dict) and scheduler.get("class") in ("ConstantLR", "SequentialLR", "ChainedScheduler")
     return int(rises[-1]) if len(rises) >= levels - 1 or holds else -1

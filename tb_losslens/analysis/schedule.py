@@ -47,7 +47,8 @@ def rise_kind(context: Context, step: LrStep, rises: Sequence[LrStep], *, most_b
     if not step.back or planned_at(context.run, step.row) is not None:
         return "step"
     name = scheduler_class(context)
-    if replaced_at(context.run, step.row, "scheduler") is not None or (step.initial and name in FALLING):
+    new = any(replaced_at(context.run, step.row, what) is not None for what in ("scheduler", "optimizer"))
+    if new or (step.initial and name in FALLING):
         return "scheduler_reset"
     if name in RESTARTING:
         return "warm_restart"
@@ -61,7 +62,7 @@ def rise_kind(context: Context, step: LrStep, rises: Sequence[LrStep], *, most_b
 def is_certain_reset(context: Context, steps: Sequence[LrStep]) -> bool:
     """True if the LR is back at exactly its first value twice or more, by a scheduler that cannot do that while it lives."""
     exact = all(abs(s.after - filled(context.run.float(s.column))[0]) <= 1e-6 * s.after for s in steps)
-    new = all(replaced_at(context.run, s.row, "scheduler") is not None for s in steps)
+    new = all(any(replaced_at(context.run, s.row, what) for what in ("scheduler", "optimizer")) for s in steps)
     return len(steps) > 1 and exact and (new or scheduler_class(context) in FALLING)
 
 

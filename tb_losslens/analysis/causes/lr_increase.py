@@ -177,6 +177,10 @@ def _kind(context: Context, detail: str, steps: Sequence[LrStep]) -> tuple[Kind,
         return "planned", [Evidence(f"somebody noted the change: {noted[0].text or 'config_change'}")]
     if detail == "warm_up":
         return "planned", [Evidence("the rise begins with the run, as a warm-up does", "lr")]
+    if detail == "step" and all(replaced_at(context.run, s.row, "optimizer") is not None for s in steps):
+        return "planned", [
+            Evidence("a new optimiser took over at the same row; its LR is on another scale than that of the old one")
+        ]
     if detail != "warm_restart":
         return "fault", []
     bad, complete = cycles_lost(context, steps)

@@ -61,7 +61,7 @@ def find(context: Context, *, least_correlation: float = 0.4, least_z: float = 3
     run = context.run
     if len(context.epochs) < 2:
         return Skipped(ID, "the run has one epoch so far; two are needed to compare their orders", "")
-    carried = finite(run.float("hidden"))
+    carried = finite(run.float("hidden_norm"))
     if len(carried) and (carried > 0).mean() > 0.5:
         return Checked(ID, "state is carried from batch to batch, so the order is kept on purpose")
     seen = repeats(run)

@@ -99,6 +99,23 @@ def test_a_nan_loss_of_finite_inputs_is_possible_only() -> None:
     assert any("inputs of that batch are finite" in line for line in finding.against)
 
 
+@pytest.mark.parametrize("rows", [range(5), range(0, 500, 10), [-1]])
+def test_a_loss_that_was_not_recorded_is_not_a_loss_that_is_not_finite(rows: Any) -> None:
+    """Before the logger is found, in batches between two logged ones, and in the batch where a loop was interrupted."""
+    run = train(data="gaussian", lr=0.05)
+    loss = run.loss.copy()
+    loss[list(rows)] = np.nan
+    assert "no batch stands apart" in checked(bad_batch, replace(run, columns={**run.columns, "loss": loss}))
+
+
+def test_an_infinite_loss_in_the_last_batch_counts() -> None:
+    run = train(data="gaussian", lr=0.05)
+    loss = run.loss.copy()
+    loss[-1] = np.inf
+    (finding,) = findings(bad_batch, replace(run, columns={**run.columns, "loss": loss}))
+    assert (finding.detail, finding.steps) == ("nonfinite", (len(run) - 1,))
+
+
 def test_divergence_is_no_bad_batch() -> None:
     run = train(data="gaussian", optimizer="sgd", lr=150.0)
     assert "it diverged" in checked(bad_batch, run)

@@ -113,6 +113,21 @@ def test_a_noted_change_is_planned() -> None:
     assert any("higher LR for the new head" in line for line in finding.against)
 
 
+def test_another_optimiser_at_the_same_step_is_no_fault() -> None:
+    run = plane(schedule=raised_and_cut)
+    swap = RunEvent(
+        "config_change", run.epochs[4].first, text="optimizer replaced: now SGD", fields={"optimizer": {"class": "SGD"}}
+    )
+    (finding,) = findings(lr_increase, replace(run, events=(*run.events, swap)))
+    assert finding.kind == "planned"
+    assert any("new optimiser" in line for line in finding.against)
+
+
+def test_a_low_first_epoch_is_a_warm_up() -> None:
+    run = plane(schedule=lambda s, t, p: 0.1 if s < p else 1.0, epochs=8)
+    assert all((f.kind, f.detail) == ("planned", "warm_up") for f in findings(lr_increase, run))
+
+
 def test_a_rise_that_the_loss_ignores_is_no_fault() -> None:
     said = checked(lr_increase, train(data="gaussian", lr=0.01, schedule=lambda s, t, p: 0.5 if s // p < 6 else 1.0))
     assert "rises at boundary 6 (from 0.005 to 0.01), and the loss does not rise with it" in said
@@ -138,7 +153,7 @@ def test_a_reset_that_the_loss_ignores_is_possible_at_most() -> None:
 )
 @pytest.mark.parametrize("model", ["linear", "mlp"])
 def test_healthy_schedules_are_no_fault(model: str, schedule: Any) -> None:
-    assert all(f.kind != "fault" for f in findings(lr_increase, plane(model, schedule=schedule)))
+    assert all(f.kind != "fault" for f in findings(lr_increase, plane(model, schedule=schedule, samples=3200)))
 
 
 def test_a_steep_part_of_a_smooth_schedule_is_no_step() -> None:

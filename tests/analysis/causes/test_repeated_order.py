@@ -124,7 +124,7 @@ def test_one_batch_an_epoch_means_nothing() -> None:
 
 def test_an_order_kept_for_carried_state_is_on_purpose() -> None:
     run = train(model="lstm", data="tokens", epochs=4, shuffle=False)
-    carried = replace(run, columns={**run.columns, "hidden": np.full(len(run), 1.7)})
+    carried = replace(run, columns={**run.columns, "hidden_norm": np.full(len(run), 1.7)})
     assert "on purpose" in checked(repeated_order, carried)
 
 
