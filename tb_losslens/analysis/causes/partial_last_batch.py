@@ -72,6 +72,7 @@ def find(
     small: float = 0.9,
     regular: float = 0.8,
     seen: float = 2.5,
+    matters: float = 1.5,
     in_line: float = 2.0,
     one_sided: float = 2.0,
     least_gone: float = 0.3,
@@ -83,6 +84,7 @@ def find(
         small: a last batch below this part of the usual size is partial.
         regular: at least this part of all batches has the usual size, else sizes vary by design.
         seen: the typical last batch strays this many times as far as a full one: visible on the curve.
+        matters: below this it cannot be why a boundary moves.
         in_line: it strays at most this many times as far as its size allows.
         one_sided: median distance, in scaled noise, beyond which the loss depends on the size.
         least_gone: part of a jump that must go with the last batch.
@@ -113,7 +115,7 @@ def find(
     same_side = max(float((last.off > 0).mean()), float((last.off < 0).mean()))
     if len(last.row) >= 6 and abs(side) > one_sided and same_side >= 0.95 and not constant_samples:
         return _fault(context, last, usual, said, summed=False)
-    gone = _gone(context, last, least_gone)
+    gone = _gone(context, last, least_gone) if raw >= matters else ()
     if scaled > in_line or (not gone and raw < seen):
         return Checked(ID, said)
     return _artifact(context, last, usual, said, gone)
