@@ -29,13 +29,13 @@ class Content:
         signal: name of the column.
         label: its name in a sentence.
         mean: shape (n, k): mean of the property over the samples of each batch (shares, for k classes).
-        spread: variance of the property over single samples, summed over k; NaN if unknown.
+        variances: shape (k,): variance of the property over single samples; NaN if unknown.
     """
 
     signal: str
     label: str
     mean: Floats
-    spread: float
+    variances: Floats
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ def contents(run: Run) -> list[Content]:
         if shares.shape[1] > 1:
             known = np.isfinite(shares).all(axis=1) & (weight > 0)
             part = np.average(shares[known], axis=0, weights=weight[known]) if known.any() else shares[0]
-            out.append(Content("classes", "class mix", shares, float((part * (1 - part)).sum())))
+            out.append(Content("classes", "class mix", shares, np.clip(part * (1 - part), 0.0, None)))
     if run.has("target_mean"):
         mean, inner = run.float("target_mean"), run.float("target_std")
         spread = float(np.nanmean(inner**2) + np.nanvar(mean)) if np.isfinite(inner).any() else math.nan
-        out.append(Content("target_mean", "mean target", mean[:, None], spread))
+        out.append(Content("target_mean", "mean target", mean[:, None], np.array([spread])))
     return out
 
 
@@ -125,7 +125,8 @@ def apart(content: Content, move: Floats) -> Floats:
     """
     if content.signal == "classes":
         return np.asarray(0.5 * np.abs(move).sum(axis=1), dtype=np.float64)
-    scale = math.sqrt(content.spread) if content.spread > 0 else float(np.nanstd(content.mean)) or 1.0
+    spread = float(content.variances.sum())
+    scale = math.sqrt(spread) if spread > 0 else float(np.nanstd(content.mean)) or 1.0
     return np.asarray(np.abs(move).sum(axis=1) / scale, dtype=np.float64)
 
 
@@ -133,20 +134,15 @@ def chance_apart(content: Content, samples: float) -> float:
     """Distance that two groups of so many random samples have by chance, on average."""
     pooled = math.sqrt(2 / math.pi) * math.sqrt(2 / max(samples, 1.0))
     if content.signal == "classes":
-        part = np.nanmean(content.mean, axis=0)
-        return 0.5 * pooled * float(np.sqrt(np.clip(part * (1 - part), 0, None)).sum())
+        return 0.5 * pooled * float(np.sqrt(content.variances).sum())
     return pooled
 
 
 def _chance(content: Content, values: Floats, size: Floats) -> Floats:
     """Mean distance of blocks of `size` random samples from their epoch, of batches `values` less its mean."""
-    if content.signal == "classes":
-        part = np.nanmean(content.mean, axis=0)
-        spread = part * (1 - part)
-    else:
-        # without a spread of the samples, that of the batches times their size stands for it
-        each = float(size.sum()) / len(values)
-        spread = np.array([content.spread if math.isfinite(content.spread) else each * float(values.var())])
+    # without a variance of the samples, that of the batches times their size stands for it
+    each = float(size.sum()) / len(values)
+    spread = np.where(np.isfinite(content.variances), content.variances, each * values.var(axis=0))
     left = np.clip(1 - size / size.sum(), 0, None)
     return apart(content, math.sqrt(2 / math.pi) * np.sqrt(spread[None, :] / size[:, None] * left[:, None]))
 

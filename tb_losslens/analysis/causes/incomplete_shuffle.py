@@ -43,7 +43,7 @@ from tb_losslens.analysis.displacement import Displacement, displacement
 from tb_losslens.analysis.explain import around, jumps
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.orders import ids_of, loader_of
-from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, some
 from tb_losslens.events.columns import how_to_record
 
@@ -79,6 +79,7 @@ def find(
     least_share: float = 0.3,
     far: float = 2.0,
     apart: float = 0.4,
+    most_orders: int = 20,
 ) -> Outcome:
     """Decides from content first, from ids second.
 
@@ -93,28 +94,27 @@ def find(
         far: content at the boundary is extreme beyond this multiple of the 99 % quantile of other cuts.
         apart: or where it differs by this much, and by three times what random samples would: the two levels of the loss
             are then those of different samples.
+        most_orders: epochs whose ids are looked at, evenly spaced; a sampler does not change its habit.
     """
     run = context.run
     known = contents(run)
-    shifts = [displacement(ids_of(run, epoch)) for epoch in context.epochs]
-    ordered = [d for d in shifts if d is not None]
+    looked = np.unique(np.linspace(0, max(len(context.epochs) - 1, 0), most_orders).astype(int))[: len(context.epochs)].tolist()
+    ordered = [d for d in (displacement(ids_of(run, context.epochs[k])) for k in looked) if d is not None]
     if not known and not ordered:
         return Skipped(ID, "neither classes, targets nor sample ids were recorded", how_to_record("classes"))
     weight = sample_weights(run)
-    found = []
+    seen = []
     for content in known:
         effects = tuple(position_effect(content, weight, epoch) for epoch in context.epochs)
-        epochs = _telling(effects, level, least_effect, alone_level, alone_effect)
-        if epochs:
-            found.append(_Sorted(content, effects, epochs))
-    kept = [k for k, d in enumerate(shifts) if d is not None and _in_order(d, left_in_order)]
-    in_order = len(kept) > len(context.epochs) / 2
+        seen.append(_Sorted(content, effects, _telling(effects, level, least_effect, alone_level, alone_effect)))
+    kept = [d for d in ordered if _in_order(d, left_in_order)]
+    kept = kept if 2 * len(kept) > len(ordered) else []
+    found = [one for one in seen if one.epochs]
     if found:
-        best = max(found, key=lambda s: s.effect)
-        return _finding(context, best, [shifts[k] for k in kept] if in_order else [], (least_share, far, apart))
-    if in_order and context.found("repeated_order") is None:
-        return _by_ids(context, [shifts[k] for k in kept], tuple(kept), flat=bool(known))
-    return Checked(ID, _fine(context, known, weight, ordered))
+        return _finding(context, max(found, key=lambda one: one.effect), kept, (least_share, far, apart))
+    if kept and context.found("repeated_order") is None:
+        return _by_ids(context, kept, flat=bool(known))
+    return Checked(ID, _fine(seen, ordered))
 
 
 def _telling(
@@ -133,34 +133,33 @@ def _in_order(shift: Displacement, left_in_order: float, *, sigmas: float = 6.0)
     return (clear and abs(shift.correlation) >= left_in_order) or shift.neighbours >= left_in_order
 
 
-def _fine(context: Context, known: list[Content], weight: Floats, ordered: list[Displacement]) -> str:
+def _fine(seen: list[_Sorted], ordered: list[Displacement]) -> str:
     parts = []
-    for content in known:
-        effect = median(np.array([position_effect(content, weight, epoch).effect for epoch in context.epochs]))
-        parts.append(f"blocks of neighbouring batches differ from the epoch by {_amount(content, effect)} beyond chance")
+    for one in seen:
+        effect = median(np.array([position.effect for position in one.effects]))
+        parts.append(f"blocks of neighbouring batches differ from the epoch by {_amount(one.content, effect)} beyond chance")
     if ordered:
         rho = median(np.array([d.correlation for d in ordered]))
         parts.append(f"the rank correlation of sample id and position is {number(rho, 2)}")
     return " and ".join(parts)
 
 
-def _about_ids(kept: list[Displacement | None]) -> tuple[list[Evidence], float]:
+def _about_ids(kept: list[Displacement]) -> tuple[list[Evidence], float]:
     """(sentences, size of the buffer or NaN) on what is left of the order of the data set."""
-    known = [d for d in kept if d is not None]
-    if not known:
+    if not kept:
         return [], math.nan
-    rho, near = (median(np.array([getattr(d, name) for d in known])) for name in ("correlation", "neighbours"))
-    buffer = median(np.array([d.buffer for d in known]))
+    rho, near = (median(np.array([getattr(d, name) for d in kept])) for name in ("correlation", "neighbours"))
+    buffer = median(np.array([d.buffer for d in kept]))
     said = [Evidence(f"the rank correlation of sample id and position in the epoch is {number(rho, 2)}", "sample_ids")]
     if near >= 0.3:
         said.append(Evidence(f"{percent(near)} of neighbours in an epoch are neighbours in the data set", "sample_ids"))
     elif math.isfinite(buffer):
-        of = f"of {plural(known[-1].samples, 'sample')}"
+        of = f"of {plural(kept[-1].samples, 'sample')}"
         said.append(Evidence(f"samples are mixed within about {max(1, round(buffer)):,} {of}", "sample_ids"))
     return said, buffer if near < 0.3 else math.nan
 
 
-def _finding(context: Context, best: _Sorted, kept: list[Displacement | None], limits: tuple[float, float, float]) -> Finding:
+def _finding(context: Context, best: _Sorted, kept: list[Displacement], limits: tuple[float, float, float]) -> Finding:
     run, content = context.run, best.content
     shown = context.epochs[best.epochs[0]]
     at = tuple(b.index for b in context.boundaries if {b.index, b.index + 1} <= set(best.epochs))
@@ -234,10 +233,9 @@ def _why(
     return False, jump.share, Evidence(f"{said}, which predicts {predicted}", content.signal, span)
 
 
-def _by_ids(context: Context, kept: list[Displacement | None], epochs: tuple[int, ...], *, flat: bool) -> Finding:
+def _by_ids(context: Context, kept: list[Displacement], *, flat: bool) -> Finding:
     said, buffer = _about_ids(kept)
     how, fix = _repair(context, buffer)
-    at = tuple(b.index for b in context.boundaries if {b.index, b.index + 1} <= set(epochs))
     against = [Evidence("class mix or targets do not depend on the position, so the order that is left does no harm there")]
     return Finding(
         ID,
@@ -247,8 +245,8 @@ def _by_ids(context: Context, kept: list[Displacement | None], epochs: tuple[int
         "Shuffling leaves part of the order of the data set in every epoch.",
         detail="ids",
         score=0.3 if flat else 0.5,
-        boundaries=at,
-        steps=tuple(context.boundaries[k].step for k in at[:50]),
+        boundaries=tuple(b.index for b in context.boundaries),
+        steps=tuple(b.step for b in context.boundaries[:50]),
         explains_jump=False,
         evidence=tuple(said),
         against=tuple(against if flat else [Evidence("it does harm only if the data set itself is sorted by something")]),
@@ -272,8 +270,9 @@ def _repair(context: Context, buffer: float) -> tuple[str, str]:
         )
     if math.isfinite(buffer) and isinstance(total, int):
         return (
-            "Enlarge the shuffle buffer to the data set, or shuffle the shards and keep a buffer over several of them.",
-            f"dataset = dataset.shuffle(buffer_size={total})     # mixes within about {max(1, round(buffer))} samples now",
+            "Draw each epoch from all samples, or shuffle the shards and keep a buffer over several of them.",
+            f"# mixes within about {max(1, round(buffer)):,} of {total:,} samples now\n"
+            f"train_loader = DataLoader(dataset{batch}, shuffle=True)",
         )
     return (
         "Draw the order of each epoch from all samples; with shards, shuffle them and mix several at a time.",
