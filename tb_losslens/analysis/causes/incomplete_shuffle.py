@@ -269,10 +269,10 @@ def _repair(context: Context, buffer: float) -> tuple[str, str]:
             f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # was shuffle=False",
         )
     if math.isfinite(buffer) and isinstance(total, int):
+        now = f"# mixes within about {max(1, round(buffer)):,} of {total:,} samples now\n"
         return (
             "Draw each epoch from all samples, or shuffle the shards and keep a buffer over several of them.",
-            f"# mixes within about {max(1, round(buffer)):,} of {total:,} samples now\n"
-            f"train_loader = DataLoader(dataset{batch}, shuffle=True)",
+            f"{now}train_loader = DataLoader(dataset{batch}, shuffle=True)",
         )
     return (
         "Draw the order of each epoch from all samples; with shards, shuffle them and mix several at a time.",

@@ -87,7 +87,7 @@ def test_a_shuffle_buffer_is_found_and_its_size_estimated(size: int) -> None:
     line = next(text for text in finding.evidence if "mixed within about" in text)
     estimate = int(line.split("about ")[1].split()[0])
     assert size * 0.8 < estimate < size * 1.25
-    assert f"buffer_size={run.facts['dataset_size']}" in finding.fix
+    assert f"mixes within about {estimate} of {run.facts['dataset_size']:,} samples now" in finding.fix
 
 
 def replace_values(ids: Ragged, place: NDArray[np.int64]) -> Ragged:
