@@ -58,7 +58,7 @@ def find(
     if pooled.reason:
         return Skipped(ID, pooled.reason, "")
     if pooled.direction >= 0:
-        return Checked(ID, f"no drop at the boundaries ({pooled.down} of {pooled.total} down, {p_value(pooled.p)})")
+        return Checked(ID, f"no drop beyond noise ({pooled.down} of {pooled.total} boundaries down, {p_value(pooled.p)})")
     measured = [b for b in context.boundaries if math.isfinite(b.z)]
     drops = [b for b in measured if b.jump < b.placebo_median]
     if len(drops) < nearly_all * len(measured):
