@@ -33,6 +33,7 @@ import math
 
 import numpy as np
 
+from tb_losslens.analysis.bad_report import bad_batch_finding, in_words, shown_around
 from tb_losslens.analysis.bad_rows import (
     BadRows,
     NonFinite,
@@ -43,11 +44,9 @@ from tb_losslens.analysis.bad_rows import (
     loss_distance,
 )
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.explain import share_without
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
-from tb_losslens.analysis.orders import ids_in, recurring_ids
-from tb_losslens.analysis.outliers import Rows, local_level, spans
-from tb_losslens.analysis.stats import Floats
+from tb_losslens.analysis.orders import recurring_ids
+from tb_losslens.analysis.outliers import local_level, spans
 from tb_losslens.analysis.text import number, plural, some
 from tb_losslens.events.columns import how_to_record
 
@@ -108,12 +107,12 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
             f"the {_LABEL[bad.signal]} of {plural(len(bad.rows), 'batch')} lies {number(bad.apart, 2)} sigma and more from the "
             f"usual, no other more than {number(bad.next_largest, 2)}",
             bad.signal,
-            _shown(run.loss, groups[0]),
+            shown_around(run.loss, groups[0]),
         )
         for bad in signals
     ]
     loss, gradient = (float(np.nanmax(distance(run)[rows])) for distance in (loss_distance, gradient_distance))
-    shown = _shown(run.loss, groups[0])
+    shown = shown_around(run.loss, groups[0])
     evidence.append(Evidence(f"their loss reaches {number(loss, 2)} sigma above that of the batches around", "loss", shown))
     if math.isfinite(gradient):
         evidence.append(
@@ -124,13 +123,13 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
         evidence.append(Evidence(f"{which} came with them, in {least_epochs} epochs or more", "sample_ids"))
     what = "Recurring" if shared else "Bad"
     strength: Strength = "likely"
-    return _report(
+    return bad_batch_finding(
         context,
         groups,
         detail="recurring" if shared else detail,
         strength=strength,
-        title=f"{what} {detail} in {_count(rows)}",
-        text=f"{_where(context, groups)} hold{'s' if len(rows) == 1 else ''} {detail} unlike all others; the loss shows it.",
+        title=f"{what} {detail} in {plural(len(rows), 'batch')}",
+        text=f"{in_words(context, groups)} hold{'s' if len(rows) == 1 else ''} {detail} unlike all others; the loss shows it.",
         evidence=evidence,
         ids=shared or None,
     )
@@ -154,7 +153,9 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
     if not bad_input and broken.grew > diverging:
         said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
         return Checked(ID, f"{said}: it diverged, which one batch does not do")
-    evidence = [Evidence(f"the first loss that is not finite is that of step {step}", "loss", _shown(run.loss, (row, row)))]
+    evidence = [
+        Evidence(f"the first loss that is not finite is that of step {step}", "loss", shown_around(run.loss, (row, row)))
+    ]
     against = []
     if bad_input:
         evidence.append(
@@ -171,7 +172,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
     )
     evidence.append(Evidence(tail, "loss", (row, len(run))))
     known = math.isfinite(broken.inputs)
-    return _report(
+    return bad_batch_finding(
         context,
         [(row, row)],
         detail="nonfinite",
@@ -194,93 +195,21 @@ def _box(context: Context, boxes: list[tuple[int, int]]) -> Finding:
         Evidence(
             f"the loss steps up by {number(height, 2)} at once and down again as fast, with LR and mode unchanged",
             "loss",
-            _shown(run.loss, (first, last)),
+            shown_around(run.loss, (first, last)),
         )
     ]
     known = run.has("input_mean")
     against = (
         [Evidence("inputs and class mix of these batches are not unusual: wrong labels would look like this")] if known else []
     )
-    return _report(
+    return bad_batch_finding(
         context,
         boxes,
         detail="",
         strength="possible",
-        title=f"A span of {_count(np.concatenate([np.arange(a, b + 1) for a, b in boxes]))} unlike the rest",
-        text=f"{_where(context, boxes)} have a loss of their own. A disturbed model would recover gradually: look at the data.",
+        title=f"A span of {plural(sum(b - a + 1 for a, b in boxes), 'batch')} unlike the rest",
+        text=f"{in_words(context, boxes)} have a loss of their own. A disturbed model would recover gradually.",
         evidence=evidence,
         against=against,
         missing=() if known else (how_to_record("input_mean"),),
     )
-
-
-def _report(
-    context: Context,
-    groups: list[tuple[int, int]],
-    *,
-    detail: str,
-    strength: Strength,
-    title: str,
-    text: str,
-    evidence: list[Evidence],
-    against: list[Evidence] | None = None,
-    missing: tuple[str, ...] = (),
-    ids: list[int] | None = None,
-) -> Finding:
-    run = context.run
-    rows = np.concatenate([np.arange(a, b + 1) for a, b in groups])
-    level, _ = local_level(run.loss)
-    loss: Floats = run.loss.copy()
-    loss[rows] = level[rows]
-    near = tuple(b.index for b in context.boundaries if b.significant and any(a - b.m < b.batch <= z + b.m for a, z in groups))
-    samples = ids if ids is not None else ids_in(run, groups[0][0], groups[0][1] + 1)
-    if samples:
-        evidence = [*evidence, Evidence(f"sample ids: {some(samples, 12)}", "sample_ids", (groups[0][0], groups[0][1] + 1))]
-    else:
-        missing = (*missing, how_to_record("sample_ids"))
-    steps = [int(run.step[row]) for group in groups[:25] for row in sorted({*group})]
-    return Finding(
-        ID,
-        "fault",
-        strength,
-        title,
-        text,
-        detail=detail,
-        score={"proved": 0.95, "likely": 0.85, "possible": 0.4}[strength],
-        boundaries=near,
-        steps=tuple(steps),
-        share=share_without(context, loss, near) if near else None,
-        evidence=tuple(evidence),
-        against=tuple(against or ()),
-        missing=tuple(dict.fromkeys(missing)),
-        advice="Look at these samples; clean or drop them. A step whose loss is far out can be skipped meanwhile.",
-        fix=_fix(context, groups[0], samples, detail),
-        confirm=f"Run the batch of step {run.step[groups[0][0]]:,} again alone: its loss must stand out with any weights.",
-    )
-
-
-def _fix(context: Context, group: tuple[int, int], samples: list[int], detail: str) -> str:
-    first, last = context.run.step[group[0]], context.run.step[group[1]]
-    if detail == "nonfinite":
-        return f"if not torch.isfinite(loss):          # first at step {first}\n    optimizer.zero_grad()\n    continue"
-    if samples:
-        look = "    x, y = dataset[i]\n    print(i, x.float().mean(), x.float().std(), y)"
-        return f"for i in {samples[:40]}:\n{look}"
-    return f"if {first} <= step <= {last}:\n    torch.save((x, y), f'batch_{{step}}.pt')          # and look at them"
-
-
-def _shown(loss: Floats, group: tuple[int, int], *, beside: int = 20) -> tuple[int, int]:
-    return max(0, group[0] - beside), min(len(loss), group[1] + 1 + beside)
-
-
-def _count(rows: Rows) -> str:
-    return plural(len(rows), "batch")
-
-
-def _where(context: Context, groups: list[tuple[int, int]]) -> str:
-    """The batches in words, as "Batches 500 to 519" or "Batch 7 and 2 other spans"; steps as the user counts them."""
-    step = context.run.step
-    first, last = groups[0]
-    said = f"Batch {step[first]:,}" if first == last else f"Batches {step[first]:,} to {step[last]:,}"
-    others = len(groups) - 1
-    return f"{said} and {plural(others, 'other span')}" if others else said

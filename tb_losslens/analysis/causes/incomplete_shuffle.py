@@ -42,7 +42,8 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.displacement import Displacement, displacement
 from tb_losslens.analysis.explain import around, jumps
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.orders import ids_of, loader_of
+from tb_losslens.analysis.loader_repair import repair_shuffle
+from tb_losslens.analysis.orders import ids_of
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, some
 from tb_losslens.events.columns import how_to_record
@@ -183,7 +184,7 @@ def _finding(context: Context, best: _Sorted, kept: list[Displacement], limits: 
         (evidence if explains else against).append(sentence)
     elif at:
         against.append(Evidence("the loss does not move at the boundaries more than at other cuts", "loss"))
-    how, fix = _repair(context, buffer)
+    how, fix = repair_shuffle(context, buffer)
     where = (
         "" if len(best.epochs) == len(context.epochs) else f" in epochs {some([context.epochs[k].epoch for k in best.epochs])}"
     )
@@ -235,7 +236,7 @@ def _why(
 
 def _by_ids(context: Context, kept: list[Displacement], *, flat: bool) -> Finding:
     said, buffer = _about_ids(kept)
-    how, fix = _repair(context, buffer)
+    how, fix = repair_shuffle(context, buffer)
     against = [Evidence("class mix or targets do not depend on the position, so the order that is left does no harm there")]
     return Finding(
         ID,
@@ -254,27 +255,4 @@ def _by_ids(context: Context, kept: list[Displacement], *, flat: bool) -> Findin
         advice=how,
         fix=fix,
         confirm="Train one epoch with shuffle=True on a list of all samples and compare the jump.",
-    )
-
-
-def _repair(context: Context, buffer: float) -> tuple[str, str]:
-    """(advice, code) for the loader of this run."""
-    loader = loader_of(context.run)
-    size = loader.get("batch_size")
-    batch = f", batch_size={size}" if isinstance(size, int) else ""
-    total = loader.get("dataset_size") or context.run.facts.get("dataset_size")
-    if loader.get("shuffle") is False or loader.get("sampler") == "SequentialSampler":
-        return (
-            "Shuffle the samples in each epoch.",
-            f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # was shuffle=False",
-        )
-    if math.isfinite(buffer) and isinstance(total, int):
-        now = f"# mixes within about {max(1, round(buffer)):,} of {total:,} samples now\n"
-        return (
-            "Draw each epoch from all samples, or shuffle the shards and keep a buffer over several of them.",
-            f"{now}train_loader = DataLoader(dataset{batch}, shuffle=True)",
-        )
-    return (
-        "Draw the order of each epoch from all samples; with shards, shuffle them and mix several at a time.",
-        f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # or a sampler over all {total or 'samples'}",
     )

@@ -29,41 +29,18 @@ References:
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, share_without, typical_excess, with_loss
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.last_batches import LastBatches, is_sum, last_batches
 from tb_losslens.analysis.orders import loader_of
-from tb_losslens.analysis.stats import Floats, median, noise
+from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.analysis.text import number, percent, plural
 
 ID = "partial_last_batch"
 REQUIRES: tuple[str, ...] = ("loss", "epoch", "batch_size")
-
-
-@dataclass(frozen=True)
-class _Last:
-    """The last batches that are small, one element for each.
-
-    Attributes:
-        row: their rows.
-        size: samples in them.
-        level: mean loss of the batches right before.
-        off: loss less level.
-        alike: standard deviation of `off` for a batch of full size.
-        scaled: the same for a batch of its size.
-    """
-
-    row: np.ndarray[tuple[int], np.dtype[np.int64]]
-    size: Floats
-    level: Floats
-    off: Floats
-    alike: Floats
-    scaled: Floats
 
 
 def find(
@@ -98,7 +75,7 @@ def find(
         return Checked(ID, f"every batch has {usual:,.0f} samples")
     if np.mean(sizes[np.isfinite(sizes)] == usual) < regular:
         return Checked(ID, f"batch sizes vary all along ({np.nanmin(sizes):,.0f} to {np.nanmax(sizes):,.0f} samples)")
-    last = _last_batches(context, usual, small)
+    last = last_batches(context, usual, small)
     if len(last.row) < 2:
         return Checked(ID, f"{plural(len(last.row), 'epoch')} ended with a partial batch; two are needed to judge")
     raw = median(np.abs(last.off / last.alike)) / 0.6745
@@ -110,7 +87,7 @@ def find(
         f"batch, {number(scaled, 2)} times as far as {plural(round(n), 'sample')} would"
     )
     constant_samples = context.found("repeated_order") is not None
-    if _is_sum(last, usual, samples=n if constant_samples else float(last.size.sum())):
+    if is_sum(last, usual, samples=n if constant_samples else float(last.size.sum())):
         return _fault(context, last, usual, said, summed=True)
     same_side = max(float((last.off > 0).mean()), float((last.off < 0).mean()))
     if len(last.row) >= 6 and abs(side) > one_sided and same_side >= 0.95 and not constant_samples:
@@ -121,61 +98,7 @@ def find(
     return _artifact(context, last, usual, said, gone)
 
 
-def _last_batches(context: Context, usual: float, small: float, *, at_least: int = 5, part: float = 0.02) -> _Last:
-    run = context.run
-    loss, sizes = run.loss, run.float("batch_size")
-    m = max(at_least, round(part * float(np.median([len(epoch) for epoch in context.epochs]))))
-    rows, level, sigma = [], [], []
-    for epoch in context.epochs:
-        row = epoch.last - 1
-        if len(epoch) <= m + 1 or not sizes[row] <= small * usual or not math.isfinite(loss[row]):
-            continue
-        strays = noise(loss[max(epoch.first, row - max(50, 4 * m)) : row])
-        before = float(np.mean(loss[row - m : row]))
-        if math.isfinite(before) and strays > 0:
-            rows.append(row)
-            level.append(before)
-            sigma.append(strays)
-    row_array, levels, sigmas = np.array(rows, dtype=np.int64), np.array(level), np.array(sigma)
-    size = sizes[row_array]
-    alike, scaled = sigmas * math.sqrt(1 + 1 / m), sigmas * np.sqrt(usual / size + 1 / m)
-    return _Last(row_array, size, levels, loss[row_array] - levels, alike, scaled)
-
-
-def _is_sum(
-    last: _Last,
-    usual: float,
-    *,
-    samples: float,
-    tolerance: float = 0.15,
-    precise: float = 0.5,
-    least_samples: int = 20,
-    apart: float = 2.0,
-) -> bool:
-    """True if the last loss is n/N of the level before it, precisely enough to tell that from 1.
-
-    Args:
-        last: the last batches.
-        usual: N.
-        samples: how many different samples the last batches held, all together.
-        tolerance: distance from n/N on a log scale.
-        precise: spread over epochs, as a part of log(N/n).
-        least_samples: a skewed loss makes most small batches lower than the mean; so many samples average that out.
-        apart: standard errors of the mean over all those samples by which it must lie below the level.
-    """
-    fine = (last.level > 0) & (last.off + last.level > 0)
-    if fine.sum() < 3 or fine.mean() < 0.9 or samples < least_samples:
-        return False
-    distance = np.log((last.off + last.level)[fine] / last.level[fine]) - np.log(last.size[fine] / usual)
-    expected = abs(median(np.log(last.size[fine] / usual)))
-    spread = 1.4826 * median(np.abs(distance - median(distance)))
-    near = abs(median(distance)) <= min(tolerance + 2.5 * spread / math.sqrt(len(distance)), 0.5 * expected)
-    below = -float((last.off[fine] / last.level[fine] * last.size[fine]).sum() / last.size[fine].sum())
-    error = median(last.alike[fine] / last.level[fine]) * math.sqrt(usual / samples)
-    return near and spread <= precise * expected and below >= apart * error
-
-
-def _gone(context: Context, last: _Last, least_gone: float) -> tuple[int, ...]:
+def _gone(context: Context, last: LastBatches, least_gone: float) -> tuple[int, ...]:
     """Boundaries whose jump goes by `least_gone` once the last batch is at the level before it.
 
     Significant ones one by one; or, where all boundaries together lose their direction, all that went that way.
@@ -195,14 +118,14 @@ def _gone(context: Context, last: _Last, least_gone: float) -> tuple[int, ...]:
     return tuple(sorted(alone))
 
 
-def _levelled(context: Context, last: _Last) -> Floats:
+def _levelled(context: Context, last: LastBatches) -> Floats:
     """The loss with each small last batch at the level of the batches before it."""
     loss: Floats = context.run.loss.copy()
     loss[last.row] = last.level
     return loss
 
 
-def _fault(context: Context, last: _Last, usual: float, said: str, *, summed: bool) -> Finding:
+def _fault(context: Context, last: LastBatches, usual: float, said: str, *, summed: bool) -> Finding:
     run = context.run
     ends = {int(row) + 1 for row in last.row}
     at = tuple(b.index for b in context.boundaries if b.batch in ends)
@@ -253,7 +176,7 @@ def _fault(context: Context, last: _Last, usual: float, said: str, *, summed: bo
     )
 
 
-def _artifact(context: Context, last: _Last, usual: float, said: str, gone: tuple[int, ...]) -> Finding:
+def _artifact(context: Context, last: LastBatches, usual: float, said: str, gone: tuple[int, ...]) -> Finding:
     n = median(last.size)
     shown = around(context.boundaries[gone[0]]) if gone else (int(last.row[-1]) - 5, int(last.row[-1]) + 1)
     evidence = [Evidence(said, "loss", shown), Evidence(f"{n:,.0f} of {usual:,.0f} samples", "batch_size", shown)]

@@ -39,7 +39,8 @@ from tb_losslens.analysis.content_jump import moving_difference
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
-from tb_losslens.analysis.orders import Repeats, loader_of, order_key, repeats
+from tb_losslens.analysis.loader_repair import repair_order
+from tb_losslens.analysis.orders import Repeats, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
 from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.text import number, p_value, plural, signed, some
@@ -119,7 +120,7 @@ def _finding(
         (evidence if explains else against).append(said)
     elif at:
         against.append(Evidence("the loss does not move at these boundaries beyond noise", "loss"))
-    how, fix, said_of_loader = _repair(context, times)
+    how, fix, said_of_loader = repair_order(context, times)
     against += said_of_loader
     text = f"The order of samples {'is' if strength == 'proved' else 'seems to be'} the same in {plural(times, 'epoch')}."
     if not explains and at and jumps(context, at):
@@ -192,35 +193,3 @@ def _returning_share(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> fl
         return None
     rest = np.array([float(np.median(np.delete(values, k))) for k in range(len(values))])
     return float(np.clip(1 - ((values - rest) ** 2).sum() / (values**2).sum(), 0.0, 1.0))
-
-
-def _repair(context: Context, times: int) -> tuple[str, str, list[Evidence]]:
-    """(advice, code, what speaks against) for the loader of this run."""
-    loader = loader_of(context.run)
-    size = loader.get("batch_size")
-    batch = f", batch_size={size}" if isinstance(size, int) else ""
-    sampler = loader.get("sampler")
-    epochs = len(context.epochs)
-    if sampler == "DistributedSampler":
-        line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {times} epochs had one order\n"
-        fix = f"for epoch in range({epochs}):\n{line}    for x, y in train_loader:\n        ..."
-        return "Tell the distributed sampler the epoch.", fix, []
-    if loader.get("shuffle") is False or sampler == "SequentialSampler":
-        fix = f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # was shuffle=False"
-        against = Evidence("the loader was built with shuffle=False, so a fixed order may be meant")
-        advice = "Let the loader draw a new order each epoch. Shuffling the data once beforehand only fixes another order."
-        return advice, fix, [against]
-    if loader.get("shuffle") is True or sampler in ("RandomSampler", "WeightedRandomSampler", "SubsetRandomSampler"):
-        fix = (
-            "generator = torch.Generator().manual_seed(0)     # once, before the epochs\n"
-            f"train_loader = DataLoader(dataset{batch}, shuffle=True, generator=generator)\n"
-            f"for epoch in range({epochs}):                          # no manual_seed and no new loader in here\n"
-            "    for x, y in train_loader:\n        ..."
-        )
-        return "The loader shuffles, but from the same seed each epoch: seed once, and build the loader once.", fix, []
-    name = f"`{sampler}`" if isinstance(sampler, str) else "the sampler"
-    fix = (
-        f"rng = numpy.random.default_rng(0)                # once\nfor epoch in range({epochs}):\n"
-        "    order = rng.permutation(len(dataset))        # new each epoch\n    ..."
-    )
-    return f"Let {name} draw a new order in each epoch, from one generator for the whole run.", fix, []
