@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,7 +83,9 @@ def class_distance(run: Run, *, least_count: float = 1.0) -> Floats:
     seen = np.column_stack([shares[:, common], 1 - shares[:, common].sum(axis=1)])
     kept = part > 1e-9
     chi = size * ((seen[:, kept] - part[kept]) ** 2 / part[kept]).sum(axis=1)
-    out = away_from_usual(np.sqrt(chi))
+    # where most batches hold as many of a rare class, the spread between them collapses; drawn at random, the root of
+    # chi-square has a standard deviation of at least 1/sqrt(2) times that of one free class
+    out = away_from_usual(np.sqrt(chi), least=math.sqrt(0.5))
     return np.where(np.sqrt(chi) > median(np.sqrt(chi)), out, 0.0)  # a mix that is too even is no harm
 
 

@@ -13,7 +13,7 @@ from tb_losslens.analysis.cuts import Cut, measure_levels, measure_rows
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
-from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.stats import MAD_TO_SIGMA, median
 from tb_losslens.analysis.text import number, plural, signed, some
 
 
@@ -28,6 +28,7 @@ class LrEffect:
         rest: the same at the boundaries without an LR step in this direction, NaN if there are none.
         share: part of `level` that those do not have, None if unknown.
         compared: the move was told from one without such a step, at other boundaries or other cuts.
+        slow: the move takes up to an epoch; `level` and `rest` are then changes of the median from one epoch to the next.
     """
 
     boundaries: tuple[int, ...]
@@ -36,13 +37,15 @@ class LrEffect:
     rest: float
     share: float | None
     compared: bool
+    slow: bool = False
 
 
 def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int = 50) -> LrEffect | None:
     """Moves with `sign` (+1 up, -1 down) at `steps`; None if the loss does not move that way at them beyond noise.
 
     Asked in three ways: the boundaries as measured, rows inside epochs by the same rules, and, because a loss may take some
-    dozen steps to follow the LR, a lasting change of level at each row. The first `most` steps are asked one by one.
+    dozen steps to follow the LR, a lasting change of level at each row. The first `most` steps are asked one by one. Where
+    all that says no, whole epochs are compared: a loss may also take a whole epoch.
     """
     with_step = {step.boundary: step for step in steps if step.boundary is not None}
     at = sorted(with_step)
@@ -54,13 +57,45 @@ def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int
     for cut in clear:
         levels.setdefault(cut.row, cut.excess)
     if not levels:
-        return None
+        return _by_epoch(context, with_step, sign)
     acting = tuple(step for step in steps if step.row in levels)
     chosen = tuple(sorted({step.boundary for step in acting if step.boundary is not None}))
     rest = typical_excess(b for b in context.boundaries if b.index not in at)
     share = share_against_rest(context, moved) if moved else None
     compared = bool(clear) or math.isfinite(rest)
     return LrEffect(chosen, acting, median(np.array(list(levels.values()))), rest, share, compared)
+
+
+def _by_epoch(
+    context: Context, with_step: dict[int, LrStep], sign: int, *, located_z: float = 3.0, white_z: float = 4.0
+) -> LrEffect | None:
+    """The medians of neighbouring epochs, at boundaries with an LR step against those without any.
+
+    A step counts where the median moves the way asked for by `located_z` robust standard deviations more than at the
+    boundaries without one; most steps must, and together they must exceed the noise of the batches alone by `white_z`. On
+    log loss if it is positive throughout.
+    """
+    loss = context.run.loss
+    level = np.array([median(loss[epoch.first : epoch.last]) for epoch in context.epochs])
+    changed = {step.boundary for step in lr_steps(context) if step.boundary is not None}
+    rest = [k for k in range(len(level) - 1) if k not in changed]
+    if len(rest) < 4 or not np.isfinite(level).all() or not math.isfinite(context.noise):
+        return None
+    used = np.log(level) if (level > 0).all() else level
+    moves, plain = sign * np.diff(used), sign * np.diff(level)
+    usual = median(moves[rest])
+    length = np.array([len(epoch) for epoch in context.epochs])
+    white = context.noise * np.sqrt(1 / length[:-1] + 1 / length[1:]) * math.sqrt(math.pi / 2)  # of two medians
+    scale = MAD_TO_SIGMA * median(np.abs(moves[rest] - usual))
+    acting = [k for k in sorted(with_step) if moves[k] > 0 and moves[k] - usual > located_z * scale]
+    if 2 * len(acting) <= len(with_step):
+        return None
+    if math.sqrt(len(acting)) * float((plain[acting] / white[acting]).mean()) <= white_z:
+        return None
+    steps = tuple(with_step[k] for k in acting)
+    return LrEffect(
+        tuple(acting), steps, sign * median(plain[acting]), sign * median(plain[rest]), None, compared=True, slow=True
+    )
 
 
 def _single(context: Context, steps: Sequence[LrStep]) -> list[Cut]:
@@ -89,6 +124,9 @@ def comparison(context: Context, effect: LrEffect, what: str) -> tuple[list[Evid
     if math.isnan(effect.rest):
         return [], []
     others = len(context.boundaries) - len(effect.boundaries)
+    if effect.slow:
+        moved = f"from one epoch to the next the median loss moves by {signed(effect.level)} where the LR is {what}"
+        return [Evidence(f"{moved}, by {signed(effect.rest)} at {plural(others, 'boundary')} without", "loss")], []
     there = f"the loss moves by {signed(effect.level)} where the LR is {what}"
     line = Evidence(f"{there}, by {signed(effect.rest)} at {plural(others, 'boundary')} without", "loss")
     return ([line], []) if effect.share is None or effect.share >= 0.3 else ([], [line])

@@ -58,7 +58,7 @@ def lr_steps(context: Context, *, least_ratio: float = 1.1, beyond: float = 3.0,
         lr = filled(context.run.float(column))
         if not np.isfinite(lr).any() or np.nanmax(lr) <= 0:
             continue
-        floor = 1e-6 * float(np.nanmax(lr))
+        floor = 1e-3 * float(np.nanmax(lr))  # below it the LR is as good as 0, and its logarithm says nothing
         move = np.concatenate([[0.0], np.diff(np.log(np.maximum(lr, floor)))])
         move = np.where(np.isfinite(move), move, 0.0)
         warm = _warm_up_end(context, lr)
@@ -85,15 +85,17 @@ def filled(lr: Floats) -> Floats:
 
 
 def _sudden(move: Floats, least: float, beyond: float, near: int) -> NDArray[np.int64]:
-    """Rows whose |log change| is at least `least` and `beyond` times the largest of `near` neighbours on either side."""
-    size = np.abs(move)
-    candidates = np.flatnonzero(size >= least)
-    padded = np.concatenate([np.zeros(near), size, np.zeros(near)])
+    """Rows whose |log change| is at least `least` and `beyond` times the largest of `near` neighbours on either side.
+
+    Only neighbours in the same direction count: a schedule that falls steeply does not make a rise after it smooth.
+    """
+    candidates = np.flatnonzero(np.abs(move) >= least)
+    padded = np.concatenate([np.zeros(near), move, np.zeros(near)])
     keep = []
     for row in candidates:
-        around = padded[row : row + 2 * near + 1].copy()
+        around = padded[row : row + 2 * near + 1] * np.sign(move[row])
         around[near] = 0
-        if size[row] > beyond * around.max():
+        if abs(move[row]) > beyond * around.max():
             keep.append(row)
     return np.array(keep, dtype=np.int64)
 

@@ -52,9 +52,11 @@ def _beyond_tail(values: Floats, apart: int, tail: float) -> float:
     return float(count * math.exp(-math.log(values[apart - 1] / rest[count]) / spread))
 
 
-def away_from_usual(values: Floats, weight: Floats | None = None) -> Floats:
+def away_from_usual(values: Floats, weight: Floats | None = None, *, least: float = 0.0) -> Floats:
     """Distance of each value from the median of all, in robust standard deviations, shape (n,); NaN where unknown.
 
+    Where most values are equal their MAD is 0 and says nothing: the plain standard deviation of all then stands for it.
+    `least` is a standard deviation that chance alone gives.
     With `weight` (samples of each batch) the mean of few samples is allowed to stray further, by sqrt(median / weight).
     """
     known = finite(values)
@@ -62,7 +64,9 @@ def away_from_usual(values: Floats, weight: Floats | None = None) -> Floats:
         return np.full(len(values), np.nan)
     middle = float(np.median(known))
     sigma = MAD_TO_SIGMA * float(np.median(np.abs(known - middle)))
-    sigma = max(sigma, 1e-6 * abs(middle), 1e-12)
+    if sigma <= 1e-6 * abs(middle):
+        sigma = float(known.std())
+    sigma = max(sigma, least, 1e-6 * abs(middle), 1e-12)
     out: Floats = np.abs(values - middle) / sigma
     if weight is not None:
         usual = float(np.median(finite(weight))) if len(finite(weight)) else 1.0

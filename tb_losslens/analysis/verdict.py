@@ -49,7 +49,7 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
     moved = bool(pooled.direction) or bool(alone)
     if best is None or best.cause == "batch_noise":
         return Words(headline, pooled.reason or (best.text if best else ""), aside, short, kind)
-    if not moved and best.kind != "benign" and not (best.explains_jump and best.boundaries):
+    if not moved and best.kind != "benign":
         # nothing happens at the boundaries: what was found is the news
         quiet = pooled.reason or f"{headline}."
         return Words(best.title, sentences([_why(best), quiet]), "", lower_first(best.title), kind)

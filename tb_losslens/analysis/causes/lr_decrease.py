@@ -54,7 +54,7 @@ def find(context: Context, *, most_ratio: float = 0.8, least_share: float = 0.3)
     said = f"the learning rate is cut {change_in_words(cuts)} at {places(context, cuts)}"
     if effect is None:
         tail = f"; {reaction[0]}" if reaction else ""
-        return Checked(ID, f"{said}, and the loss does not fall with it{tail}")
+        return Checked(ID, f"{said}, with no fall of the loss beyond noise{tail}")
     if effect.share is not None and effect.share < least_share:
         return Checked(
             ID, f"{said}; boundaries without a cut fall by {signed(effect.rest)}, those with one by {signed(effect.level)}"

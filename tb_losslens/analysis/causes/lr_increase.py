@@ -78,7 +78,7 @@ def find(context: Context, *, least_ratio: float = 1.2, most_boundaries: float =
         elif detail == "scheduler_reset" and len(steps) > 1:
             out.append(_aside(context, steps))
     quiet = (
-        f"the learning rate rises at {places(context, rises)} ({change_in_words(rises)}), and the loss does not rise with it"
+        f"the learning rate rises at {places(context, rises)} ({change_in_words(rises)}), with no rise of the loss beyond noise"
     )
     return out or [Checked(ID, quiet)]
 

@@ -43,13 +43,20 @@ REQUIRES: tuple[str, ...] = ("loss", "epoch")
 
 
 def find(
-    context: Context, *, nearly_all: float = 0.75, same_lr: float = 0.05, rise: float = 0.9, heldout_part: float = 0.5
+    context: Context,
+    *,
+    nearly_all: float = 0.75,
+    rise_of_lr: float = 0.2,
+    same_lr: float = 0.05,
+    rise: float = 0.9,
+    heldout_part: float = 0.5,
 ) -> Outcome:
     """Decides whether the stairs are those of samples seen again.
 
     Args:
         context: the measurement.
         nearly_all: part of the boundaries that must drop.
+        rise_of_lr: relative rise of the LR at a boundary that leaves it out.
         same_lr: relative change of the LR at a boundary that counts as none.
         rise: part of a drop that the loss may gain back within the epoch.
         heldout_part: part of the fall over boundaries that the held-out loss may share before it speaks against.
@@ -59,7 +66,9 @@ def find(
         return Skipped(ID, pooled.reason, "")
     if pooled.direction >= 0:
         return Checked(ID, f"no drop beyond noise ({pooled.down} of {pooled.total} boundaries down, {p_value(pooled.p)})")
-    measured = [b for b in context.boundaries if math.isfinite(b.z)]
+    measured = [b for b in context.boundaries if math.isfinite(b.z) and not _ratio(run, b) > 1 + rise_of_lr]
+    if 2 * len(measured) < len(context.boundaries):
+        return Checked(ID, "the LR rises at most boundaries, so a drop cannot be told apart from its effect")
     drops = [b for b in measured if b.jump < b.placebo_median]
     if len(drops) < nearly_all * len(measured):
         return Checked(ID, f"only {len(drops)} of {plural(len(measured), 'boundary')} drop")
