@@ -58,12 +58,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(logdir: str, form: str, only: str | None, fail_on: str | None) -> int:
-    from tb_losslens.analysis.engine import diagnose
-
-    diagnoses = [diagnose(run) for run in _load(logdir, only)]
+    diagnoses = [_judged(run) for run in _load(logdir, only)]
     _print(diagnoses, form)
     found = any(finding.kind == fail_on for diagnosis in diagnoses for finding in diagnosis.findings)
     return _FAILED if found else 0
+
+
+def _judged(run: Run) -> Diagnosis:
+    """The diagnosis of a run; one that cannot be judged must not take the others along."""
+    from tb_losslens.analysis.engine import diagnose
+    from tb_losslens.analysis.finding import Diagnosis
+
+    try:
+        return diagnose(run)
+    except Exception as error:  # noqa: BLE001 - said in the run's own place
+        trouble = f"This run could not be diagnosed ({type(error).__name__}: {error})."
+        return Diagnosis(
+            run.name, trouble, "unknown", headline=trouble, short="not diagnosed", problems=(trouble,), batches=len(run)
+        )
 
 
 def _load(logdir: str, only: str | None) -> list[Run]:

@@ -42,7 +42,7 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
     The first finding gives the kind. It gives the second sentence too, or its own headline where it acts inside an epoch.
     """
     best = findings[0] if findings else None
-    kind: Kind = best.kind if best else "benign"
+    kind: Kind = best.kind if best else "unknown" if pooled.reason else "benign"
     named = set(best.boundaries) if best and best.explains_jump else set()
     alone = [b for b in boundaries if b.significant or (b.index in named and math.isfinite(b.z))]
     headline, aside, short = _what(pooled, alone, batches)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tb_losslens.analysis.bad_rows import first_nonfinite
 from tb_losslens.plugin.wire import numbers
 from tb_losslens.store.downsample import bucket_starts, bucket_stats, spread
 from tb_losslens.store.run import Run, RunEvent
@@ -32,7 +33,7 @@ def build(run: Run, first: int, last: int, points: int) -> dict[str, Any]:
         "names": ["batch", "step", "mean", "min", "max"],
         "columns": [starts.tolist(), run.step[starts].tolist(), numbers(stats.mean), numbers(stats.low), numbers(stats.high)],
         "lanes": _lanes(run, starts),
-        "nonfinite": _nonfinite(loss, starts, last),
+        "nonfinite": _nonfinite(run, loss, starts, last),
         "epochs": _epochs(run, first, last),
         "validation": _validation(run, first, last),
         "events": _events(run, first, last),
@@ -49,7 +50,12 @@ def _lanes(run: Run, starts: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, A
 
 
 def _nonfinite(
-    loss: np.ndarray[Any, np.dtype[np.float64]], starts: np.ndarray[Any, np.dtype[np.int64]], last: int, *, rare: float = _RARE
+    run: Run,
+    loss: np.ndarray[Any, np.dtype[np.float64]],
+    starts: np.ndarray[Any, np.dtype[np.int64]],
+    last: int,
+    *,
+    rare: float = _RARE,
 ) -> list[int]:
     """First row of each bucket that has no finite loss; and the first bad row of others where bad rows are rare.
 
@@ -59,7 +65,7 @@ def _nonfinite(
     if not len(starts):
         return []
     bad = ~np.isfinite(loss[starts[0] : last])
-    if not bad.any():
+    if not bad.any() or first_nonfinite(run) is None:  # else it was not logged at every batch
         return []
     edges = starts - starts[0]
     count = np.add.reduceat(bad, edges, dtype=np.int64)

@@ -36,14 +36,23 @@ def number(name: str, value: Any) -> float:
         raise TypeError(f"{name} expects a number or a tensor of one element, got {type(value).__name__}") from None
 
 
+LARGEST = 1 << 53
+"""Largest step or epoch: beyond it a float64, as which a browser reads it, has no room for every integer."""
+
+
 def integer(name: str, value: Any) -> int:
-    """An int of an integer, or of a number or one-element tensor that is a whole one."""
+    """An int of an integer, or of a number or one-element tensor that is a whole one; what a file can hold of it."""
     if not isinstance(value, (str, bytes, bool)) and value is not None:
+        number: int | None = None
         try:
             if math.isfinite(float(value)) and float(value) == int(value):
-                return int(value)
-        except (TypeError, ValueError, RuntimeError):
+                number = int(value)
+        except (TypeError, ValueError, OverflowError, RuntimeError):
             pass  # the sentence below says it
+        if number is not None and abs(number) <= LARGEST:
+            return number
+        if number is not None:
+            raise ValueError(f"{name} expects at most 2**53 in size, got {value!r:.80}")
     raise TypeError(f"{name} expects an integer, got {value!r:.80}")
 
 

@@ -55,6 +55,8 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
         return Checked(
             ID, f"apart from {plural(len(told), 'boundary')} that another cause explains, the jumps are within noise"
         )
+    if context.found("incomplete_shuffle") is not None:
+        return Checked(ID, "samples are not mixed, so cuts inside the epochs move as well and are no measure of noise")
     boundaries = [b for b in context.boundaries if math.isfinite(b.z)]
     size = _median([abs(b.jump) for b in boundaries])
     band = _median([(b.placebo_high - b.placebo_low) / 2 for b in boundaries])

@@ -232,7 +232,9 @@ def _share(context: Context, since: str, moved: tuple[Boundary, ...]) -> float |
     """Part of the jumps that is gone in the curve taken apart, 0..1; None without jumps."""
     if not moved:
         return None
-    raw, _ = context.measure(de_averaged(context.run, since))
+    raw, together = context.measure(de_averaged(context.run, since))
+    if together.direction == 0 and not any(raw[b.index].significant for b in moved):
+        return 1.0  # what is left is noise of single batches, larger than that of their mean
     logged = median(np.array([b.jump - b.placebo_median for b in moved]))
     left = median(np.array([raw[b.index].jump - raw[b.index].placebo_median for b in moved]))
     if not (math.isfinite(logged) and math.isfinite(left)) or logged == 0:

@@ -123,7 +123,8 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
             )
         )
     elif at:
-        against.append(Evidence(f"the mode changes at {plural(len(at), 'boundary')}, but the loss does not move there", "loss"))
+        said = f"the mode changes at {plural(len(at), 'boundary')}, but the loss does not move there beyond noise"
+        against.append(Evidence(said, "loss"))
     for cut in inside[:3]:
         at_step = f"the mode changes at step {run.step[cut.row]:,}"
         said = f"{at_step}, and the loss moves there by {signed(cut.excess)} ({number(cut.z, 2)} sigma)"
