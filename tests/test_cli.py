@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from tb_losslens import diagnose, load_runs
+from tb_losslens import cli, diagnose, load_runs
 from tb_losslens.cli import main
+from tb_losslens.store.run import Run
 from tests.plugin import logs
 
 
@@ -139,3 +140,10 @@ def test_the_demo_trains_and_then_serves(tmp_path, capsys, monkeypatch):
     assert run_cli(capsys, "demo", "--logdir", tmp_path / "runs")[0] == 0
     told = (tmp_path / "log").read_text().splitlines()
     assert told == [f"run --logdir {tmp_path}/runs", f"serve --logdir {tmp_path}/runs"]
+
+
+def test_a_run_that_cannot_be_judged_does_not_take_the_others_along():
+    run = Run.from_arrays("odd", loss=[1.0, 2.0], epoch=np.array([object(), object()]))
+    judged = cli._judged(run)
+    assert (judged.run, judged.kind) == ("odd", "unknown")
+    assert "could not be diagnosed" in judged.verdict

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tb_losslens.record import arguments
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.boundary_jump import BoundaryJump
 from tb_losslens.record.deferred import Deferred
@@ -218,3 +219,9 @@ def test_guard_is_not_confused_by_other_threads():
     worker.start()
     worker.join()
     assert seen == [False]
+
+
+@pytest.mark.parametrize("number", [2**65, -(2**70), 2**54])
+def test_a_number_that_no_file_can_hold_is_refused_with_a_sentence(number):
+    with pytest.raises(ValueError, match=r"at most 2\*\*53"):
+        arguments.integer("start_epoch(epoch)", number)
