@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tb_losslens.analysis.context import Context
-from tb_losslens.analysis.stats import Floats, median, noise
+from tb_losslens.analysis.explain import excess
+from tb_losslens.analysis.finding import Boundary
+from tb_losslens.analysis.stats import Floats, mean, median, noise, rank_correlation
+from tb_losslens.store.run import Run
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,18 @@ def is_sum(
     below = -float((last.off[fine] / last.level[fine] * last.size[fine]).sum() / last.size[fine].sum())
     error = median(last.alike[fine] / last.level[fine]) * math.sqrt(usual / samples)
     return near and spread <= precise * expected and below >= apart * error
+
+
+def gradient_of_last(run: Run, boundaries: Sequence[Boundary], *, before: int = 30) -> tuple[float, float, float]:
+    """How large the gradient of the batch before each boundary is, and whether the jump after it follows.
+
+    Returns:
+        Root mean square over `boundaries` of its norm against the median of the `before` batches before it (what a step does
+        to the loss goes with the square of its length); rank correlation of that ratio with the jump; its p-value. NaN, NaN,
+        1 without gradients.
+    """
+    norm = run.float("grad_norm")
+    usual = np.array([median(norm[max(0, b.batch - 1 - before) : b.batch - 1]) for b in boundaries])
+    ratios = norm[[b.batch - 1 for b in boundaries]] / np.where(usual > 0, usual, np.nan)
+    rank, p = rank_correlation(ratios, np.array([excess(b) for b in boundaries]))
+    return math.sqrt(mean(ratios**2)), rank, p

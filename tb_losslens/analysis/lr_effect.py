@@ -45,15 +45,15 @@ def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int
 
     Asked in three ways: the boundaries as measured, rows inside epochs by the same rules, and, because a loss may take some
     dozen steps to follow the LR, a lasting change of level at each row. The first `most` steps are asked one by one. Where
-    all that says no, whole epochs are compared: a loss may also take a whole epoch.
+    all that says no, whole epochs are compared: a loss may also take a whole epoch. Falling less than elsewhere is no rise.
     """
     with_step = {step.boundary: step for step in steps if step.boundary is not None}
     at = sorted(with_step)
-    right = [k for k in at if sign * excess(context.boundaries[k]) > 0]
+    right = [k for k in at if min(sign * excess(context.boundaries[k]), sign * context.boundaries[k].jump) > 0]
     together = sign * typical_excess(context.boundaries[k] for k in at) > 0
     moved = right if together and 2 * len(right) > len(at) and jumps(context, at) else []
     levels = {with_step[k].row: excess(context.boundaries[k]) for k in moved}
-    clear = [cut for cut in _single(context, steps[:most]) if cut.clear and sign * cut.excess > 0]
+    clear = [cut for cut in _single(context, steps[:most]) if cut.clear and min(sign * cut.excess, sign * cut.jump) > 0]
     for cut in clear:
         levels.setdefault(cut.row, cut.excess)
     if not levels:

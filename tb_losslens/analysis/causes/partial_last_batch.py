@@ -12,7 +12,8 @@ How it decides:
     Equal sizes veto it. The distance of the last batch from the m before it is compared, over all epochs, with the run's own
     noise scaled by sqrt(N/n + 1/m). In line: an artifact, reported where it is seen or where a jump goes once the
     last batches are set to the level before them. Off by the factor n/N in epoch after epoch: the loss is a sum. Off
-    to one side otherwise: the loss depends on the size of the batch.
+    to one side otherwise: the loss depends on the size of the batch. And where the loss is up after the boundaries: the step
+    taken on so few samples, if its gradient is larger than usual or the rise follows it.
 
 What to try:
     `drop_last=True`, or a mean that is weighted by samples; `reduction="mean"`.
@@ -20,7 +21,7 @@ What to try:
 When it is wrong:
     Under a fixed order the last batch holds the same samples each time, so a bias tells nothing (read `repeated_order`). Skewed
     losses make most small batches lower than the mean; a bias must exceed twice the scaled noise, and a sum is claimed from
-    20 samples on. False-alarm rate: no fault in 200 healthy trainings with ragged last batches. A jump that does not go
+    20 samples on. False-alarm rate: no fault in 160 healthy trainings with ragged last batches. A jump that does not go
     with the last batch is another cause.
 
 References:
@@ -34,7 +35,7 @@ import numpy as np
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, share_without, typical_excess, with_loss
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.last_batches import LastBatches, is_sum, last_batches
+from tb_losslens.analysis.last_batches import LastBatches, gradient_of_last, is_sum, last_batches
 from tb_losslens.analysis.orders import loader_of
 from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.analysis.text import number, percent, plural
@@ -50,6 +51,7 @@ def find(
     regular: float = 0.8,
     seen: float = 2.5,
     matters: float = 1.5,
+    tiny: float = 0.25,
     in_line: float = 2.0,
     one_sided: float = 2.0,
     least_gone: float = 0.3,
@@ -62,6 +64,7 @@ def find(
         regular: at least this part of all batches has the usual size, else sizes vary by design.
         seen: the typical last batch strays this many times as far as a full one: visible on the curve.
         matters: below this it cannot be why a boundary moves.
+        tiny: below this part of the usual size its own step may throw the weights off.
         in_line: it strays at most this many times as far as its size allows.
         one_sided: median distance, in scaled noise, beyond which the loss depends on the size.
         least_gone: part of a jump that must go with the last batch.
@@ -93,15 +96,20 @@ def find(
     if len(last.row) >= 6 and abs(side) > one_sided and same_side >= 0.95 and not constant_samples:
         return _fault(context, last, usual, said, summed=False)
     gone = _gone(context, last, least_gone) if raw >= matters else ()
+    if not gone and context.pooled.direction > 0 and n <= tiny * usual:
+        kicked = _kick(context, last, usual)
+        if kicked is not None:
+            return kicked
     if scaled > in_line or (not gone and raw < seen):
         return Checked(ID, said)
     return _artifact(context, last, usual, said, gone)
 
 
-def _gone(context: Context, last: LastBatches, least_gone: float) -> tuple[int, ...]:
+def _gone(context: Context, last: LastBatches, least_gone: float, *, least_of_all: float = 0.7) -> tuple[int, ...]:
     """Boundaries whose jump goes by `least_gone` once the last batch is at the level before it.
 
-    Significant ones one by one; or, where all boundaries together lose their direction, all that went that way.
+    Significant ones one by one; or, where all boundaries together lose their direction and `least_of_all` of their typical
+    jump, all that went that way. What stays is not a matter of that batch's loss.
     """
     ends = {int(row) + 1 for row in last.row}
     at = [b for b in context.boundaries if b.batch in ends]
@@ -113,7 +121,7 @@ def _gone(context: Context, last: LastBatches, least_gone: float) -> tuple[int, 
     alone = {b.index for b in at if b.significant and not again[b.index].significant and less[b.index]}
     if direction and not pooled.direction:
         before, after = typical_excess(at), typical_excess(again[b.index] for b in at)
-        if after / before < 1 - least_gone:
+        if after / before < 1 - least_of_all:
             alone |= {b.index for b in at if excess(b) * direction > 0}
     return tuple(sorted(alone))
 
@@ -210,6 +218,46 @@ def _artifact(context: Context, last: LastBatches, usual: float, said: str, gone
         advice="Leave the ragged batch out, or weight the mean by samples when reading the curve.",
         fix=_drop_last(context, usual, n),
         confirm="Train two epochs with drop_last=True: the point at the end of each epoch must be gone.",
+    )
+
+
+def _kick(
+    context: Context, last: LastBatches, usual: float, *, least_ratio: float = 1.5, least_rank: float = 0.5, level: float = 0.05
+) -> Finding | None:
+    """The step on a tiny last batch as what lifts the loss after it: a larger gradient there, or a lift that follows it."""
+    ends = {int(row) + 1 for row in last.row}
+    at = [b for b in context.boundaries if b.batch in ends]
+    ratio, rank, p = gradient_of_last(context.run, at)
+    follows = rank >= least_rank and p < level
+    if 2 * len(at) <= len(context.boundaries) or not (ratio >= least_ratio or follows):
+        return None
+    n = median(last.size)
+    span = around(at[-1])
+    evidence = [
+        Evidence(f"the last step of an epoch is taken on {n:,.0f} of {usual:,.0f} samples", "batch_size", span),
+        Evidence(
+            f"its gradient norm is {number(ratio, 2)} times that of the steps before it (root mean square)", "grad_norm", span
+        ),
+    ]
+    if follows:
+        evidence.append(
+            Evidence(f"the larger it is, the more the loss rises after it (rank correlation {number(rank, 2)})", "loss")
+        )
+    return Finding(
+        ID,
+        "fault",
+        "likely" if follows and ratio >= least_ratio else "possible",
+        "The step on a small last batch",
+        f"The last step of each epoch is taken on {n:,.0f} of {usual:,.0f} samples, and the loss is up right after it.",
+        detail="step",
+        score=0.7 if follows else 0.5,
+        boundaries=tuple(b.index for b in at if excess(b) > 0),
+        steps=tuple(int(s) for s in context.run.step[last.row[:50]]),
+        evidence=tuple(evidence),
+        against=() if follows else (Evidence("from boundary to boundary the rise does not follow that gradient", "loss"),),
+        advice="Leave the ragged batch out of training: its step is as long as the others but points almost anywhere.",
+        fix=_drop_last(context, usual, n),
+        confirm="Train some epochs with drop_last=True: the rise after each boundary must be gone.",
     )
 
 

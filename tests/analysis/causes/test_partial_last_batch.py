@@ -97,6 +97,16 @@ def test_a_loss_that_grows_with_the_batch_is_a_fault() -> None:
     assert finding.strength == "likely"
 
 
+def test_a_step_on_one_sample_that_throws_the_weights_off() -> None:
+    """With SGD the step on one sample of 60 inputs is longer than the valley is wide: the loss is up after each epoch."""
+    options: dict[str, Any] = {"model": "linear", "data": "plane", "lr": 0.05, "batch_size": 8, "epochs": 14, "seed": 729}
+    (finding,) = findings(partial_last_batch, train(**options, samples=1601, drop_last=False))
+    assert (finding.kind, finding.detail, finding.strength) == ("fault", "step", "likely")
+    assert len(finding.boundaries) >= 10
+    assert any("rank correlation" in line for line in finding.evidence)
+    assert "every batch has 8" in checked(partial_last_batch, train(**options, samples=1601, drop_last=True))
+
+
 @pytest.mark.parametrize("options", [{"drop_last": True}, {"drop_last": False, "samples": 1280}])
 def test_equal_sizes_veto(options: dict[str, Any]) -> None:
     assert "every batch has 64 samples" in checked(
