@@ -73,7 +73,10 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def _start(self, loss_tag: str | None, purge_step: int | None) -> None:
         event_file = self._get_file_writer().event_writer
-        session = Session(self.log_dir, event_file, warn=self._disk_failed, facts={"versions": versions()})
+        facts: dict[str, Any] = {"versions": versions()}
+        if purge_step is not None:
+            facts["purge_step"] = purge_step
+        session = Session(self.log_dir, event_file, warn=self._disk_failed, facts=facts)
         self._recorder = Recorder(
             session,
             self._guard,

@@ -44,6 +44,10 @@ def find(context: Context, *, at_boundaries: float = 0.8) -> Checked | Finding:
     if not len(back) and not run.superseded:
         last = f" from {int(step[0]):,} to {int(step[-1]):,}" if len(step) else ""
         return Checked(ID, f"steps rise throughout{last}; one writer")
+    purged = run.facts.get("purge_step")
+    newest = run.sessions[-1].get("first_step") if run.sessions else None
+    if not len(back) and isinstance(purged, int) and isinstance(newest, int) and purged <= newest:
+        return Checked(ID, f"{plural(run.superseded, 'row')} from step {purged:,} on were purged by a resumed writer, as asked")
     starts = {b.batch for b in context.boundaries}
     cut = [k for k, b in enumerate(context.boundaries) if b.batch in set(back.tolist())]
     restarts = bool(starts) and len(cut) >= at_boundaries * len(starts) and set(back.tolist()) <= starts

@@ -42,6 +42,9 @@ def test_two_writers_at_once_repeat_steps() -> None:
 
 def test_rows_that_a_newer_session_overtook_are_counted() -> None:
     sessions = ({"id": "a", "batches": 300}, {"id": "b", "batches": 200})
-    (found,) = findings(log_overlap, replace(train(epochs=3), superseded=120, sessions=sessions))
+    resumed = replace(train(epochs=3), superseded=120, sessions=sessions)
+    purged = replace(resumed, sessions=({}, {"first_step": 240}), facts={**resumed.facts, "purge_step": 240})
+    assert "120 rows from step 240 on were purged" in checked(log_overlap, purged)
+    (found,) = findings(log_overlap, resumed)
     assert "120 rows" in found.evidence[0]
     assert "2 sessions" in found.text
