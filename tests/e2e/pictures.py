@@ -26,10 +26,10 @@ def take(base: str, out: Path, places: dict[str, dict[str, str]], sizes: list[li
 
 
 def compress(source: Path, target: Path) -> int:
-    """Writes `source` with at most 128 colours, without loss of sharpness; bytes written."""
+    """Writes `source` with at most 256 colours, without loss of sharpness; bytes written."""
     target.parent.mkdir(exist_ok=True)
     with Image.open(source) as picture:
-        picture.convert("RGB").quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(target, optimize=True)
     return target.stat().st_size
 
 
