@@ -93,11 +93,12 @@ def ids_in(run: Run, first: int, last: int, *, most: int = 4096) -> list[int]:
     return list(dict.fromkeys(int(value) for value in values[:most]))
 
 
-def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int) -> list[int]:
+def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int, most_left: float = 0.2) -> list[int]:
     """The fewest sample ids that account for `rows`, each in `least_epochs` epochs or more; sorted, empty if there are none.
 
     Greedy set cover: the id that is in most of the rows, then the one in most of those left, and so on. Ids that are always
-    in the same rows (as under a fixed order) cannot be told apart and come together.
+    in the same rows (as under a fixed order) cannot be told apart and come together. Where more than `most_left` of the rows
+    are left over, some id was in a few of them by chance, and none is given.
     """
     epoch_of = {int(row): k for k, epoch in enumerate(run.epochs) for row in rows if epoch.first <= row < epoch.last}
     where: dict[int, set[int]] = {}
@@ -112,7 +113,7 @@ def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int) -> li
             break
         found += [sample for sample, held in where.items() if held & left == best]
         left -= best
-    return sorted(found)
+    return sorted(found) if len(left) <= most_left * len(epoch_of) else []
 
 
 def samples_in(run: Run, epoch: Epoch) -> int:
