@@ -21,8 +21,8 @@ What to try:
 
 When it is wrong:
     Bucketing by length and a curriculum look the same and are meant. Ids that are left in order are harmless if the data set
-    itself has no order: where class mix or targets are known and flat, this is called possible only. False-alarm
-    rate: none in 320 healthy trainings. Batches that come back equal are `repeated_order`.
+    itself has no order: where class mix or targets are known and flat, this is called possible only.
+    `python -m demo.healthy` counts false alarms. Batches that come back equal are `repeated_order`.
 
 References:
     Fisher, analysis of variance. TensorFlow documentation, `Dataset.shuffle(buffer_size)`: perfect shuffling needs a buffer

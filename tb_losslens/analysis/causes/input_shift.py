@@ -21,7 +21,7 @@ What to try:
 When it is wrong:
     The facts are where and how far; the name is a guess from how the noise changed. A first layer that normalises
     absorbs scale and offset. A steady random augmentation and a drift by as much at each boundary are no shift.
-    False-alarm rate: none in 320 healthy trainings. A span of bad batches moves itself only: `bad_batch`.
+    `python -m demo.healthy` counts false alarms. A span of bad batches moves itself only: `bad_batch`.
 
 References:
     Standard error of the median, 1.2533 sigma / sqrt(n). Sugiyama and Kawanabe, Machine Learning in Non-Stationary

@@ -21,7 +21,7 @@ What to try:
 When it is wrong:
     Under a fixed order the last batch holds the same samples each time, so a bias tells nothing (read `repeated_order`). Skewed
     losses make most small batches lower than the mean; a bias must exceed twice the scaled noise, and a sum is claimed from
-    20 samples on. False-alarm rate: no fault in 160 healthy trainings with ragged last batches. A jump that does not go
+    20 samples on. `python -m demo.healthy` counts false alarms. A jump that does not go
     with the last batch is another cause.
 
 References:

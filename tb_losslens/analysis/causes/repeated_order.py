@@ -19,8 +19,8 @@ What to try:
 
 When it is wrong:
     The proof is never wrong, but an order can be fixed on purpose (state carried from batch to batch). One batch an epoch or
-    fewer than 10 samples prove nothing and are left out. False-alarm rate of the profile: none in 90 shuffled
-    trainings; a rhythm inside the epoch shows at several shifts and is refused. Samples that are only nearly in order
+    fewer than 10 samples prove nothing and are left out. The profile can err:
+    `python -m demo.healthy` counts its alarms; a rhythm inside the epoch shows at several shifts and is refused. Samples that are only nearly in order
     are `incomplete_shuffle`.
 
 References:
