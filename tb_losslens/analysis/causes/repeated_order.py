@@ -19,9 +19,9 @@ What to try:
 
 When it is wrong:
     The proof is never wrong, but an order can be fixed on purpose (state carried from batch to batch). One batch an epoch or
-    fewer than 10 samples prove nothing and are left out. The profile can err:
-    `python -m demo.healthy` counts its alarms; a rhythm inside the epoch shows at several shifts and is refused. Samples that are only nearly in order
-    are `incomplete_shuffle`.
+    fewer than 10 samples prove nothing and are left out. The profile can err: `python -m demo.healthy` counts its alarms;
+    a rhythm inside the epoch shows at several shifts and is refused. Samples that are only nearly in order are
+    `incomplete_shuffle`.
 
 References:
     Bottou, Curiously fast convergence of some stochastic gradient descent algorithms, 2009. PyTorch documentation,
