@@ -116,26 +116,43 @@ def open_chunk(data: bytes) -> Chunk:
         NewerFormatError: a later release wrote them.
     """
     try:
-        outer = pb.Chunk.FromString(data)
-        if outer.format > FORMAT:
-            raise NewerFormatError(outer.format, FORMAT)
-        if outer.format == 0 or not outer.session or outer.first_batch < 0 or not outer.body:
-            raise CorruptChunkError("these bytes are not a chunk")
-        if crc32c(outer.body) != outer.body_crc32c:
-            raise CorruptChunkError(f"chunk at batch {outer.first_batch} of session {outer.session} has a wrong checksum")
+        outer = _outer(data)
         body = pb.Body.FromString(outer.body)
     except DecodeError as error:
         raise CorruptChunkError("these bytes are not a chunk") from error
-    _check_count(outer, body)
+    columns = {column.name: column for column in body.columns}
+    _check_count(outer, columns)
     records = tuple(_decode_record(record) for record in body.records)
-    columns = Packed({column.name: column for column in body.columns})
-    return Chunk(outer.session, outer.first_batch, outer.count, columns, records)
+    return Chunk(outer.session, outer.first_batch, outer.count, Packed(columns), records)
 
 
-def _check_count(outer: pb.Chunk, body: pb.Body) -> None:
+def check_chunk(data: bytes) -> None:
+    """Checks these bytes without unpacking what is in them.
+
+    Raises:
+        CorruptChunkError: they are damaged.
+        NewerFormatError: a later release wrote them.
+    """
+    try:
+        _outer(data)
+    except DecodeError as error:
+        raise CorruptChunkError("these bytes are not a chunk") from error
+
+
+def _outer(data: bytes) -> pb.Chunk:
+    outer = pb.Chunk.FromString(data)
+    if outer.format > FORMAT:
+        raise NewerFormatError(outer.format, FORMAT)
+    if outer.format == 0 or not outer.session or outer.first_batch < 0 or not outer.body:
+        raise CorruptChunkError("these bytes are not a chunk")
+    if crc32c(outer.body) != outer.body_crc32c:
+        raise CorruptChunkError(f"chunk at batch {outer.first_batch} of session {outer.session} has a wrong checksum")
+    return outer
+
+
+def _check_count(outer: pb.Chunk, columns: Mapping[str, pb.Column]) -> None:
     """The count stands outside of what the checksum covers; a wrong one could ask for any amount of memory."""
-    names = {column.name for column in body.columns}
-    one_a_batch = next((column for column in body.columns if column.name + LENGTHS not in names), None)
+    one_a_batch = next((column for name, column in columns.items() if name + LENGTHS not in columns), None)
     rows = outer.count if one_a_batch is None else one_a_batch.shape[0] if one_a_batch.shape else 0
     if rows != outer.count or rows > MAX_COUNT:
         raise CorruptChunkError(f"chunk at batch {outer.first_batch} claims {outer.count} batches, its columns have {rows}")

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from tb_losslens.events.codec import LENGTHS, Chunk, Record
 from tb_losslens.store.columns import Trouble, join
 from tb_losslens.store.lists import Lists, gather
-from tb_losslens.store.pieces import Piece, resolve
-from tb_losslens.store.recording import Recording
-from tb_losslens.store.run import Run, RunEvent
+from tb_losslens.store.pieces import Hole, Piece, resolve
+from tb_losslens.store.recording import Loss, Recording
+from tb_losslens.store.run import Gap, Run, RunEvent
 
 LIVE_SECONDS = 60.0
 """A session that was not closed counts as running for so long after its last write."""
 
-_OUT_OF_SIGHT = ("facts", "closed")
+_OUT_OF_SIGHT = ("facts", "closed", "unwritten")
 """Kinds of records that become facts and sessions, not events."""
 
 
@@ -32,7 +32,7 @@ class _Session:
     pieces: list[Piece]
     records: list[Record]
     start: float
-    lost: int
+    holes: list[Hole]
     step: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     batch: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     keep: NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, np.bool_))
@@ -85,15 +85,35 @@ def assemble(name: str, recording: Recording, now: float | None = None) -> Run:
         tuple(events),
         facts,
         recording.problems(
-            {session.id: (session.lost, session.lost + len(session.batch)) for session in sessions},
+            [_loss(session) for session in sessions],
             sum(session.trouble.damaged for session in sessions),
             {name for session in sessions for name in session.unknown},
-            live=live,
         ),
         tuple(_summary(session) for session in sessions),
         superseded,
+        tuple(gap for session in sessions for gap in _gaps(session)),
+        recording.unread if not any(len(session.batch) for session in sessions) else "",
         live,
     )
+
+
+def _loss(session: _Session) -> Loss:
+    """What is missing of one session, and why if its writer could say."""
+    why = [str(record.fields.get("why", "")) for record in session.records if record.kind == "unwritten"]
+    return Loss(session.id, len(session.batch), tuple(session.holes), why[-1] if why else "")
+
+
+def _gaps(session: _Session) -> list[Gap]:
+    """The holes of a session between rows of the run, or at its end; what lies behind the last row kept of it is overtaken."""
+    if not session.holes:
+        return []
+    kept = session.batch[session.keep]
+    newest = int(kept[-1]) if len(kept) else -1
+    return [
+        Gap(session.base + int(np.searchsorted(kept, first)), end - first)
+        for first, end in session.holes
+        if session.keep.all() or first < newest
+    ]
 
 
 def _sessions(recording: Recording) -> list[_Session]:
@@ -106,13 +126,13 @@ def _sessions(recording: Recording) -> list[_Session]:
         chunks.setdefault(tail.session, []).extend(tail.chunks)
     sessions = []
     for key, found in chunks.items():
-        pieces, lost = resolve(found)
+        pieces, holes = resolve(found)
         records = list({(r.kind, r.batch, r.time, r.text): r for chunk in found for r in chunk.records}.values())
         records.sort(key=lambda record: (record.batch, record.time))
         start = next((float(r.fields["start"]) for r in records if r.kind == "facts" and "start" in r.fields), None)
         if start is None:
             start = starts.get(key, records[0].time if records else 0.0)
-        sessions.append(_Session(key, pieces, records, start, lost))
+        sessions.append(_Session(key, pieces, records, start, holes))
     sessions.sort(key=lambda session: (session.start, session.id))
     return sessions
 

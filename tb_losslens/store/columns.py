@@ -67,7 +67,7 @@ def _groups(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[tuple[int, str
     for piece in pieces:
         chunk = piece.chunk
         columns = chunk.columns
-        if isinstance(columns, Packed):
+        if type(columns) is Packed:
             part: Any = columns.raw.get(name)
             if part is None:
                 kind = _ABSENT
@@ -75,6 +75,9 @@ def _groups(name: str, pieces: Sequence[Piece]) -> Iterator[tuple[tuple[int, str
                 kind = _DECODED
             else:
                 encoding = part.encoding
+                if last is not None and encoding == last[0] and encoding != _ZLIB and part.dtype == last[1]:
+                    group.append((part, piece))  # as most are: no key is made
+                    continue
                 kind = (encoding, part.dtype, chunk.count if encoding == _ZLIB else 0)
         else:
             part = columns.get(name)

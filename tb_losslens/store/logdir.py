@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
@@ -13,38 +13,76 @@ from google.protobuf.message import DecodeError
 from tensorboard.compat.proto import event_pb2
 
 from tb_losslens.errors import CorruptChunkError, LogdirError, NewerFormatError
-from tb_losslens.events.codec import Chunk, open_chunk
+from tb_losslens.events.codec import Chunk, check_chunk, open_chunk
 from tb_losslens.events.crc32c import masked_crc32c
 from tb_losslens.events.metadata import PLUGIN_NAME, parse_tag
 from tb_losslens.events.tail import read_tail
 from tb_losslens.store.assemble import assemble
+from tb_losslens.store.ranks import merge, rank_of
 from tb_losslens.store.recording import Recording
 from tb_losslens.store.records import Damage, scan_records
 from tb_losslens.store.run import Run
 
-_RANK = re.compile(r"rank\d+")
 _NEEDLE = PLUGIN_NAME.encode()
+
+_WRITING = 0.02
+"""Seconds after which a file that ends within a record is looked at again: a record is written at once."""
 
 
 def load_runs(logdir: str | os.PathLike[str]) -> dict[str, Run]:
     """Every recorded run below `logdir`, by the name that TensorBoard gives it; empty if nothing was recorded.
 
     A name is the path from `logdir`, `.` for the directory itself. Directories `rank1`, `rank2`... of a distributed run
-    belong to the run above them and are not listed.
+    belong to the run above them, with which they are merged.
 
     Raises:
         LogdirError: there is no such directory.
     """
-    root = Path(logdir)
-    if not root.is_dir():
-        raise LogdirError(f"{root} is not a directory: give the directory that TensorBoard's --logdir gets.")
+    root = _root(logdir)
     runs = {}
     for directory in sorted(run_directories(root)):
-        recording = read_recording(directory)
-        if recording.chunks or recording.tails or recording.corrupt or recording.newer:
-            name = directory.relative_to(root).as_posix()
-            runs[name] = assemble(name, recording)
+        name = directory.relative_to(root).as_posix()
+        run = _read(directory, name)
+        if run is not None:
+            others = {rank_of(path): _read(path, name) for path in rank_directories(directory)}
+            runs[name] = merge(run, {rank: other for rank, other in others.items() if other is not None})
     return runs
+
+
+def _read(directory: Path, name: str) -> Run | None:
+    recording = read_recording(directory)
+    return assemble(name, recording) if recording.anything else None
+
+
+def rank_directories(directory: Path) -> list[Path]:
+    """Where the further processes of the run in `directory` wrote."""
+    return sorted(path for path in directory.iterdir() if rank_of(path) and path.is_dir())
+
+
+def unrecorded(logdir: str | os.PathLike[str], recorded: Collection[str]) -> tuple[str, ...]:
+    """Names of the runs below `logdir` that have event files but nothing of ours, sorted.
+
+    What lies below a recorded run is part of it: `add_scalars` and `add_hparams` write there.
+
+    Args:
+        logdir: as for `load_runs`.
+        recorded: names of the recorded runs.
+
+    Raises:
+        LogdirError: there is no such directory.
+    """
+    root = _root(logdir)
+    names = (directory.relative_to(root) for directory in run_directories(root))
+    mine = {PurePath(name) for name in recorded}
+    return tuple(sorted(name.as_posix() for name in names if name not in mine and mine.isdisjoint(name.parents)))
+
+
+def _root(logdir: str | os.PathLike[str]) -> Path:
+    root = Path(logdir)
+    if root.is_dir():
+        return root
+    what = "is not a directory" if root.exists() else "does not exist, so it is not a directory of runs"
+    raise LogdirError(f"{root} {what}: give the directory that TensorBoard's --logdir gets.")
 
 
 def run_directories(root: Path) -> Iterator[Path]:
@@ -66,7 +104,7 @@ def _leads_back(directory: Path) -> bool:
 
 def is_rank(run: PurePath, runs: Collection[PurePath]) -> bool:
     """True for what a further process of a distributed run wrote: `rank<r>` in a directory that is a run itself."""
-    return _RANK.fullmatch(run.name) is not None and run.parent in runs
+    return rank_of(run) > 0 and run.parent in runs
 
 
 def event_files(directory: Path) -> list[Path]:
@@ -105,6 +143,7 @@ def read_recording(directory: Path) -> Recording:
         except OSError as error:
             recording.unreadable.append(f"{path.name} could not be read: {error.strerror}.")
     recording.has_ids = bool(ids)
+    _check_ids(recording, ids)
 
     def decode_ids() -> Iterator[Chunk]:
         for stored in ids:
@@ -144,7 +183,34 @@ def _read_event_file(path: Path, recording: Recording, ids: list[StoredChunk]) -
             else:
                 add_chunk(recording, chunk)
     recording.corrupt += damage.broken
-    recording.cut += damage.truncated
+    recording.records += damage.records
+    if not damage.records and not damage.broken:
+        recording.nothing_in[path.name] = len(data)
+    elif damage.truncated and not _grows(path, len(data)):
+        recording.cut.append(damage.left)
+
+
+def _grows(path: Path, size: int) -> bool:
+    """True if a file that had `size` bytes is being written right now."""
+    time.sleep(_WRITING)
+    return path.stat().st_size != size
+
+
+def _check_ids(recording: Recording, ids: list[StoredChunk]) -> None:
+    """Counts the batches whose ids cannot be read; they are decoded when they are asked for, if ever."""
+    bad = []
+    for stored in ids:
+        try:
+            check_chunk(stored.data)
+        except CorruptChunkError:
+            bad.append(stored)
+        except NewerFormatError as error:
+            recording.newer[error.format] = recording.newer.get(error.format, 0) + 1
+            bad.append(stored)
+    if bad:
+        rows = {(chunk.session, chunk.first_batch): chunk.count for chunk in recording.chunks}
+        recording.without_ids = sum(rows.get((stored.session, stored.first_batch), 0) for stored in bad)
+        recording.corrupt += len(bad) if not recording.without_ids and not recording.newer else 0
 
 
 def add_chunk(recording: Recording, stored: StoredChunk) -> None:

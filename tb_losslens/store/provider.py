@@ -18,6 +18,7 @@ from tb_losslens.events.tail import Tail, tail_token
 from tb_losslens.store.assemble import assemble
 from tb_losslens.store.follow import Follower
 from tb_losslens.store.logdir import StoredChunk, add_chunk, is_rank, is_tail, read_tails
+from tb_losslens.store.ranks import merge, rank_of
 from tb_losslens.store.recording import Recording
 from tb_losslens.store.run import Run
 
@@ -61,12 +62,16 @@ class ProviderSource:
     def tokens(self) -> dict[str, Hashable]:
         """Each recorded run with a value that changes whenever the run does. Cheap; reads no data."""
         listing = self._list(None)
-        out: dict[str, Hashable] = {}
+        names = {PurePosixPath(name) for name in listing}
+        each: dict[str, Hashable] = {}
         for run, tags in listing.items():
-            if is_rank(PurePosixPath(run), {PurePosixPath(name) for name in listing}):
-                continue
             newest = max((series.max_wall_time, tag, series.max_step) for tag, series in tags.items())
-            out[run] = (len(tags), newest, self._tail_token(run))
+            each[run] = (len(tags), newest, self._tail_token(run))
+        out: dict[str, Hashable] = {}
+        for run, token in each.items():
+            if not is_rank(PurePosixPath(run), names):
+                ranks = _ranks_of(run, each)
+                out[run] = (token, *(each[rank] for rank in ranks)) if ranks else token
         with self._lock:
             for key in [key for key in self._closed if key[1] not in listing.get(key[0], {})]:
                 del self._closed[key]
@@ -75,9 +80,15 @@ class ProviderSource:
     def read(self, run: str) -> Run:
         """The whole run as TensorBoard knows it now, and the newest batches from its tails. Ids are read when asked for.
 
+        What further processes of a distributed training recorded is merged into it.
+
         Raises:
             LossLensError: there is no recorded run of that name.
         """
+        others = {rank_of(PurePosixPath(rank)): self._read_one(rank) for rank in _ranks_of(run, self._list(None))}
+        return merge(self._read_one(run), others)
+
+    def _read_one(self, run: str) -> Run:
         tags = self._list([run]).get(run)
         if not tags:
             raise LossLensError(f"There is no recorded run {run!r}.")
@@ -115,7 +126,7 @@ class ProviderSource:
     def forget(self, run: str) -> None:
         """Drops the decoded shards of a run; the next `read` asks TensorBoard for them again."""
         with self._lock:
-            for key in [key for key in self._closed if key[0] == run]:
+            for key in [key for key in self._closed if key[0] in (run, *_ranks_of(run, [name for name, _ in self._closed]))]:
                 del self._closed[key]
 
     def _list(self, runs: Sequence[str] | None) -> Mapping[str, Mapping[str, Any]]:
@@ -180,6 +191,11 @@ class ProviderSource:
         if directory is None:
             return ()
         return tuple(tail_token(path) for path in sorted(directory.iterdir()) if is_tail(path.name))
+
+
+def _ranks_of(run: str, names: Iterable[str]) -> list[str]:
+    """Those of `names` that are further processes of `run`."""
+    return sorted({name for name in names if is_rank(PurePosixPath(name), {PurePosixPath(run)})})
 
 
 def _by_kind(tags: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tb_losslens.events.codec import Chunk
 from tb_losslens.events.tail import Tail
+
+_MOST_HOLES = 4
+"""Holes of a session that a sentence names."""
+
+
+class Loss(NamedTuple):
+    """What is missing of a session: `batches` are here, `holes` (first, end) are not; `why` is "" where unknown."""
+
+    session: str
+    batches: int
+    holes: tuple[tuple[int, int], ...] = ()
+    why: str = ""
 
 
 @dataclass
@@ -20,7 +33,10 @@ class Recording:
         has_ids: false if there are none.
         corrupt: chunks that could not be read.
         newer: chunks in a newer format, by format.
-        cut: event files whose last record is not complete.
+        without_ids: batches whose ids, or other large lists, are damaged or in a newer format, though their columns are not.
+        cut: bytes of the last record of each event file that ends within it.
+        records: complete records in the event files, ours and others.
+        nothing_in: event files in which no record is complete: their names and bytes.
         unreadable: sentences on files that could not be opened.
         last_write: seconds since 1970.
     """
@@ -31,18 +47,37 @@ class Recording:
     has_ids: bool = False
     corrupt: int = 0
     newer: dict[int, int] = field(default_factory=dict)
-    cut: int = 0
+    without_ids: int = 0
+    cut: list[int] = field(default_factory=list)
+    records: int = 0
+    nothing_in: dict[str, int] = field(default_factory=dict)
     unreadable: list[str] = field(default_factory=list)
     last_write: float = 0.0
 
-    def problems(self, lost: dict[str, tuple[int, int]], damaged: int, unknown: set[str], *, live: bool) -> tuple[str, ...]:
+    @property
+    def anything(self) -> bool:
+        """True if there is something of ours, or nothing that anybody could read."""
+        nothing = self.nothing_in and not self.records
+        return bool(self.chunks or self.tails or self.corrupt or self.newer or nothing)
+
+    @property
+    def unread(self) -> str:
+        """One sentence on why no batch is here; "" if none may have been recorded."""
+        if self.newer:
+            return f"Written by a newer LossLens (format {max(self.newer)}): update tb_losslens to read it."
+        if self.unreadable:
+            return self.unreadable[0]
+        if self.corrupt or self.cut or self.nothing_in:
+            return "The recording is damaged: no batch of it can be read."
+        return ""
+
+    def problems(self, losses: Sequence[Loss], damaged: int, unknown: set[str]) -> tuple[str, ...]:
         """Sentences on what could not be read.
 
         Args:
-            lost: by session, how many batches lie in its gaps, and how many there should be.
+            losses: what is missing, by session.
             damaged: columns that turned out to be damaged.
             unknown: columns that only a newer release reads.
-            live: true if the run is still being written, so that its last record may well be cut.
         """
         out = list(self.unreadable)
         if self.corrupt + damaged:
@@ -51,17 +86,30 @@ class Recording:
         for found, chunks in sorted(self.newer.items()):
             out.append(
                 f"{_count(chunks, 'chunk was', 'chunks were')} written by a newer LossLens (format {found}) "
-                "and left out: upgrade tb_losslens to read them."
+                "and left out: update tb_losslens to read them."
             )
-        for session, (missing, all_of_them) in lost.items():
-            if missing:
-                out.append(f"{_count(missing, 'batch', 'batches')} of {all_of_them} could not be read in session {session}.")
+        out += [_lost(loss) for loss in losses if loss.holes]
+        if self.without_ids:
+            out.append(f"The sample ids of {_count(self.without_ids, 'batch', 'batches')} could not be read.")
         if unknown:
             names = ", ".join(sorted(unknown))
             out.append(f"{_count(len(unknown), 'column', 'columns')} can only be read by a newer LossLens: {names}.")
-        if self.cut and not live:
-            out.append(f"The last record of {_count(self.cut, 'event file', 'event files')} is cut short and left out.")
+        for size in self.cut:
+            out.append(f"An event file ends within a record: {_count(size, 'byte', 'bytes')} of it are left out.")
+        for name, size in self.nothing_in.items():
+            if not size and (self.chunks or self.tails):
+                continue  # its process was killed before it wrote anything
+            out.append(f"{name} holds no complete record ({_count(size, 'byte', 'bytes')}): nothing of it can be read.")
         return tuple(out)
+
+
+def _lost(loss: Loss) -> str:
+    missing = sum(end - first for first, end in loss.holes)
+    named = [f"{first:,}" if end == first + 1 else f"{first:,} to {end - 1:,}" for first, end in loss.holes[:_MOST_HOLES]]
+    more = len(loss.holes) - len(named)
+    where = ", ".join(named) + (f" and {_count(more, 'more place', 'more places')}" if more else "")
+    why = f"could not be written ({loss.why})" if loss.why else "could not be read"
+    return f"{missing:,} of {_count(missing + loss.batches, 'batch', 'batches')} {why} in session {loss.session}: {where}."
 
 
 def _count(number: int, one: str, many: str) -> str:

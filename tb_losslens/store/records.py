@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -25,10 +25,14 @@ class Damage:
     Attributes:
         broken: places at which bytes had to be skipped.
         truncated: true if the last record is not complete: its process was killed, or is writing it right now.
+        left: bytes of it that are there.
+        records: how many complete ones were met.
     """
 
     broken: int = 0
     truncated: bool = False
+    left: int = field(default=0, compare=False)
+    records: int = field(default=0, compare=False)
 
 
 def scan_records(data: bytes, damage: Damage, start: int = 0) -> Iterator[tuple[int, int]]:
@@ -46,6 +50,7 @@ def scan_records(data: bytes, damage: Damage, start: int = 0) -> Iterator[tuple[
                 # complete records may follow if it is the middle that is missing
                 following = _next_record(data, at + 1)
                 damage.truncated = following is None
+                damage.left = size - at if damage.truncated else 0
                 damage.broken += following is not None
             else:
                 following = _next_record(data, at + 1)
@@ -54,9 +59,11 @@ def scan_records(data: bytes, damage: Damage, start: int = 0) -> Iterator[tuple[
                 return
             at = following
             continue
+        damage.records += 1
         yield at + head, end - _FOOT
         at = end
     damage.truncated = damage.truncated or at != size
+    damage.left = size - at
 
 
 @lru_cache(maxsize=1)

@@ -64,6 +64,14 @@ class RunEvent:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A hole in the recording: `batches` batches that were trained on and are not here, right before row `row` (0..n)."""
+
+    row: int
+    batches: int
+
+
+@dataclass(frozen=True)
 class Validation:
     """One evaluation: `batch` is the row before which it ended, `value` its loss, the rest None where unknown."""
 
@@ -106,6 +114,8 @@ class Run:
             `criterion` is `{"class", "reduction"}`; each is absent where unknown.
         problems: sentences on what could not be read, each with a count.
         sessions: one mapping for each writer that wrote here: id, first_step, last_step, batches, start, closed.
+        gaps: where batches are missing, because they could not be written or read; the rows on both sides are no neighbours.
+        unread: one sentence on why a recording has no batch here, where that is known: "" elsewhere.
         superseded: rows left out because a newer session began at or before their step.
         live: true if the last session was not closed and wrote a moment ago.
         plain: true if this was made from ordinary scalars, not from a LossLens recording.
@@ -119,6 +129,8 @@ class Run:
     problems: tuple[str, ...] = ()
     sessions: tuple[Mapping[str, Any], ...] = ()
     superseded: int = 0
+    gaps: tuple[Gap, ...] = ()
+    unread: str = ""
     live: bool = False
     plain: bool = False
 
@@ -156,6 +168,14 @@ class Run:
             return not bool(np.isnan(column).all())
         return bool((column != -1).any()) if column.dtype.kind == "i" else True
 
+    def recorded(self, name: str) -> bool:
+        """True if signal `name` was recorded at all; `has` is false of one that is NaN in every batch, as a loss may be."""
+        return name in self.columns or name in self.ragged or (name == "loss" and "loss_source" in self.facts)
+
+    def continuous(self, first: int, last: int) -> bool:
+        """True if no batch is missing between the rows `first <= row < last`."""
+        return not any(first < gap.row < last for gap in self.gaps)
+
     def float(self, name: str) -> NDArray[np.float64]:
         """Column `name` as float64, shape (n,); NaN where unknown, all NaN if the column is missing."""
         column = self.columns.get(name)
@@ -190,9 +210,10 @@ class Run:
             return ()
         starts = self._epoch_starts(column)
         ends = np.append(starts[1:], len(column))
-        facts = {event.batch: event.fields for event in self.events if event.kind == "epoch_end"}
+        # several may end at one row: whole epochs may be missing there
+        facts = {(e.batch, e.fields.get("epoch")): e.fields for e in self.events if e.kind == "epoch_end"}
         return tuple(
-            Epoch(int(column[a]), int(a), int(b), facts.get(int(b), _EMPTY))
+            Epoch(int(column[a]), int(a), int(b), facts.get((int(b), int(column[a])), facts.get((int(b), None), _EMPTY)))
             for a, b in zip(starts, ends, strict=True)
             if column[a] >= 0
         )

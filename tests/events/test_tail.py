@@ -67,7 +67,7 @@ def test_rows_lists_and_records_come_back(ring):
 
 
 def test_a_released_segment_is_empty(ring):
-    fill(ring, 0, 3).release()
+    fill(ring, 0, 3).releaser()()
     assert read_tail(ring.path).chunks == ()
     assert ring.empty
 
@@ -110,7 +110,7 @@ def test_no_free_segment_and_too_large_a_row(ring):
     while (segment := ring.acquire(0, LAYOUT, 10)) is not None:
         segments.append(segment)
     assert len(segments) == 6
-    segments[2].release()
+    segments[2].releaser()()
     assert ring.acquire(0, LAYOUT, 10) is segments[2]
 
 

@@ -7,6 +7,7 @@ from tb_losslens.events.codec import Chunk, Packed, Record
 from tb_losslens.events.tail import Tail
 from tb_losslens.store.assemble import assemble
 from tb_losslens.store.recording import Recording
+from tb_losslens.store.run import Gap
 
 
 def chunk(session, first, steps, records=(), **columns):
@@ -156,16 +157,69 @@ def test_what_is_lost_is_counted_in_sentences():
         Chunk("s", 14, 1, Packed({"later": pb.Column(name="later", dtype="<f8", shape=[1], encoding=99, data=bytes(8))})),
         corrupt=2,
         newer={9: 1},
-        cut=1,
+        cut=[77],
+        without_ids=3,
+        nothing_in={"x.tfevents": 10},
     )
     assert run.problems == (
         "2 chunks are damaged and left out; the rest is shown.",
-        "1 chunk was written by a newer LossLens (format 9) and left out: upgrade tb_losslens to read them.",
-        "11 batches of 15 could not be read in session s.",
+        "1 chunk was written by a newer LossLens (format 9) and left out: update tb_losslens to read them.",
+        "11 of 15 batches could not be read in session s: 0 to 9, 12.",
+        "The sample ids of 3 batches could not be read.",
         "1 column can only be read by a newer LossLens: later.",
-        "The last record of 1 event file is cut short and left out.",
+        "An event file ends within a record: 77 bytes of it are left out.",
+        "x.tfevents holds no complete record (10 bytes): nothing of it can be read.",
     )
     assert run.step.tolist() == [10, 11, 13, 14]
+    assert run.gaps == (Gap(0, 10), Gap(2, 1))
+    assert [run.continuous(*rows) for rows in ((0, 2), (1, 3), (2, 4), (0, 0), (2, 2))] == [True, False, True, True, True]
+
+
+def test_why_batches_could_not_be_written():
+    run = run_of(
+        chunk("s", 0, [0, 1], [facts(1.0)]),
+        Chunk(
+            "s", 9, 0, {}, (Record("unwritten", 9, 0, 2.0, "", {"why": "No space left on device"}), Record("closed", 9, 0, 2.0))
+        ),
+    )
+    assert run.problems == ("7 of 9 batches could not be written (No space left on device) in session s: 2 to 8.",)
+    assert run.gaps == (Gap(2, 7),)
+    assert run.events == ()
+
+
+def test_many_holes_are_not_all_named():
+    run = run_of(*[chunk("s", first, [first]) for first in range(0, 14, 2)])
+    assert run.problems == ("6 of 13 batches could not be read in session s: 1, 3, 5, 7 and 2 more places.",)
+
+
+def test_a_hole_in_what_was_overtaken_is_none():
+    run = run_of(
+        chunk("old", 0, [0, 1, 2], [facts(1.0)]),
+        chunk("old", 4, [4, 5]),
+        chunk("old", 8, [8, 9]),
+        chunk("new", 0, [5, 6], [facts(2.0)]),
+    )
+    assert run.step.tolist() == [0, 1, 2, 4, 5, 6]
+    assert run.gaps == (Gap(3, 1),)
+
+
+def test_an_epoch_keeps_its_facts_where_others_are_missing():
+    ends = [Record("epoch_end", 3 * (i + 1), 0, float(i), "", {"epoch": i, "order_hash": f"h{i}"}) for i in range(4)]
+    epochs = {"epoch": np.zeros(3, int)}
+    run = run_of(
+        chunk("s", 0, [0, 1, 2], [facts(1.0)], **epochs),
+        Chunk("s", 9, 0, {}, tuple(ends[:3])),
+        chunk("s", 9, [9, 10, 11], ends[3:], epoch=np.full(3, 3)),
+    )
+    assert [(e.epoch, e.first, e.last, e.fields["order_hash"]) for e in run.epochs] == [(0, 0, 3, "h0"), (3, 3, 6, "h3")]
+
+
+def test_why_nothing_is_there():
+    assert run_of(newer={9: 2}).unread == "Written by a newer LossLens (format 9): update tb_losslens to read it."
+    assert run_of(corrupt=1).unread == "The recording is damaged: no batch of it can be read."
+    assert run_of(unreadable=["x could not be read: no."]).unread == "x could not be read: no."
+    assert run_of(chunk("s", 0, [0]), corrupt=1, newer={9: 1}).unread == ""
+    assert run_of().unread == ""
 
 
 def test_live_while_the_last_session_is_open_and_wrote_a_moment_ago():

@@ -13,7 +13,8 @@ from tb_losslens.events.metadata import batch_tag
 from tb_losslens.record.chunks import chunk_event
 from tb_losslens.record.event_file import EventFile, frame
 from tb_losslens.record.session import Session
-from tb_losslens.store.logdir import load_runs
+from tb_losslens.store.logdir import events_in, load_runs, unrecorded
+from tb_losslens.store.records import Damage, scan_records
 
 
 def write(logdir, steps, *, close=True, flush_every=None):
@@ -61,7 +62,7 @@ def test_what_is_not_ours_is_no_run(tmp_path):
 @pytest.mark.parametrize("make", [lambda p: None, lambda p: p.write_text("x")])
 def test_no_directory(tmp_path, make):
     make(tmp_path / "none")
-    with pytest.raises(LogdirError, match="none is not a directory"):
+    with pytest.raises(LogdirError, match=r"none (does not exist|is not a directory)"):
         load_runs(tmp_path / "none")
 
 
@@ -110,7 +111,7 @@ def test_a_damaged_chunk_costs_its_batches_only(tmp_path):
     assert run.step.tolist() == [*range(10), *range(20, 50)]
     assert run.problems == (
         "1 chunk is damaged and left out; the rest is shown.",
-        f"10 batches of 50 could not be read in session {run.sessions[0]['id']}.",
+        f"10 of 50 batches could not be read in session {run.sessions[0]['id']}: 10 to 19.",
     )
     assert run.ragged["sample_ids"][10].tolist() == [20, 20]
 
@@ -123,6 +124,67 @@ def test_damaged_ids_cost_the_ids_only(tmp_path):
     run = load_runs(tmp_path)["."]
     assert run.step.tolist() == list(range(30))
     assert [len(run.ragged["sample_ids"][i]) for i in (0, 9, 10, 29)] == [0, 0, 2, 2]
+
+
+def rewritten(path, change):
+    """The file with each stored chunk changed by `change(tag, bytes)`, all checksums of records right."""
+    data = path.read_bytes()
+    out = b""
+    for event in events_in(data):
+        for value in event.summary.value:
+            if value.tag.startswith("losslens/"):
+                value.tensor.string_val[0] = change(value.tag, value.tensor.string_val[0])
+        out += frame(event.SerializeToString())
+    path.write_bytes(out)
+
+
+def test_ids_that_are_damaged_inside_or_newer_are_counted(tmp_path):
+    path = write(tmp_path / "cut", range(30), flush_every=10)
+    rewritten(path, lambda tag, chunk: chunk[:-7] if "/i/" in tag else chunk)
+    path = write(tmp_path / "newer", range(30), flush_every=10)
+
+    def newer(tag, data):
+        chunk = pb.Chunk.FromString(data)
+        chunk.format = 99 if "/i/" in tag and chunk.first_batch == 10 else chunk.format
+        return chunk.SerializeToString()
+
+    rewritten(path, newer)
+    runs = load_runs(tmp_path)
+    assert [len(run) for run in runs.values()] == [30, 30]
+    assert runs["cut"].problems == ("The sample ids of 30 batches could not be read.",)
+    assert runs["newer"].problems == (
+        "1 chunk was written by a newer LossLens (format 99) and left out: update tb_losslens to read them.",
+        "The sample ids of 10 batches could not be read.",
+    )
+
+
+def test_a_file_that_is_cut_off_says_how_much_is_left_out(tmp_path):
+    path = write(tmp_path, range(50), flush_every=10)
+    data = path.read_bytes()
+    records = list(scan_records(data, Damage()))
+    for begin, end in (records[len(records) // 2], records[-1]):
+        for left in (1, 12, end + 4 - (begin - 12) - 1):  # bytes of the record that are still there
+            path.write_bytes(data[: begin - 12 + left])
+            problem = load_runs(tmp_path)["."].problems[-1]
+            assert (
+                problem == f"An event file ends within a record: {left} {'byte' if left == 1 else 'bytes'} of it are left out."
+            )
+
+
+@pytest.mark.parametrize("size", [0, 10])
+def test_a_file_without_a_record_is_a_run_with_a_problem(tmp_path, size):
+    name = write(tmp_path / "run", range(3)).name
+    (tmp_path / "run" / name).write_bytes((tmp_path / "run" / name).read_bytes()[:size])
+    run = load_runs(tmp_path)["run"]
+    assert run.problems == (f"{name} holds no complete record ({size} bytes): nothing of it can be read.",)
+    assert run.unread
+    assert unrecorded(tmp_path, ["run"]) == ()
+
+
+def test_an_empty_file_beside_a_whole_one_is_no_problem(tmp_path):
+    write(tmp_path, range(3))
+    (tmp_path / "events.out.tfevents.1.killed.at.once").touch()
+    assert load_runs(tmp_path)["."].problems == ()
 
 
 def test_a_damaged_record_head_costs_its_chunk_only(tmp_path):
@@ -160,7 +222,7 @@ def test_a_newer_format_is_said(tmp_path):
     run = load_runs(tmp_path)["."]
     assert len(run) == 20
     assert run.problems == (
-        "1 chunk was written by a newer LossLens (format 7) and left out: upgrade tb_losslens to read them.",
+        "1 chunk was written by a newer LossLens (format 7) and left out: update tb_losslens to read them.",
     )
 
 
@@ -227,3 +289,13 @@ def test_random_damage_never_raises(tmp_path, seed):
         path.write_bytes(damaged)
         run = load_runs(tmp_path).get(".")
         assert run is None or set(run.step.tolist()) <= set(range(60))
+
+
+def test_runs_without_a_recording(tmp_path):
+    write(tmp_path / "mine", range(3))
+    for name in ("mine/Loss_train", "plain", "group/rank1", "group"):
+        EventFile(tmp_path / name).close()
+    (tmp_path / "nothing").mkdir()
+    assert unrecorded(tmp_path, load_runs(tmp_path)) == ("group", "plain")
+    with pytest.raises(LogdirError, match="does not exist"):
+        unrecorded(tmp_path / "none", ())
