@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -21,6 +23,8 @@ def scalar(name: str, value: Any) -> float | Tensor:
                 f"{name} expects one number, got a tensor of shape {tuple(value.shape)}: "
                 "take its mean, and give the losses of the samples as per_sample"
             )
+        if value.dtype == torch.bool or value.is_complex():
+            raise TypeError(f"{name} expects a number, got a tensor of {value.dtype}")
         value = value.detach().reshape(())
         return float(value) if value.device.type == "cpu" else value
     return number(name, value)
@@ -28,10 +32,12 @@ def scalar(name: str, value: Any) -> float | Tensor:
 
 def number(name: str, value: Any) -> float:
     """A float of a number, a NumPy scalar or a tensor of one element."""
-    if isinstance(value, (str, bytes)) or value is None:
+    if value is None or isinstance(value, (str, bytes)) or _is_truth(value):
         raise TypeError(f"{name} expects a number, got {type(value).__name__}: pass the loss itself, as in loss.item()")
     try:
-        return float(value)
+        return float(value.item() if isinstance(value, np.ndarray) else value)
+    except OverflowError:
+        raise ValueError(f"{name} expects a number of at most 1.8e308 in size, which a float can hold") from None
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} expects a number or a tensor of one element, got {type(value).__name__}") from None
 
@@ -42,7 +48,7 @@ LARGEST = 1 << 53
 
 def integer(name: str, value: Any) -> int:
     """An int of an integer, or of a number or one-element tensor that is a whole one; what a file can hold of it."""
-    if not isinstance(value, (str, bytes, bool)) and value is not None:
+    if value is not None and not isinstance(value, (str, bytes)) and not _is_truth(value):
         number: int | None = None
         try:
             if math.isfinite(float(value)) and float(value) == int(value):
@@ -54,6 +60,39 @@ def integer(name: str, value: Any) -> int:
         if number is not None:
             raise ValueError(f"{name} expects at most 2**53 in size, got {value!r:.80}")
     raise TypeError(f"{name} expects an integer, got {value!r:.80}")
+
+
+def count(name: str, value: Any) -> int:
+    """An integer from 0 on: a step, an epoch or a size, whose -1 stands for "unknown" in a file."""
+    found = integer(name, value)
+    if found < 0:
+        raise ValueError(f"{name} expects 0 or more, got {found}: leave it out where it is unknown")
+    return found
+
+
+def _is_truth(value: Any) -> bool:
+    """True for what is true or false, and no number to anybody who wrote it."""
+    if isinstance(value, Tensor):
+        return value.dtype == torch.bool
+    return isinstance(value, (bool, np.bool_)) or (isinstance(value, np.ndarray) and value.dtype.kind == "b")
+
+
+def run(value: Any) -> None:
+    """Checks the argument of the writer."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"run expects the name that TensorBoard gives the run, a text, got {type(value).__name__}")
+
+
+def scaler(value: Any) -> None:
+    """Checks the AMP scaler of `watch`: any object that has a scale, such as those that strategies derive from it."""
+    if value is not None and not callable(getattr(value, "get_scale", None)) and not hasattr(value, "_scale"):
+        raise TypeError(f"watch(scaler=...) expects a torch.amp.GradScaler, got {type(value).__name__}")
+
+
+def loader(value: Any) -> None:
+    """Checks the argument of `wrap` beyond what every iterable is."""
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"wrap(loader) expects something that gives batches, such as a torch DataLoader, got {value!r:.80}")
 
 
 def split(value: Any) -> None:
@@ -111,6 +150,8 @@ def criteria(value: Any) -> list[Any]:
     """One criterion or a sequence of them as a list."""
     found = [value] if isinstance(value, nn.Module) else items(value)
     for one in found:
+        if isinstance(one, type):
+            raise TypeError(f"watch(criterion=...) expects the loss module itself, got its class: pass {one.__name__}()")
         if not callable(one):
             raise TypeError(f"watch(criterion=...) expects a loss module such as nn.MSELoss(), got {type(one).__name__}")
     return found
@@ -120,7 +161,7 @@ def schedulers(value: Any) -> list[Any]:
     """One LR scheduler or a sequence of them as a list."""
     found = items(value)
     for one in found:
-        if not callable(getattr(one, "step", None)):
+        if isinstance(one, (type, Optimizer)) or not callable(getattr(one, "step", None)):
             raise TypeError(f"watch(scheduler=...) expects a scheduler from torch.optim.lr_scheduler, got {type(one).__name__}")
     return found
 
@@ -146,6 +187,8 @@ def batches(losses: Any, sizes: Any) -> tuple[list[float] | None, list[float] | 
     if sizes is None:
         return values, None
     weights = _list("batch_sizes", sizes)
+    if any(not weight >= 0 for weight in weights):
+        raise ValueError(f"log_validation(batch_sizes=...) expects sizes of 0 or more, got {min(weights):g}")
     if len(weights) != len(values):
         raise ValueError(f"log_validation() expects as many batch_sizes as batch_losses, got {len(weights)} and {len(values)}")
     return values, weights
@@ -154,6 +197,6 @@ def batches(losses: Any, sizes: Any) -> tuple[list[float] | None, list[float] | 
 def _list(name: str, values: Any) -> list[float]:
     if isinstance(values, Tensor):
         values = values.detach().reshape(-1).tolist()
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise TypeError(f"log_validation({name}=...) expects a sequence of numbers, got {type(values).__name__}")
     return [number(name, value) for value in values]

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tb_losslens.record.host_view import host_view
+
 CLASSES = 32
 """Classes of a batch that are counted one by one; the rest is one number."""
 
@@ -59,7 +61,10 @@ class Batch:
         wait: seconds that the loop waited for it.
         index: position in its pass.
         source: the pass that delivered it.
+        dense: why the signals that cost something are read for it, 0 if they are not; None while nobody decided.
         tensors: weak references, to recognise the batch when a model gets it.
+        target: the same, of the tensor that `targets` describes.
+        version: how often that tensor had been written to when the loop got it.
     """
 
     size: int = -1
@@ -68,7 +73,10 @@ class Batch:
     wait: float = float("nan")
     index: int = -1
     source: Any = None
+    dense: int | None = None
     tensors: tuple[weakref.ref[Tensor], ...] = ()
+    target: weakref.ref[Tensor] | None = None
+    version: int = 0
 
     def is_made_of(self, storages: set[int]) -> bool:
         """True if one of these storages (data pointers) belongs to a tensor of this batch that is still alive."""
@@ -78,18 +86,42 @@ class Batch:
                 return True
         return False
 
+    def targets_given(self, target: Tensor) -> Targets | None:
+        """What the targets of a loss are, where the loop has changed those of the batch on the way; else None.
 
-def describe(batch: Any) -> Batch:
-    """Size, targets and identity of what a loader delivered: any nesting of tuples, lists, dicts and dataclasses."""
+        None as well where they are of another kind, integer or floating: as one-hot or smoothed labels, and as the targets of
+        another task. A copy on a device cannot be read without waiting for it.
+        """
+        if self.is_made_of(storages_of(target)):
+            own = self.target() if self.target is not None else None
+            shared = own is not None and own.untyped_storage().data_ptr() == target.untyped_storage().data_ptr()
+            if not shared or _version(target) == self.version:
+                return None
+        integers = not target.is_floating_point() and not target.is_complex()
+        if integers != (self.targets.classes is not None) or (not integers and np.isnan(self.targets.mean)):
+            return None
+        given = describe_targets(target)
+        return given if given.classes is not None or not np.isnan(given.mean) else None
+
+
+def describe(batch: Any, *, targets: bool = True) -> Batch:
+    """Size, targets and identity of what a loader delivered: any nesting of tuples, lists, dicts and dataclasses.
+
+    Args:
+        batch: what it delivered.
+        targets: False leaves its targets unread.
+    """
     found = list(tensors_of(batch))
     size = next((int(tensor.shape[0]) for tensor in found if tensor.dim()), -1)
     if size < 0 and isinstance(batch, Sequence) and not isinstance(batch, str):
         size = len(batch[0]) if batch and isinstance(batch[0], Sequence) else len(batch)
-    target = _target_of(batch)
+    target = target_of(batch)
     return Batch(
         size=size,
-        targets=describe_targets(target) if target is not None else Targets(),
+        targets=describe_targets(target) if target is not None and targets else Targets(),
         tensors=tuple(weakref.ref(tensor) for tensor in found[:8]),
+        target=weakref.ref(target) if target is not None else None,
+        version=_version(target) if target is not None else 0,
     )
 
 
@@ -106,7 +138,7 @@ def describe_targets(target: Tensor) -> Targets:
         return Targets(mean=float(values.mean()), std=float(values.std(correction=0)))
     if target.is_complex():
         return Targets()
-    labels = target.detach().numpy().ravel()
+    labels = host_view(target).ravel()
     if labels.dtype.kind == "b":
         labels = labels.astype(np.int64)
     if labels.dtype.itemsize > 2 and labels.size and int(labels.max()) > _MOST_COUNTED:
@@ -148,7 +180,13 @@ def storages_of(value: Any) -> set[int]:
     return {tensor.untyped_storage().data_ptr() for tensor in tensors_of(value) if tensor.layout is torch.strided}
 
 
-def _target_of(batch: Any) -> Tensor | None:
+def _version(tensor: Tensor) -> int:
+    """How often a tensor or a view of it has been written to; 0 for one that does not count it."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def target_of(batch: Any) -> Tensor | None:
+    """The tensor that is the target, by the place or name that loaders give it; None without one."""
     if isinstance(batch, Mapping):
         found = next((batch[key] for key in _TARGET_KEYS if key in batch), None)
     elif isinstance(batch, (tuple, list)) and len(batch) >= 2:

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tb_losslens.record.arguments import integer, scalar
+from tb_losslens.record.arguments import count, scalar
 from tb_losslens.record.batch import tensors_of
+from tb_losslens.record.host_view import host_view
 
 OURS = frozenset(
     (
@@ -69,28 +70,42 @@ def check_batch(
 ) -> Logged:
     """The arguments of `log_batch`, checked."""
     for name in columns:
-        if name in OURS or not name.isidentifier() or keyword.iskeyword(name):
+        if name in OURS:
             raise ValueError(
                 f"log_batch(): {name!r} is a column that the writer fills itself; choose another name for your own number"
             )
-    if source is not None and not isinstance(source, (str, numbers.Real)):
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise ValueError(
+                f"log_batch(): {name!r:.80} cannot be the name of a number: choose another name, of letters, digits and _"
+            )
+    if source is not None and (isinstance(source, bool) or not isinstance(source, (str, numbers.Real))):
         raise TypeError(f"log_batch(source=...) expects a number or a name, got {type(source).__name__}")
     if hidden is not None and not isinstance(hidden, numbers.Real) and next(tensors_of(hidden), None) is None:
         raise TypeError(f"log_batch(hidden=...) expects a tensor, a tuple of them, or their norm, got {type(hidden).__name__}")
+    losses = None if per_sample is None else _vector("per_sample", per_sample)
+    ids = None if sample_ids is None else _ids(sample_ids)
+    if losses is not None and ids is not None and len(losses) != len(ids):
+        raise ValueError(f"log_batch() expects one per_sample loss for each of sample_ids, got {len(losses)} and {len(ids)}")
     return Logged(
         loss=scalar("log_batch(loss)", loss),
-        step=None if step is None else integer("log_batch(step=...)", step),
-        epoch=None if epoch is None else integer("log_batch(epoch=...)", epoch),
+        step=None if step is None else count("log_batch(step=...)", step),
+        epoch=None if epoch is None else count("log_batch(epoch=...)", epoch),
         inputs=None if inputs is None else _tensor("inputs", inputs),
         targets=None if targets is None else _tensor("targets", targets),
-        per_sample=None if per_sample is None else _vector("per_sample", per_sample),
-        sample_ids=None if sample_ids is None else _ids(sample_ids),
-        batch_size=None if batch_size is None else integer("log_batch(batch_size=...)", batch_size),
+        per_sample=losses,
+        sample_ids=ids,
+        batch_size=None if batch_size is None else count("log_batch(batch_size=...)", batch_size),
         source=source if source is None or isinstance(source, str) else float(source),
         hidden=hidden,
-        columns={name: scalar(f"log_batch({name}=...)", value) for name, value in columns.items()},
+        columns={name: _column(name, value) for name, value in columns.items()},
         graph=loss if isinstance(loss, Tensor) and loss.requires_grad else None,
     )
+
+
+def _column(name: str, value: Any) -> float | Tensor:
+    if isinstance(value, (bool, np.bool_)):
+        return float(value)  # a flag of the user's own
+    return scalar(f"log_batch({name}=...)", value)
 
 
 def _tensor(name: str, value: Any) -> Tensor:
@@ -118,7 +133,7 @@ def _vector(name: str, value: Any) -> Tensor | NDArray[Any]:
 
 def _ids(value: Any) -> NDArray[np.int64]:
     if isinstance(value, Tensor):
-        value = value.detach().cpu().numpy()
+        value = host_view(value.cpu())
     try:
         array = np.array(value)
     except ValueError:

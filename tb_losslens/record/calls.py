@@ -6,34 +6,36 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
 from tb_losslens.record import arguments as check
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.batch_arguments import check_batch
+from tb_losslens.record.cadence import SPARSE
 from tb_losslens.record.facts import plain
-from tb_losslens.record.guard import Guard
+from tb_losslens.record.lane import OTHER, PULL
 from tb_losslens.record.loader import Pass, wrap_loader
 from tb_losslens.record.logged_batch import fill
+from tb_losslens.record.probing import ProbeCall
 from tb_losslens.record.recorder import Recorder
-from tb_losslens.record.watch import Watch
 
 _Loader = TypeVar("_Loader")
 
 
-class Calls:
+class Calls(ProbeCall):
     """The recording half of `LossLensWriter`. Bad arguments raise here, in the caller's own call, and nowhere else."""
 
-    _guard: Guard
     _recorder: Recorder | None
-    _watch: Watch
 
     def _take_config(self, settings: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
     def _call(self, collector: str, function: Callable[[Recorder], Any]) -> None:
         if self._recorder is not None:
+            self._watch.lane.leave()
             self._guard.call(collector, function, self._recorder)
 
     # --- what to watch ----------------------------------------------------------------------------------------------
@@ -63,6 +65,7 @@ class Calls:
         Raises:
             TypeError: an argument is not what its name says.
         """
+        check.scaler(scaler)
         models, optimizers, settings = check.modules(model), check.optimizers(optimizer), check.config(config)
         criteria, schedulers = check.criteria(criterion), check.schedulers(scheduler)
         watch = self._watch
@@ -75,7 +78,7 @@ class Calls:
         if schedulers:
             self._guard.call("watch(scheduler)", watch.add_schedulers, schedulers)
         if scaler is not None:
-            watch.losses.scaler = scaler
+            watch.add_scaler(scaler)
         if settings:
             self._guard.call("config", self._take_config, settings)
 
@@ -91,6 +94,7 @@ class Calls:
             ValueError: another `split`.
         """
         check.split(split)
+        check.loader(loader)
         wrapped: _Loader = wrap_loader(loader, split, self, self._guard)
         return wrapped
 
@@ -101,8 +105,9 @@ class Calls:
 
         Raises:
             TypeError: `epoch` is not an integer.
+            ValueError: it is negative.
         """
-        number = check.integer("start_epoch(epoch)", epoch)
+        number = check.count("start_epoch(epoch)", epoch)
         self._call("epochs", lambda recorder: recorder.start_epoch(number))
 
     def end_epoch(self) -> None:
@@ -141,7 +146,7 @@ class Calls:
 
         Raises:
             TypeError: a value is of the wrong type.
-            ValueError: a value has the wrong shape, or a column an impossible name.
+            ValueError: a value has the wrong shape or sign, or a column an impossible name.
         """
         logged = check_batch(
             loss=loss,
@@ -156,6 +161,7 @@ class Calls:
             hidden=hidden,
             columns=columns,
         )
+        self._watch.lane.saw(OTHER)
         self._call("log_batch", lambda recorder: fill(recorder, self._watch, logged))
 
     def log_validation(
@@ -178,11 +184,11 @@ class Calls:
 
         Raises:
             TypeError: a value is of the wrong type.
-            ValueError: `batch_sizes` is not as long as `batch_losses`.
+            ValueError: `batch_sizes` is not as long as `batch_losses`, or a step, epoch or size is negative.
         """
         number = check.number("log_validation(value)", value)
-        at = None if step is None else check.integer("log_validation(step=...)", step)
-        of = None if epoch is None else check.integer("log_validation(epoch=...)", epoch)
+        at = None if step is None else check.count("log_validation(step=...)", step)
+        of = None if epoch is None else check.count("log_validation(epoch=...)", epoch)
         losses, sizes = check.batches(batch_losses, batch_sizes)
         self._call(
             "validation",
@@ -215,18 +221,34 @@ class Calls:
 
     # --- wrapped loaders tell ---------------------------------------------------------------------------------------
 
-    def pulled(self, source: Pass, batch: Batch) -> None:
+    def express(self, source: Pass, ids: NDArray[np.int64] | None, wait: float, raw: Any) -> int | None:
+        """A wrapped loader delivered a batch: None if nothing more needs to be told, else whether its row is dense."""
+        recorder, lane = self._recorder, self._watch.lane
+        if recorder is None or source.split != "train":
+            lane.leave()
+            return SPARSE
+        dense = recorder.steps.density(source)
+        return None if lane.take(lane.pulled, source, ids, wait, raw, dense) else dense
+
+    def pulled(self, source: Pass, batch: Batch, raw: Any) -> None:
         """A wrapped loader delivered a batch."""
         if self._recorder is not None:
+            if source.split == "train":
+                self._watch.lane.saw(PULL)
+                self._watch.collectors.delivered(batch, raw)
+            else:
+                self._watch.collectors.validation("heldout_delivered", raw)
             self._recorder.pulled(source, batch)
 
     def exhausted(self, source: Pass) -> None:
         """A wrapped loader came to its end."""
+        self._watch.lane.leave()
         if self._recorder is not None:
             self._recorder.exhausted(source)
             self._watch.forwards.refresh()
 
     def dropped(self, source: Pass) -> None:
         """A loop over a wrapped loader is gone."""
+        self._watch.lane.leave()
         if self._recorder is not None:
             self._recorder.dropped(source)

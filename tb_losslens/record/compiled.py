@@ -8,6 +8,8 @@ from typing import Any
 
 from torch import nn
 
+from tb_losslens.record.sharded import is_sharded
+
 Call = Callable[..., Any]
 
 
@@ -19,8 +21,9 @@ def hook_calls(model: nn.Module, begins: Call, ends: Call) -> list[Any]:
     """
     if _compiled_call(model) is not None:
         return [_OuterCall(model, begins, ends)]
+    # before a sharded model gathers its parameters: what an epoch begins with is what the last one ended with
     return [
-        model.register_forward_pre_hook(begins, with_kwargs=True),
+        model.register_forward_pre_hook(begins, with_kwargs=True, prepend=is_sharded(model)),
         model.register_forward_hook(ends, always_call=True),
     ]
 

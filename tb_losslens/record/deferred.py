@@ -25,7 +25,9 @@ class Deferred:
         return self._names
 
     def add(self, name: str, value: Tensor) -> None:
-        """Takes a 0-d tensor on any device."""
+        """Takes a 0-d tensor on any device; one on the meta device has no number and is left out."""
+        if value.device.type == "meta":
+            return
         self._names.append(name)
         self._tensors.append(value.detach())
         self._host = None

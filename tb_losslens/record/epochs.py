@@ -23,6 +23,7 @@ class Epochs:
         complete: the loop of that epoch came to its end.
         announced: number that the user gave the next epoch, or None.
         on_end: called after the end of an epoch was recorded.
+        about: gives further fields of a record by its kind and the number of the epoch.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -35,6 +36,8 @@ class Epochs:
         self.complete = False
         self.announced: int | None = None
         self.on_end: Callable[[], None] = lambda: None
+        self.about: Callable[[str, int], dict[str, Any]] = lambda _kind, _epoch: {}
+        self._begin_fields: dict[str, Any] = {}
         self._digest = OrderDigest()
         self._said = False
 
@@ -67,6 +70,7 @@ class Epochs:
             self.open, self._said, self.rows = True, False, 0
             self.source = source
             self._digest = OrderDigest()
+            self._begin_fields = self.about("epoch_begin", self.number)
         if not self.open:
             return -1, -1
         if source is not None:
@@ -86,7 +90,7 @@ class Epochs:
         """Records the begin of the open epoch, once, right before its first row."""
         if self.open and not self._said:
             self._said = True
-            self._outbox.record("epoch_begin", fields={"epoch": self.number, "loader": self._loader()})
+            self._outbox.record("epoch_begin", fields={"epoch": self.number, "loader": self._loader(), **self._begin_fields})
 
     def digest(self, ids: Any) -> None:
         """Adds the ids of a row."""
@@ -107,6 +111,7 @@ class Epochs:
             "complete": complete,
             **self._digest.fields(),
             "loader": self._loader(),
+            **self.about("epoch_end", self.number),
         }
         self._outbox.record("epoch_end", fields=fields)
         self.on_end()

@@ -21,6 +21,7 @@ from typing import TypeVar
 from tensorboard.compat.proto import event_pb2
 
 from tb_losslens.events.crc32c import masked_crc32c
+from tb_losslens.record.backlog import Backlog
 from tb_losslens.record.forks import forget_in_child
 from tb_losslens.record.sinks import LocalSink, RemoteSink, Sink, is_remote
 
@@ -34,13 +35,20 @@ LINGER = 0.2
 MAX_PENDING = 64 << 20
 """Bytes in the queue from which on the caller waits: a disk slower than the training must not fill the memory."""
 
+RETRY, SELDOM = 1.0, 60.0
+"""Seconds until a write that failed is tried again; doubled after each that fails, up to SELDOM."""
+
 
 class _Flush:
-    """Asks the background thread to release `lock` when everything before it is written, and then to stop if told so."""
+    """Asks the background thread to release `lock` when everything before it is written, and then to stop if told so.
 
-    def __init__(self, *, stop: bool = False) -> None:
+    With `insist` it tries again although a write failed a moment ago.
+    """
+
+    def __init__(self, *, insist: bool = False, stop: bool = False) -> None:
         self.lock = threading.Lock()
         self.lock.acquire()  # released by the other thread
+        self.insist = insist or stop
         self.stop = stop
 
 
@@ -70,8 +78,13 @@ def _drain(queue: SimpleQueue[_T]) -> list[_T]:
 class EventFile:
     """An event file that is open for writing.
 
-    Nothing here raises once the file was asked for: if the directory cannot be made, the disk is full or a write fails,
-    `warn` is called once with a sentence, `failed` becomes true and everything later is dropped.
+    Nothing here raises once the file was asked for. If it cannot be made, `failed` becomes true and everything is dropped.
+    If a write fails, as on a full disk, it is tried again now and then; the newest chunks wait for that (backlog.py), older
+    ones are told that they were not written. In both cases `warn` is called with a sentence, once.
+
+    Attributes:
+        failed: true if nothing will be written any more.
+        trouble: why nothing can be written now; empty if that works.
 
     Args:
         logdir: directory of the run, created if need be, or an address that TensorBoard can write to.
@@ -97,6 +110,8 @@ class EventFile:
         self._every = flush_secs
         self._warn = warn
         self.failed = False
+        self.trouble = ""
+        self._warned = False
         self._forked = False
         self._sink: Sink | None = None
         self.path = os.fspath(path) if path is not None else self._new_path()
@@ -112,6 +127,10 @@ class EventFile:
         self._queue: SimpleQueue[bytes | _Job | _Flush] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
         self._pending = 0
+        self._backlog = Backlog()
+        self._pause = RETRY
+        self._due = 0.0
+        self._begin = b""
         self._thread: threading.Thread | None = None
         try:
             self._sink = self._make_sink(append=append)
@@ -120,8 +139,8 @@ class EventFile:
             return
         self._thread = threading.Thread(target=self._work, name="losslens-event-file", daemon=True)
         self._thread.start()
-        if not self._sink.size:
-            self.add_event(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._begin = b"" if self._sink.size else frame(_first_event())
+        self._queue.put(_Flush())  # so that it is written at once
 
     def _make_sink(self, *, append: bool) -> Sink:
         if is_remote(self.path):
@@ -164,12 +183,15 @@ class EventFile:
         self._queue.put(_Job(make, done))
         self._hurry.put(None)
 
-    def flush(self) -> None:
-        """Returns when everything added before stands in the file.
+    def flush(self, *, insist: bool = False) -> None:
+        """Returns when everything added before stands in the file, or waits for a later try to write it.
 
         May be called from a signal handler: it takes no lock that an interrupted call could hold.
+
+        Args:
+            insist: tries now, also if a write failed a moment ago; if there is not room for all, then for the newest chunk.
         """
-        self._wait(_Flush())
+        self._wait(_Flush(insist=insist))
 
     def close(self) -> None:
         """Flushes and closes; a second call does nothing."""
@@ -220,42 +242,84 @@ class EventFile:
                 return
 
     def _write(self, items: list[bytes | _Job | _Flush]) -> None:
-        frames: list[bytes] = []
-        after: list[tuple[_Job, bool]] = []
         for item in items:
             if isinstance(item, bytes):
-                frames.append(frame(item))
+                self._backlog.add(frame(item))
             elif isinstance(item, _Job):
-                try:
-                    frames += [frame(data) for data in item.make()]
-                    after.append((item, True))
-                except Exception as error:  # noqa: BLE001  a training goes on whatever is wrong with its record
-                    self._fail(error)
-                    after.append((item, False))
+                self._make(item)
         flushes = [item for item in items if isinstance(item, _Flush)]
-        written = self._append(b"".join(frames), flush=bool(flushes))
-        for job, made in after:
-            job.done(made and written)
-        for flush in flushes:
-            flush.lock.release()
+        insist = any(item.insist for item in flushes)
+        if not self.trouble or insist or time.monotonic() >= self._due:
+            self._try(flush=bool(flushes), insist=insist)
+        if any(item.stop for item in flushes):
+            self.failed = self.failed or bool(self._backlog)
+        if self.failed:
+            self._backlog.give_up()
+        elif self.trouble:
+            self._backlog.shed()
+        for item in flushes:
+            item.lock.release()
+
+    def _make(self, job: _Job) -> None:
+        try:
+            data = b"".join([frame(data) for data in job.make()])
+        except Exception as error:  # noqa: BLE001  a training goes on whatever is wrong with its record
+            self._fail(error)
+            job.done(False)
+        else:
+            self._backlog.add(data, job.done)
+
+    def _try(self, *, flush: bool, insist: bool) -> None:
+        """Writes what waits, or where that fails those chunks for which there is room."""
+        if self._append(self._backlog.data, flush=flush):
+            self._backlog.written()
+            self.trouble, self._pause = "", RETRY
+            return
+        chunks = self._backlog.chunks(last_first=insist)
+        there = list(itertools.takewhile(lambda entry: self._append(entry[0], flush=flush), chunks))
+        self._backlog.written(there)
+        if len(there) < len(chunks):
+            self._due = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, SELDOM)
 
     def _append(self, data: bytes, *, flush: bool) -> bool:
-        """Writes all or nothing; False if it failed, now or before."""
+        """Writes all or nothing; False if it failed."""
         if self.failed or self._sink is None:
             return False
         try:
-            if data:
-                self._sink.write(data)
+            if data or self._begin:
+                self._sink.write(self._begin + data)
+                self._begin = b""
             if flush:
                 self._sink.flush()
+        except OSError as error:
+            if is_remote(self.path):  # how much of it stands there is unknown
+                self._fail(error)
+            else:
+                self._stall(error)
+            return False
         except Exception as error:  # noqa: BLE001  a training goes on whatever happens to its record
             self._fail(error)
             return False
         return True
 
+    def _stall(self, error: OSError) -> None:
+        self.trouble = error.strerror or str(error)
+        self._say(
+            f"LossLens cannot write to {self.path} ({error}): batches are lost until that works again; the training goes on."
+        )
+
     def _fail(self, error: Exception) -> None:
-        if self.failed:
-            return
-        self.failed = True
-        if self._warn is not None:
-            self._warn(f"LossLens cannot write to {self.path} ({error}); the training goes on without a record from here.")
+        if not self.failed:
+            self.failed = True
+            self._say(f"LossLens cannot write to {self.path} ({error}); the training goes on without a record from here.")
+
+    def _say(self, text: str) -> None:
+        if self._warn is not None and not self._warned:
+            self._warned = True
+            self._warn(text)
+
+
+def _first_event() -> bytes:
+    """What every event file begins with."""
+    return bytes(event_pb2.Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,17 @@ def model_facts(model: nn.Module) -> dict[str, Any]:
         )
         + sum(_has_inner_dropout(module) for module in modules),
         "batchnorm": sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules),
+        **_shards(model),
     }
+
+
+def _shards(model: nn.Module) -> dict[str, int]:
+    """Over how many processes every trained parameter is cut (`fully_shard`); nothing where one of them is whole."""
+    meshes = [getattr(p, "device_mesh", None) for p in model.parameters() if p.requires_grad]
+    cut = [p.placements for p in model.parameters() if p.requires_grad and hasattr(p, "placements")]
+    if not meshes or None in meshes or not all(len(placements) == 1 and placements[0].is_shard() for placements in cut):
+        return {}
+    return {"shards": int(meshes[0].size())}  # type: ignore[union-attr]
 
 
 def _has_inner_dropout(module: nn.Module) -> bool:
@@ -42,9 +54,19 @@ def optimizer_facts(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def scheduler_facts(scheduler: Any) -> dict[str, Any]:
-    """Class and the numbers of its state, without what it knows of the optimiser."""
-    state = {key: value for key, value in vars(scheduler).items() if not key.startswith("__") and key != "optimizer"}
-    return {"class": type(scheduler).__name__, **plain({key: value for key, value in state.items() if _is_plain(value)})}
+    """Class, the settings that it was made with as far as it keeps them, and the rates that it began with."""
+    names = [
+        name for name in inspect.signature(type(scheduler)).parameters if name not in ("optimizer", "last_epoch", "verbose")
+    ]
+    known = {name: _setting(scheduler, name) for name in (*names, "base_lrs")}
+    return {"class": type(scheduler).__name__, **{name: value for name, value in known.items() if value is not None}}
+
+
+def _setting(scheduler: Any, name: str) -> Any:
+    value = getattr(scheduler, name, getattr(scheduler, f"_{name}", None))
+    if isinstance(value, Counter):  # as MultiStepLR keeps its milestones
+        value = sorted(value.elements())
+    return value if _is_plain(value) else None
 
 
 def criterion_facts(criterion: Any) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class Feed:
         return len(self._queue)
 
     @property
+    def busy(self) -> bool:
+        """True unless each batch has been consumed before the next was pulled, and none had to be recognised."""
+        return bool(self._queue or self._candidates or self._recognises or self._ahead)
+
+    @property
     def undecided(self) -> bool:
         """True after a first step that may have had any of several batches."""
         return bool(self._candidates)

@@ -5,7 +5,9 @@ Only the outermost callable is hooked: a hook inside a compiled region would bre
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,9 +15,12 @@ from torch import Tensor, nn
 
 from tb_losslens.record import compiled
 from tb_losslens.record.batch import storages_of, tensors_of
+from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
-from tb_losslens.record.measures import batch_counters, first_floating, input_moments, training_share, unwrapped
+from tb_losslens.record.inputs import moments_of
+from tb_losslens.record.lane import FORWARD, Lane
+from tb_losslens.record.measures import batch_counters, first_floating, training_share, unwrapped
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.validation import Validation
 
@@ -28,6 +33,8 @@ class Forwards:
         recorder: gives the recorder, or None where there is none any more.
         output: called with an output that has a gradient, in training.
         restored: called with "model" and its class when a state was loaded into it.
+        collectors: are told about calls in training.
+        lane: the short way for plain steps.
 
     Attributes:
         models: what is watched.
@@ -40,18 +47,24 @@ class Forwards:
         recorder: Callable[[], Recorder | None],
         output: Callable[[Tensor], None],
         restored: Callable[[str, str], None],
+        *,
+        collectors: Collectors,
+        lane: Lane,
     ) -> None:
         self._guard = guard
         self._recorder = recorder
         self._on_output = output
         self._on_restored = restored
+        self._collectors = collectors
+        self._lane = lane
         self._handles: dict[int, list[Any]] = {}
         self.models: list[nn.Module] = []
-        self._modules: list[nn.Module] = []
+        self.modules: list[nn.Module] = []
         self._counters: list[Tensor] = []
         self._depth = 0
         self._seen = 0
         self._looked_for_compiled = False
+        self._trained_on: tuple[weakref.ref[Tensor], ...] = ()
         self.paused = False
 
     def add(self, model: nn.Module) -> None:
@@ -72,6 +85,16 @@ class Forwards:
             handle.remove()
         self.refresh()
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Calls inside are not those of a training or validation, even within one that is."""
+        depth, paused = self._depth, self.paused
+        self._depth, self.paused = 0, True
+        try:
+            yield
+        finally:
+            self._depth, self.paused = depth, paused
+
     def close(self) -> None:
         """Takes every hook off."""
         for handles in self._handles.values():
@@ -82,8 +105,8 @@ class Forwards:
 
     def refresh(self) -> None:
         """Looks again which modules there are: a user may have replaced some."""
-        self._modules = [module for model in self.models for module in unwrapped(model).modules()]
-        self._counters = batch_counters(self._modules)
+        self.modules = [module for model in self.models for module in unwrapped(model).modules()]
+        self._counters = batch_counters(self.modules)
 
     def counter(self) -> float:
         """Updates of running statistics so far, the least of all layers; -1 without such a layer."""
@@ -108,6 +131,8 @@ class Forwards:
 
     def _begins(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if self._watched(module) and not self.paused:
+            if self._lane.on and self._lane.take(self._lane.forward, args, kwargs):
+                return
             self._depth += 1
             if self._depth == 1:
                 self._guard.call("forward of the model", self._forward, args, kwargs)
@@ -133,34 +158,65 @@ class Forwards:
         validation = recorder.validations.of_call(gradients=torch.is_grad_enabled())
         if validation is not None:
             self._validation_forward(validation, inputs)
+            self._collectors.validation("heldout_forward_begins", args, kwargs)
             return
         if not torch.is_grad_enabled():
-            return  # inside the training loop, and nobody says that it is a validation
+            self._aside(recorder, inputs)
+            return
         row = recorder.steps.forward(lambda: storages_of(inputs))
         if row is None:
             return
-        mode = training_share(self._modules)
+        self._lane.saw(FORWARD)
+        self._trained_on = tuple(weakref.ref(tensor) for tensor in tensors_of(inputs))
+        mode = training_share(self.modules)
         if "train_mode" in row.values:  # another call for the same batch
             row.values["train_mode"] = mode if row.values["train_mode"] == mode else 0.5
             return
         row.values["train_mode"] = mode
-        moments = self._guard.call("statistics of the inputs", _moments, inputs)
-        if moments:
-            recorder.put(row, moments)
+        self._collectors.tell("forward_begins", row, args, kwargs)
+        if not row.dense:
+            tensor = first_floating(inputs)
+            row.inputs = weakref.ref(tensor) if tensor is not None else None
+
+    def replay(self, mode: float, inputs: weakref.ref[Tensor]) -> None:
+        """A call that the short way had noted, for a sparse row: the share of training mode, and what the model was given."""
+        recorder, tensor = self._recorder(), inputs()
+        row = recorder.steps.forward(set) if recorder is not None else None
+        if row is not None:
+            self._trained_on = (inputs,) if tensor is not None else ()
+            row.values["train_mode"] = mode
+            row.inputs = inputs
+
+    def _aside(self, recorder: Recorder, inputs: Any) -> None:
+        """A call without gradients inside the training loop: a look at the batch, or a validation that nobody announced."""
+        recorder.validations.forget()
+        mode = training_share(self.modules)
+        row = recorder.steps.current
+        if mode or row is None:
+            return
+        storages = storages_of(inputs)
+        alive = [tensor for tensor in (reference() for reference in self._trained_on) if tensor is not None]
+        if storages & storages_of(alive) or (row.batch is not None and row.batch.is_made_of(storages)):
+            return
+        moments = self._guard.call("statistics of the inputs", moments_of, inputs) or {}
+        recorder.validations.suspect(mode, moments, _size_of(inputs))
 
     def _validation_forward(self, validation: Validation, inputs: Any) -> None:
-        moments = self._guard.call("statistics of the inputs", _moments, inputs) or {}
-        size = next((int(tensor.shape[0]) for tensor in tensors_of(inputs) if tensor.dim()), 1)
-        validation.forward(training_share(self._modules), moments, size)
+        moments = self._guard.call("statistics of the inputs", moments_of, inputs) or {}
+        validation.forward(training_share(self.modules), moments, _size_of(inputs))
 
     def _output(self, output: Any) -> None:
         recorder = self._recorder()
         if recorder is None:
             return
         row = recorder.steps.current
-        if row is None or recorder.validations.open or not torch.is_grad_enabled():
+        if recorder.validations.open:
+            self._collectors.validation("heldout_forward_ends", output)
             return
-        if self._counters:
+        if row is None or not torch.is_grad_enabled():
+            return
+        self._collectors.tell("forward_ends", row, output)
+        if self._counters and row.dense:
             recorder.put(row, {"bn_updates": self._count()})
         tensor = first_floating(output)
         if tensor is not None and tensor.requires_grad:
@@ -172,6 +228,5 @@ class Forwards:
         return torch.stack(self._counters).min()
 
 
-def _moments(inputs: Any) -> dict[str, Tensor | float]:
-    tensor = first_floating(inputs)
-    return input_moments(tensor) if tensor is not None else {}
+def _size_of(inputs: Any) -> int:
+    return next((int(tensor.shape[0]) for tensor in tensors_of(inputs) if tensor.dim()), 1)

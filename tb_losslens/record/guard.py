@@ -19,16 +19,23 @@ class Guard:
     Attributes:
         spent: seconds spent in collectors since the start.
         disabled: names of collectors that failed, with what they said.
+        apart: seconds of these that have a budget of their own: the cadence of the others does not count them.
         alive: False once recording has ended (closed, or a forked child): collectors are then skipped.
     """
 
     def __init__(self) -> None:
-        self.spent = 0.0
+        self.spent = self.apart = 0.0
         self.disabled: dict[str, str] = {}
         self.alive = True
         self._thread = threading.get_ident()
         self._depth = 0
+        self._start = 0.0
         self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def spent_so_far(self) -> float:
+        """Seconds spent in collectors, with the call that is on."""
+        return self.spent + (perf_counter() - self._start if self._depth else 0.0)
 
     @property
     def busy(self) -> bool:
@@ -40,8 +47,10 @@ class Guard:
         if not self.alive or collector in self.disabled:
             return None
         ours = threading.get_ident() == self._thread  # a loader may be iterated on a thread of its own
-        start = perf_counter() if ours and not self._depth else 0.0
-        self._depth += ours
+        if ours:
+            if not self._depth:
+                self._start = perf_counter()
+            self._depth += 1
         try:
             return function(*args)
         except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
@@ -49,14 +58,38 @@ class Guard:
             return None
         finally:
             if ours:
-                self._leave(start)
+                self._leave()
 
-    def _leave(self, start: float) -> None:
+    def brief(self, collector: str, function: Callable[..., bool], args: tuple[Any, ...]) -> bool:
+        """The same for what is called several times in each step, on the thread that made this: False for None."""
+        if not self.alive or collector in self.disabled or threading.get_ident() != self._thread:
+            return False
+        outer = self._depth
+        start = perf_counter()
+        if not outer:
+            self._start = start
+        self._depth = outer + 1
+        try:
+            return function(*args)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.disable(collector, error)
+            return False
+        finally:
+            self._depth = outer
+            if not outer:
+                self.spent += perf_counter() - start
+                if self._waiting:
+                    self._catch_up()
+
+    def _leave(self) -> None:
         self._depth -= 1
         if not self._depth:
-            self.spent += perf_counter() - start
-            while self._waiting and not self._depth:
-                self._waiting.pop(0)()
+            self.spent += perf_counter() - self._start
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        while self._waiting and not self._depth:
+            self._waiting.pop(0)()
 
     def when_idle(self, function: Callable[[], None]) -> None:
         """Calls `function` now, or when the call of ours that is on has ended: a signal may come in its middle."""

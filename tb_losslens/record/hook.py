@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch._C import _get_tracing_state as tracing_state
+from torch.compiler import is_compiling
 
 _CAN_CAPTURE = torch.version.cuda is not None or torch.version.hip is not None
 
@@ -21,8 +23,9 @@ class Hook:
 
     def __call__(self, *args: Any) -> None:
         """What torch calls."""
-        if not _is_making_a_graph():
-            self._method(*args)
+        if is_compiling() or tracing_state() is not None or (_CAN_CAPTURE and _is_capturing()):
+            return
+        self._method(*args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Hook:
         return self
@@ -35,10 +38,6 @@ def ignore(*_: Any) -> None:
     """Does nothing."""
 
 
-def _is_making_a_graph() -> bool:
-    """True inside `torch.compile`, tracing, or the capture of a CUDA graph."""
-    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
-        return True
-    if not _CAN_CAPTURE or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        return False
-    return torch.cuda.is_current_stream_capturing()
+def _is_capturing() -> bool:
+    """True while a CUDA graph is captured."""
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()  # type: ignore[no-untyped-call]

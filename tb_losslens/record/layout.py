@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, ValuesView
 from typing import Any
 
 from tb_losslens.events.columns import BY_NAME
@@ -44,16 +44,15 @@ class Layout:
         single = {code: struct.Struct("=" + code).pack_into for code in MISSING}
         self.places = {name: (8 * i, single[code]) for i, (name, code) in enumerate(columns)}
         self._codes = dict(columns)
-        self._missing = tuple((name, MISSING[code]) for name, code in columns)
+        self._missing: dict[str, Any] = {name: MISSING[code] for name, code in columns}
 
     def fits(self, row: Mapping[str, Any]) -> bool:
         """True if every name of `row` has a column."""
         return row.keys() <= self._codes.keys()
 
-    def values(self, row: Mapping[str, Any]) -> list[Any]:
+    def values(self, row: Mapping[str, Any]) -> ValuesView[Any]:
         """The values of a row that fits, in the order of the columns; what it lacks is missing."""
-        get = row.get
-        return [get(name, missing) for name, missing in self._missing]
+        return {**self._missing, **row}.values()
 
     def converted(self, row: Mapping[str, Any]) -> tuple[Layout, dict[str, float]]:
         """A layout that holds `row`, this one if it can be, and the row as plain numbers.

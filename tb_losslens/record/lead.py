@@ -36,6 +36,11 @@ class Lead:
         return self.source is not None and not self.source.dropped and not self.source.exhausted
 
     @property
+    def several(self) -> bool:
+        """True once more than one loader was pulled at a time."""
+        return bool(self._aside or self._companions or self._inner)
+
+    @property
     def undecided(self) -> bool:
         """True while a second loader may be a companion or an inner loop."""
         return bool(self._aside)

@@ -8,10 +8,15 @@ from functools import lru_cache
 from time import perf_counter
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tb_losslens.record.batch import Batch, describe
+from tb_losslens.record.cadence import SPARSE
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.loader_facts import loader_facts
 from tb_losslens.record.order import OrderDigest
+from tb_losslens.record.rng import worker_seed
 from tb_losslens.record.sampler_tap import Trail, tapped, unknown_ids, untap
 
 
@@ -46,8 +51,11 @@ class Pass:
 class Listener(Protocol):
     """Who is told about batches."""
 
-    def pulled(self, source: Pass, batch: Batch) -> None:
-        """The loop took a batch."""
+    def express(self, source: Pass, ids: NDArray[np.int64] | None, wait: float, raw: Any) -> int | None:
+        """The loop took a batch: None if nothing more needs to be told about it, else whether its row is dense."""
+
+    def pulled(self, source: Pass, batch: Batch, raw: Any) -> None:
+        """The loop took a batch: what it is made of, and the batch itself, which is not to be kept."""
 
     def exhausted(self, source: Pass) -> None:
         """The loop came to the end of the loader."""
@@ -76,6 +84,7 @@ class PassIterator:
         self._losslens_started_in = perf_counter() - start  # workers start here: the first batch waits for them
         if self._losslens_trail is not None:
             untap(self._losslens_iterator)
+        self._losslens_pass.loader.update(guard.call("seed of the workers", worker_seed, self._losslens_iterator) or {})
 
     def _window(self) -> Any:
         """Open while the loader may start its own iterator: at once, or at the first batch where it is a generator."""
@@ -90,8 +99,11 @@ class PassIterator:
     def __next__(self) -> Any:
         start = perf_counter()
         try:
-            with self._window():
+            if self._losslens_trail is None or self._losslens_pass.pulled:
                 batch = next(self._losslens_iterator)
+            else:
+                with self._window():
+                    batch = next(self._losslens_iterator)
         except StopIteration:
             self._losslens_guard.call("loader", self._end)
             raise
@@ -101,16 +113,17 @@ class PassIterator:
 
     def _report(self, batch: Any, wait: float) -> None:
         source, trail = self._losslens_pass, self._losslens_trail
-        seen = describe(batch)
-        seen.wait, seen.index, seen.source = wait, source.pulled, source
-        if trail is not None:
-            seen.ids = trail.next()
-            if seen.ids is None:
-                source.loader.setdefault(
-                    "ids", "the sampler gives no integers" if trail.started else "the loader was iterated before"
-                )
+        ids = trail.next() if trail is not None else None
+        if trail is not None and ids is None:
+            why = "the sampler gives no integers" if trail.started else "the loader was iterated before"
+            source.loader.setdefault("ids", why)
         source.pulled += 1
-        self._losslens_listener.pulled(source, seen)
+        dense = self._losslens_listener.express(source, ids, wait, batch)
+        if dense is None:
+            return
+        seen = describe(batch, targets=dense != SPARSE)
+        seen.ids, seen.wait, seen.index, seen.source, seen.dense = ids, wait, source.pulled - 1, source, dense
+        self._losslens_listener.pulled(source, seen, batch)
 
     def _end(self) -> None:
         self._losslens_pass.exhausted = True

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tb_losslens.record.batch import describe_targets, tensors_of
 from tb_losslens.record.batch_arguments import Logged
+from tb_losslens.record.host_view import host_view
 from tb_losslens.record.measures import input_moments
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
@@ -17,6 +18,15 @@ from tb_losslens.record.watch import Watch
 
 def fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
     """Finishes the row that `logged` belongs to; only 0-d results of its tensors are kept."""
+    before = recorder.steps.current
+    try:
+        _fill(recorder, watch, logged)
+    except BaseException:  # a batch whose call did not return is not recorded by half
+        recorder.steps.withdraw(before)
+        raise
+
+
+def _fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
     row = recorder.steps.logged(logged.epoch)
     if logged.step is not None:
         recorder.steps.set_step(row, logged.step)
@@ -45,7 +55,7 @@ def _fill_lists(row: Row, logged: Logged) -> None:
         row.ids = logged.sample_ids
     if logged.per_sample is not None:
         losses = logged.per_sample
-        row.lists["per_sample"] = losses.float().cpu().numpy().copy() if isinstance(losses, Tensor) else losses
+        row.lists["per_sample"] = host_view(losses.float().cpu()).copy() if isinstance(losses, Tensor) else losses
     known = logged.sample_ids if logged.sample_ids is not None else row.lists.get("per_sample")
     if known is not None and row.batch is None:
         row.values.setdefault("batch_size", len(known))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from torch import Tensor
@@ -64,9 +65,9 @@ class LossSearch:
     def settle(self, row: Row) -> None:
         """A row is about to be released: its loss, as far as it is known, and whether it must wait for it."""
         if row.has_loss:
-            self._count("log_batch")
+            self.count("log_batch")
         elif (loss := row.criterion_loss()) is not None:
-            self._count("criterion")
+            self.count("criterion")
             if isinstance(loss, Tensor):
                 row.later.add("loss", loss)
             else:
@@ -80,7 +81,7 @@ class LossSearch:
 
     def finish(self, row: Row) -> None:
         """Nothing more of this row will come: is the tag known now?"""
-        if self._tag.row(row.epoch, row.written):
+        if self._tag.undecided and self._tag.row(row.epoch, row.written, _equal(row)):
             self._decided(row)
         elif self.holding:
             # with a loss of its own and no scalar to wait for, two rows are enough to know
@@ -124,7 +125,7 @@ class LossSearch:
         row.scalar_used = True
         beside = row.has_loss or bool(row.losses) or bool(row.pending)
         if not beside:
-            self._count(f"scalar:{tag}")
+            self.count(f"scalar:{tag}")
         if step is not None and row.user_step is None:
             self._set_step(row, step)
         self._outbox.amend(row, {"logged_loss" if beside else "loss": value})
@@ -132,5 +133,12 @@ class LossSearch:
             row.held = False
             self._outbox.drain()
 
-    def _count(self, source: str) -> None:
+    def count(self, source: str) -> None:
+        """One more row had its loss from there."""
         self.sources[source] = self.sources.get(source, 0) + 1
+
+
+def _equal(row: Row) -> list[str]:
+    """The scalars of a row that are its loss by `log_batch` or the criterion, to the precision in which both are kept."""
+    known = row.values.get("loss", math.nan)
+    return [tag for tag, (value, _) in row.scalars.items() if math.isclose(value, known, rel_tol=1e-6)]

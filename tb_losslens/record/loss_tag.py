@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import lru_cache
 
 _HELD_OUT = re.compile(r"(^|[^a-z])(val|valid|validation|vali|test|eval|evaluation|dev|heldout|held_out|holdout)([^a-z]|$)")
+
+_TOTAL = frozenset({"total", "overall"})
+_PLAIN = frozenset({"loss", "losses", "train", "training", "trn", "tr", "batch", "step", "iter", "iteration"})
 
 
 @lru_cache(maxsize=1024)
@@ -21,11 +25,23 @@ def is_held_out(tag: str) -> bool:
     return _HELD_OUT.search(words) is not None
 
 
+def total_of(tags: Collection[str]) -> str | None:
+    """The one of several tags whose name says that it is the whole loss, None where no name, or more than one, says so.
+
+    That is `total` or `overall` as a word of it, else a name of nothing but "loss" and where it is measured: `loss`,
+    `train/loss`, `Loss/train`, beside `train/loss_cls`.
+    """
+    words = {tag: frozenset(re.findall(r"[a-z0-9]+", re.sub(r"([a-z])([A-Z])", r"\1_\2", tag).lower())) for tag in tags}
+    whole = [tag for tag in tags if words[tag] & _TOTAL] or [tag for tag in tags if words[tag] <= _PLAIN]
+    return whole[0] if len(whole) == 1 else None
+
+
 class LossTag:
     """Finds the tag of the training loss among those that are written.
 
-    A tag is the loss if it is the only one with "loss" in its name, apart from held-out ones, that is written once a
-    batch in two batches of one epoch. What an epoch writes once at its end is not: it is no loss of a batch.
+    A tag may be the loss if it has "loss" in its name, is none of a held-out one, and is written once a batch in two
+    batches of one epoch. What an epoch writes once at its end is not: it is no loss of a batch. Of several, it is the one
+    whose values are those of the loss that is known otherwise, else the one whose name says so.
 
     Args:
         tag: the user's own choice, or None to find it.
@@ -47,8 +63,14 @@ class LossTag:
             return tag == self.tag
         return not self.ambiguous and is_loss(tag) and not is_held_out(tag)
 
-    def row(self, epoch: int, written: dict[str, int]) -> bool:
-        """Takes note of a finished batch: how often each candidate was written in it. True if that decided it."""
+    def row(self, epoch: int, written: dict[str, int], equal: Collection[str] = ()) -> bool:
+        """Takes note of a finished batch; True if that decided it.
+
+        Args:
+            epoch: its epoch.
+            written: how often each candidate was written in it.
+            equal: those with the value that its loss is known to have.
+        """
         if not self.undecided:
             return False
         ready = []
@@ -60,9 +82,9 @@ class LossTag:
                 ready.append(tag)
         if not ready:
             return False
-        if len(ready) == 1:
-            self.tag = ready[0]
-        else:
+        same = [tag for tag in ready if tag in equal]
+        self.tag = ready[0] if len(ready) == 1 else same[0] if len(same) == 1 else total_of(ready)
+        if self.tag is None:
             self.ambiguous = tuple(sorted(ready))
         return True
 

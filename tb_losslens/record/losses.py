@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -10,10 +11,14 @@ from torch import Tensor, nn
 from torch.autograd import Variable
 
 from tb_losslens.record.batch import describe_targets
+from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
+from tb_losslens.record.host_view import host_view
+from tb_losslens.record.lane import CRITERION, Lane
 from tb_losslens.record.measures import gradients_of, total_norm, unscaled
 from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.row import Row
 
 
 class Losses:
@@ -26,20 +31,30 @@ class Losses:
         guard: runs every collector.
         recorder: gives the recorder, or None where there is none any more.
         parameters: gives the parameters whose gradients count.
+        collectors: are told about criterion calls and backwards.
+        lane: the short way for plain steps.
     """
 
     def __init__(
-        self, guard: Guard, recorder: Callable[[], Recorder | None], parameters: Callable[[], Iterable[Tensor]]
+        self,
+        guard: Guard,
+        recorder: Callable[[], Recorder | None],
+        parameters: Callable[[], Iterable[Tensor]],
+        collectors: Collectors,
+        lane: Lane,
     ) -> None:
         self._guard = guard
         self._recorder = recorder
         self._parameters = parameters
+        self._collectors = collectors
+        self._lane = lane
         self._handles: dict[int, Any] = {}
         self._backward = -1
         self._loss_hook, self._output_hook = Hook(self._loss_begins), Hook(self._begins)
         self._loss_seen = False
         self.criteria: list[nn.Module] = []
         self.scaler: Any = None
+        self._paused = False
 
     def add(self, criterion: nn.Module) -> None:
         """Watches the calls of `criterion`."""
@@ -63,10 +78,23 @@ class Losses:
             output.register_hook(self._output_hook)  # type: ignore[no-untyped-call]
         self._loss_seen = False
 
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Calls inside are not those of a training or validation."""
+        paused, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = paused
+
     # --- criterion --------------------------------------------------------------------------------------------------
 
     def _called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if isinstance(output, Tensor) and output.numel() and any(module is known for known in self.criteria):
+        if self._paused or not isinstance(output, Tensor) or not output.numel():
+            return
+        if any(module is known for known in self.criteria):
+            if self._lane.on and self._lane.take(self._lane.criterion, args, output):
+                return
             self._guard.call("criterion", self._criterion, (*args, *kwargs.values()), output)
 
     def _criterion(self, given: tuple[Any, ...], output: Tensor) -> None:
@@ -77,21 +105,39 @@ class Losses:
         loss = output.detach()
         mean = loss.mean() if loss.dim() else loss
         value: float | Tensor = mean.item() if mean.device.type == "cpu" else mean
-        validation = recorder.validations.of_call(gradients=torch.is_grad_enabled())
+        validation = recorder.validations.of_loss(gradients=torch.is_grad_enabled())
         if validation is not None:
             validation.loss(value, size)
+            self._collectors.validation("heldout_criterion_called", given)
             return
         row = recorder.steps.criterion(value, size) if torch.is_grad_enabled() else None
         if row is None:
             return
+        self._lane.saw(CRITERION)
+        if not isinstance(value, Tensor) and recorder.steps.is_unusual(row, value):
+            self._collectors.late(row)
+            if row.batch is not None and len(given) > 1 and isinstance(given[1], Tensor):
+                row.batch.targets = describe_targets(given[1])
         if loss.dim() == 1 and loss.device.type == "cpu":
-            row.lists.setdefault("per_sample", loss.float().numpy().copy())
+            row.lists.setdefault("per_sample", host_view(loss.float()).copy())
         if row.batch is None:
             row.values.setdefault("batch_size", size)
-            if len(given) > 1 and isinstance(given[1], Tensor):
-                row.take_targets(describe_targets(given[1]))
+        if len(given) > 1 and isinstance(given[1], Tensor):
+            self._targets(row, given[1])
+        self._collectors.tell("criterion_called", row, given, output)
         if output.requires_grad:
             self.expect(output)
+
+    @staticmethod
+    def _targets(row: Row, target: Tensor) -> None:
+        if target.requires_grad:
+            return  # what the model said, in the place of the target
+        if row.batch is None:
+            row.take_targets(describe_targets(target))
+        elif not row.released and len(row.pending) == 1 and not row.losses:  # later calls may be for another task
+            given = row.batch.targets_given(target)
+            if given is not None:
+                row.take_targets(given)
 
     # --- backward ---------------------------------------------------------------------------------------------------
 
@@ -106,11 +152,22 @@ class Losses:
         recorder = self._recorder()
         if recorder is None:
             return
-        recorder.steps.backward()
+        row = recorder.steps.backward()
+        if row is not None and row.more:
+            recorder.several_losses(1 + row.more)
         backward = torch._C._current_graph_task_id()
         if backward != self._backward:  # the hooks on loss and output are both in it
             self._backward = backward
+            if row is not None:
+                self._collectors.tell("backward_begins", row)
+            Variable._execution_engine.queue_callback(self._ends_here)
+
+    def _ends_here(self) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # DDP and FSDP bring the gradients of all processes in with callbacks of their own, queued after this one
             Variable._execution_engine.queue_callback(self._ends)
+        else:
+            self._ends()
 
     def _ends(self) -> None:
         self._guard.call("gradient norm", self._norm)
@@ -119,6 +176,9 @@ class Losses:
         recorder = self._recorder()
         row = recorder.steps.current if recorder is not None else None
         if recorder is None or row is None:
+            return
+        self._collectors.tell("backward_ends", row)
+        if not row.dense:
             return
         norm = total_norm(gradients_of(self._parameters()))
         if norm is not None:

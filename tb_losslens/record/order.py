@@ -36,20 +36,19 @@ class OrderDigest:
         if ids is None or not self.known:
             self.known = False
             return
-        ids = np.ascontiguousarray(ids, dtype=np.int64)
         self._waiting.append(ids)
-        self._waits += len(ids)
+        size = len(ids)
+        self._waits += size
+        self.count += size
         if self._waits >= _AT_ONCE:
             self._digest()
-        if len(self._first) < EDGE:
-            self._first.extend(ids[: EDGE - len(self._first)].tolist())
-        self._last = (self._last + ids[-EDGE:].tolist())[-EDGE:]
-        self.count += len(ids)
 
     def _digest(self) -> None:
         """Takes what waits, many batches at a time: a handful of ids is not worth the calls."""
         if self._waiting:
-            ids = np.concatenate(self._waiting)
+            ids = np.concatenate(self._waiting).astype(np.int64, copy=False)
+            self._first.extend(ids[: EDGE - len(self._first)].tolist())
+            self._last = (self._last + ids[-EDGE:].tolist())[-EDGE:]
             self._order.update(ids.tobytes())
             self._sum = (self._sum + int(_mix(ids).sum(dtype=np.uint64))) % 2**64
             self._waiting, self._waits = [], 0

@@ -26,6 +26,7 @@ class Sent:
         classes: pairs (class, count), or None.
         lists: other list-valued signals.
         held: True while something that belongs to the row may still come from elsewhere.
+        place: index of its batch in the session, -1 until it is handed over.
         stored: True once the session has it.
     """
 
@@ -35,6 +36,7 @@ class Sent:
     classes: NDArray[np.int64] | None = None
     lists: dict[str, Any] = field(default_factory=dict)
     held: bool = False
+    place: int = -1
     stored: bool = False
 
 
@@ -59,6 +61,21 @@ class Outbox:
         """Adds a row; it is stored at once if it is complete and nothing waits before it."""
         self._queue.append(row)
         self.drain()
+
+    @property
+    def idle(self) -> bool:
+        """True while nothing waits to be stored."""
+        return not self._queue
+
+    def store(self, values: dict[str, float], ids: NDArray[np.int64] | None) -> None:
+        """Stores a row that is complete; nothing may be waiting."""
+        self._session.put(values, ids=ids)
+        self._newest = None
+        self._step = int(values["step"])
+
+    def adopt(self, row: Sent) -> None:
+        """The row that was stored last, so that it can be amended."""
+        self._newest = row
 
     def record(
         self,
@@ -91,21 +108,32 @@ class Outbox:
             if isinstance(head, Sent):
                 if (head.held and not force) or not (wait or head.later.ready):
                     return
-                queue.popleft()
-                self._store(head)
+                try:
+                    if not head.stored:
+                        self._store(head)
+                except Exception:
+                    queue.popleft()  # it must not stand in the way of the others
+                    raise
+                queue.popleft()  # only now: an interrupt may come at any point, and the next call goes on from there
             else:
                 queue.popleft()
                 kind, step, text, fields, when = head
                 self._session.record(kind, step=self._step if step is None else step, text=text, fields=fields, when=when)
 
     def _store(self, row: Sent) -> None:
-        row.values.update(row.later.result())
-        if "input_nonfinite" in row.values:  # a device counts in floats
-            row.values["input_nonfinite"] = int(row.values["input_nonfinite"])
-        self._before(row)
-        self._session.put(row.values, ids=row.ids, classes=row.classes, lists=row.lists or None)
+        if row.place < 0:
+            self._complete(row)
+            row.place = self._session.batches
+        if self._session.batches == row.place:
+            self._session.put(row.values, ids=row.ids, classes=row.classes, lists=row.lists or None)
         row.stored = True
         row.ids = row.classes = None
         self._newest = row
         self._step = int(row.values.get("step", 0))
         self._after(row)
+
+    def _complete(self, row: Sent) -> None:
+        row.values.update(row.later.result())
+        if "input_nonfinite" in row.values:  # a device counts in floats
+            row.values["input_nonfinite"] = int(row.values["input_nonfinite"])
+        self._before(row)

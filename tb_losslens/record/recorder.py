@@ -10,7 +10,9 @@ from torch import Tensor
 
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.boundary_jump import BoundaryJump
+from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.guard import Guard
+from tb_losslens.record.lane import SCALAR, Lane
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.outbox import Outbox, Sent
 from tb_losslens.record.row import Row
@@ -31,6 +33,10 @@ class Recorder:
         counter: gives the updates of running statistics so far, -1 without any.
         jump: called with the size of each boundary's jump and its step.
         epoch_ended: called with this after each epoch.
+        lane: the short way for plain steps.
+        deep_spent: gives the seconds that deep collectors have taken so far.
+        about_epoch: gives further fields of the record "epoch_begin" or "epoch_end" of an epoch.
+        about_validation: is told that a validation begins or ends, and its epoch; gives further fields of that record.
     """
 
     def __init__(
@@ -44,18 +50,34 @@ class Recorder:
         counter: Callable[[], float],
         jump: Callable[[float, int], None],
         epoch_ended: Callable[[Recorder], None],
+        about_epoch: Callable[[str, int], dict[str, Any]],
+        about_validation: Callable[[str, int], dict[str, Any]],
+        lane: Lane,
+        deep_spent: Callable[[], float],
     ) -> None:
         self.session = session
         self._guard = guard
         self.outbox = Outbox(session, self._before_stored, self._after_stored)
-        self.steps = Steps(self.outbox, tag=loss_tag, first_step=first_step, lr=lr, warn=guard.warn, begins=self._row_begins)
+        self.steps = Steps(
+            self.outbox,
+            tag=loss_tag,
+            first_step=first_step,
+            lr=lr,
+            warn=guard.warn,
+            begins=self._row_begins,
+            cadence=Cadences(lambda: guard.spent_so_far - guard.apart, deep_spent),
+        )
         self.steps.epochs.on_end = self._epoch_ended
+        self.steps.epochs.about = about_epoch
         self.validations = Validations(self.outbox, self.steps, counter)
+        self.validations.tell = about_validation
         self._tell_epoch_ended = epoch_ended
+        self.lane = lane
+        lane.recorder = self
         self._jump = BoundaryJump(jump)
         self._facts: dict[str, Any] = {}
         self._sources: dict[str, int] = {}
-        self._asked_for_loss = False
+        self._asked_for_loss = self._said_which_loss = False
 
     # --- loader -----------------------------------------------------------------------------------------------------
 
@@ -108,10 +130,13 @@ class Recorder:
         number = _number(value)
         if number is None:
             return
+        if self.lane.on and self.lane.take(self.lane.scalar, tag, number, None if step is None else int(step)):
+            return
         if not training:
             self.validations.set(number, f"scalar:{tag}")
             self.validations.tag = tag
         elif not self.validations.said:
+            self.lane.saw(SCALAR, tag)
             self.steps.scalar(tag, number, None if step is None else int(step))
 
     # --- rows -------------------------------------------------------------------------------------------------------
@@ -135,7 +160,10 @@ class Recorder:
         self.steps.before_stored(row)
 
     def _after_stored(self, row: Sent) -> None:
-        values = row.values
+        self.stored(row.values)
+
+    def stored(self, values: Mapping[str, float]) -> None:
+        """The session has a row."""
         loss = values.get("loss", math.nan)
         self._jump.add(loss, int(values.get("epoch", -1)), int(values["step"]))
 
@@ -147,6 +175,7 @@ class Recorder:
                 f"no loss was seen in the {steps.epochs.length} batches of epoch {steps.epochs.number}. Record it with "
                 "writer.log_batch(loss), writer.watch(criterion=criterion) or writer.add_scalar('Loss/train', loss, step)"
             )
+        self._say_which_loss()
         if "batches_per_epoch" not in self._facts and steps.epochs.complete:
             self.facts({"batches_per_epoch": steps.epochs.length})
         self._tell_epoch_ended(self)
@@ -169,6 +198,20 @@ class Recorder:
         """Where the loss of the rows came from: the source of most of them."""
         sources = self.steps.loss.sources
         return {"loss_source": max(sources, key=lambda name: sources[name])} if sources else {}
+
+    def several_losses(self, count: int) -> None:
+        """A batch had this many losses, each with a backward and a step of its own."""
+        if count > self._facts.get("losses_per_batch", 1):
+            self.facts({"losses_per_batch": count})
+
+    def _say_which_loss(self) -> None:
+        count = self._facts.get("losses_per_batch", 1)
+        if count > 1 and not self._said_which_loss and self.loss_facts().get("loss_source") == "criterion":
+            self._said_which_loss = True
+            self._guard.warn(
+                f"each batch has {count} losses with a step of their own: 'loss' is the first of them, and the others are kept "
+                "beside it as 'loss.1' and so on. writer.log_batch(loss) says which one you mean"
+            )
 
     def source_number(self, name: str) -> int:
         """Number of a data source that has a name; the names are facts."""
@@ -197,6 +240,12 @@ class Recorder:
         self.validations.end()
         self.steps.close()
         self.outbox.drain(wait=True, force=True)
+        tags = ", ".join(map(repr, sorted(self.steps.bare.tags)))
+        if tags and not self.session.batches:
+            self._guard.warn(
+                f"no batch was recorded: {tags} was not written once for each step of an optimiser. Record batches with "
+                "train_loader = writer.wrap(train_loader), or with writer.log_batch(loss)"
+            )
 
 
 def _number(value: Any) -> float | None:

@@ -68,7 +68,7 @@ class Segment:
         self._start = HEADER_BYTES + index * ring.segment_bytes
         self._word = self._start // 8
         self.free = True
-        self.first_batch = self.rows = self.capacity = 0
+        self.first_batch = self.rows = self.capacity = self._generation = 0
         self.layout: Columns = ()
         self.rows_word = self._word + ROWS
 
@@ -84,6 +84,7 @@ class Segment:
             words[self._word + position] = value
         self._ring.memory[self._start + WORDS * 8 : self._start + WORDS * 8 + len(text)] = text
         words[self._word + GENERATION] = generation
+        self._generation = generation
         self.first_batch, self.capacity, self.layout = first_batch, capacity, layout
         self.rows = self._start + WORDS * 8 + padded(len(text))
         self._log = self._log_start = self.rows + capacity * len(layout) * 8
@@ -125,12 +126,16 @@ class Segment:
         """The bytes of the first `rows` rows."""
         return self._ring.memory[self.rows : self.rows + rows * len(self.layout) * 8]
 
-    def release(self) -> None:
-        """Gives the segment back: its chunk stands in the event file."""
-        if self._ring.closed:
-            return
-        self._ring.words[self._word + GENERATION] = 0
-        self.free = True
+    def releaser(self) -> Callable[[], None]:
+        """Gives the segment back when it is called and its chunk of now stands in the event file; another call does nothing."""
+        generation = self._generation
+
+        def release() -> None:
+            if not self._ring.closed and not self.free and self._generation == generation:
+                self._ring.words[self._word + GENERATION] = 0
+                self.free = True
+
+        return release
 
 
 class Ring:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -29,6 +30,12 @@ class Row(Sent):
         scalar_used: one of them has been taken.
         losses: (loss, samples) of each backward so far; a tensor is a 0-d result on a device.
         pending: criterion losses since the last backward.
+        again: criterion losses for the same batch after a step, since the last backward.
+        more: losses of the same batch that had a backward after a step: columns `loss.1`, `loss.2`, ...
+        dense: why the signals that cost something are read for it: 1 in turn, 2 near a boundary, 3 its loss is unusual; 0 they
+            are not.
+        deep: what single layers and samples say is read, too; only of dense rows.
+        inputs: the tensor that the model was given for a row that is not dense.
     """
 
     batch: Batch | None = None
@@ -45,6 +52,11 @@ class Row(Sent):
     scalar_used: bool = False
     losses: list[tuple[float | Tensor, int]] = field(default_factory=list)
     pending: list[tuple[float | Tensor, int]] = field(default_factory=list)
+    again: list[float | Tensor] = field(default_factory=list)
+    more: int = 0
+    dense: int = 1
+    deep: bool = True
+    inputs: weakref.ref[Tensor] | None = None
 
     @property
     def has_loss(self) -> bool:
@@ -73,6 +85,17 @@ class Row(Sent):
                 total = total + value
             self.losses.append((total, self.pending[0][1]))
             self.pending = []
+
+    def close_again(self) -> tuple[str, float | Tensor] | None:
+        """Column and loss of a backward after a step of the same batch, as a GAN has; None where there was no such."""
+        if not self.again:
+            return None
+        total = self.again[0]
+        for value in self.again[1:]:
+            total = total + value
+        self.again = []
+        self.more += 1
+        return f"loss.{self.more}", total
 
     def criterion_loss(self) -> float | Tensor | None:
         """Loss of the row by its criterion calls: several backwards are averaged by their samples; None without a call."""

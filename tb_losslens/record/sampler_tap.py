@@ -118,7 +118,10 @@ def _sampler_name(loader: DataLoader[Any]) -> str:
 
 def _as_ids(index: Any) -> NDArray[np.int64] | None:
     try:
-        ids = np.atleast_1d(np.array(index))
+        ids = np.array(index)
+        if ids.ndim == 1 and ids.dtype == np.int64:
+            return ids
+        ids = np.atleast_1d(ids)
         if ids.dtype == object:  # a list of 0-d tensors
             ids = np.array([int(item) for item in index])
     except (TypeError, ValueError):

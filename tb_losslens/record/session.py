@@ -32,8 +32,9 @@ from tb_losslens.record.chunks import LARGE_LISTS, ChunkWriter, OpenChunk
 from tb_losslens.record.event_file import EventFile
 from tb_losslens.record.forks import forget_in_child
 from tb_losslens.record.recover import recover
-from tb_losslens.record.ring import SEGMENT_BYTES, Ring, Segment
+from tb_losslens.record.ring import SEGMENT_BYTES, Ring
 from tb_losslens.record.sinks import is_remote
+from tb_losslens.record.written import Written
 
 SHORTEST, LONGEST, SHARE = 0.5, 60.0, 0.001
 """A chunk is closed after this share of the run so far, but not before SHORTEST and not after LONGEST seconds."""
@@ -48,7 +49,8 @@ def new_session_id() -> str:
 class Session:
     """One writer's batches, from its first to its last.
 
-    Once it exists nothing here raises for a reason of the disk: `EventFile` warns once, and the rest is dropped.
+    Once it exists nothing here raises for a reason of the disk. While the event file cannot be written the newest chunks
+    wait; of older ones only the records are kept, and the hole in the batch indices says how many batches were lost.
 
     Args:
         logdir: directory of the run.
@@ -79,6 +81,7 @@ class Session:
         self._next = 0
         self._said: set[str] = set()
         self._chunks = ChunkWriter(self.id)
+        self._written = Written(event_file)
         if self._logdir is not None:
             recover(self._logdir, event_file)
         self._buffer = Buffer(self._make_ring, self._hand_over, event_file.flush)
@@ -127,6 +130,8 @@ class Session:
                     self._put(row, arrays)
                 self._next = batch + 1
             finally:
+                if not self._off:  # an interrupt may have come right after the row was stored
+                    self._next = self._buffer.next_batch
                 self._busy = False
         if self._flush_later:
             self.flush()
@@ -218,7 +223,7 @@ class Session:
                     self._close_chunk()
                 finally:
                     self._busy = False
-        self._file.flush()
+        self._file.flush(insist=True)
 
     def close(self) -> None:
         """Flushes, and removes the tail if everything stands in the event file. A second call does nothing."""
@@ -227,12 +232,17 @@ class Session:
                 self._flush_later = not self._closed
                 return
             self._closed = True
+        if self._file.trouble:
+            self.flush()  # the last record goes into a chunk of its own, for which a full disk may still have room
         if not self._off:
             self.record("closed")
         self.flush()
         with self._lock:
+            lost = self._written.lost(self._next, kept=self._buffer.on_disk)
             self._off = True
             self._buffer.end()
+        if lost:
+            self._warn(f"LossLens could not write {lost:,} of {self._next:,} batches ({self._written.why}).")
 
     def forget(self) -> None:
         """In a forked child: every later call does nothing."""
@@ -255,14 +265,25 @@ class Session:
         self._set_due()
         self._off = self._off or self._buffer.stuck
 
-    def _hand_over(self, chunk: OpenChunk, segment: Segment) -> None:
-        def written(good: bool) -> None:
-            if good:
-                segment.release()
-            else:
-                self._off = True  # what was not written stays in the tail
+    def _hand_over(self, chunk: OpenChunk, release: Callable[[], None]) -> None:
+        complete = chunk
 
-        self._file.add_job(lambda: self._chunks.events(chunk), written)
+        def make() -> list[bytes]:
+            nonlocal complete
+            complete = self._written.completed(chunk)
+            return self._chunks.events(complete)
+
+        def done(good: bool) -> None:
+            if good:
+                self._written.add(complete)
+                release()
+            elif self._file.failed:
+                self._off = True  # what was not written stays in the tail
+            else:
+                self._written.drop(complete)
+                release()
+
+        self._file.add_job(make, done)
 
     def _say_lists(self, arrays: dict[str, Any]) -> None:
         """Readers load large lists only when asked, so their names must be known before."""

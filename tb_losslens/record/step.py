@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from tb_losslens.record.bare_scalars import BareScalars
 from tb_losslens.record.batch import Batch
+from tb_losslens.record.cadence import DEEP, UNUSUAL
+from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.epochs import Epochs
 from tb_losslens.record.feed import Feed
 from tb_losslens.record.lead import Lead
@@ -16,6 +21,7 @@ from tb_losslens.record.loss_search import LossSearch
 from tb_losslens.record.outbox import Outbox, Sent
 from tb_losslens.record.row import Row
 from tb_losslens.record.step_number import StepNumber
+from tb_losslens.record.unusual import Unusual
 
 
 class Steps:
@@ -23,7 +29,7 @@ class Steps:
 
     Once a training loader is wrapped there is one row for each batch that a step consumes, and for each `log_batch`. Without
     one, a row begins with the first call of the model or criterion after a backward or an optimiser step, or with a
-    logged value.
+    logged value; where nothing but scalars is told, with the step or the scalar of a batch once `bare` has found it.
 
     Args:
         outbox: where finished rows go.
@@ -32,6 +38,7 @@ class Steps:
         lr: gives the learning rates by column name, for rows without an optimiser step of their own.
         warn: called with a sentence.
         begins: called when a row begins, before it belongs to an epoch.
+        cadence: decides which rows are dense.
     """
 
     def __init__(
@@ -43,16 +50,20 @@ class Steps:
         lr: Callable[[], dict[str, float]],
         warn: Callable[[str], None],
         begins: Callable[[], None],
+        cadence: Cadences,
     ) -> None:
         self._outbox = outbox
         self._begins = begins
+        self._cadence = cadence
+        self.unusual = Unusual()
         self._lr = lr
         self._feed = Feed()
         self._lead = Lead(self._feed, self._moved)
         self._numbers = StepNumber(first_step)
         self._explicit = False
         self._by_loader = False
-        self._inside_step = 0
+        self._inside: list[int] = []  # the optimisers whose step is on
+        self.bare = BareScalars()
         self.epochs = Epochs(outbox)
         self.loss = LossSearch(outbox, tag, self.set_step, warn)
         self.current: Row | None = None
@@ -67,7 +78,12 @@ class Steps:
     def pulled(self, source: Pass, batch: Batch) -> None:
         """The loop took a batch of the training data."""
         self._by_loader = True
+        self._inside.clear()  # one that raised has no end
         self._lead.pulled(source, batch)
+
+    def density(self, source: Pass) -> int:
+        """How much is read of the batch that was pulled last, see `Cadences`; to be asked once a batch."""
+        return self._cadence.next(source.pulled - 1, int(source.loader.get("batches") or self.epochs.length))
 
     def exhausted(self, source: Pass) -> None:
         """The loop came to the end of the loader."""
@@ -126,7 +142,7 @@ class Steps:
     def forward(self, storages: Callable[[], set[int]]) -> Row | None:
         """The watched model is called with gradients; None if that is not for a batch of training."""
         row = self.current
-        if row is None or (not self._inside_step and (self._is_over(row) or (row.forwarded and self._feed.fresh))):
+        if row is None or (not self._inside and (self._is_over(row) or (row.forwarded and self._feed.fresh))):
             row = self._next(storages)
         if row is not None:
             row.forwarded = True
@@ -137,12 +153,14 @@ class Steps:
         row = self.current
         if row is None:
             row = self._next(None)
-        elif not self._inside_step:
+        elif not self._inside:
             over, fresh = self._is_over(row), self._feed.fresh
             if (over and fresh) or (not row.forwarded and (over or fresh)):
                 row = self._next(None)
-        if row is not None and (not row.stepped or self._inside_step):
+        if row is not None and (not row.stepped or self._inside):
             row.pending.append((value, samples))
+        elif row is not None:
+            row.again.append(value)
         return row
 
     @staticmethod
@@ -150,32 +168,50 @@ class Steps:
         """True if what a step begins with can no longer belong to `row`."""
         return row.backward or bool(row.stepped) or row.logged
 
+    def is_unusual(self, row: Row, loss: float) -> bool:
+        """True if a sparse row becomes dense because its loss is far from the ones before."""
+        if not self.unusual.add(loss) or row.dense or not self._cadence.unusual():
+            return False
+        row.dense = UNUSUAL
+        row.values["dense"] = UNUSUAL
+        return True
+
     def backward(self) -> Row | None:
         """A backward begins."""
         row = self.current
         if row is not None:
             row.backward = True
             row.close_backward()
+            more = row.close_again()
+            if more is not None:
+                name, value = more
+                if isinstance(value, Tensor):
+                    row.later.add(name, value)
+                else:
+                    self._outbox.amend(row, {name: value})
         return row
 
     def step_begins(self, optimizer: int, *, named: bool) -> Row | None:
         """An optimiser is about to change the weights; None while nothing tells that this is the training."""
+        if optimizer in self._inside:
+            self._inside.clear()  # its last step raised
         row = self.current
         again = row is not None and optimizer in row.stepped and not row.pending
         # with a closure the forward comes inside the step, which then begins the row
         over = row is None or (again and (not row.forwarded or self._feed.fresh or not self._by_loader))
-        if over and not self._inside_step and (named or self.driven or len(self._feed) or self.epochs.open):
+        if over and not self._inside and (named or self.bare.found or self.driven or len(self._feed) or self.epochs.open):
             row = self._next(None)
-        self._inside_step += 1
+        self._inside.append(optimizer)
         if row is not None:
             row.stepped.add(optimizer)
         return row
 
     def step_ends(self) -> None:
         """The optimiser has changed the weights."""
-        self._inside_step = max(0, self._inside_step - 1)
+        if self._inside:
+            self._inside.pop()
         row = self.current
-        early = not self._inside_step and not self.loss.holding and not self._explicit
+        early = not self._inside and not self.loss.holding and not self._explicit
         if row is not None and early and (row.losses or row.pending):
             self.release(row)
 
@@ -197,18 +233,59 @@ class Steps:
         row.logged = True
         return row
 
+    def withdraw(self, before: Row | None) -> None:
+        """`log_batch` was interrupted: the row that it began after `before` is none, if nothing else is known of it."""
+        row = self.current
+        if row is not None and row is not before and not row.released and row.batch is None and not row.forwarded:
+            self.current = None
+            self.epochs.rows -= row.index >= 0
+
     def scalar(self, tag: str, value: float, step: int | None) -> None:
         """The user wrote a scalar that is, or may be, the loss of a batch."""
         row = self.current
         if row is None or (tag in row.scalars and (len(self._feed) or not self.driven)):
             known = self.driven or len(self._feed) or self.epochs.open or self.epochs.announced is not None
-            if not known and self.loss.tag is None:
+            if not known and self.loss.tag is None and not self.bare.found:
+                self._bare(tag, value, step)
                 return
             if self.driven and not len(self._feed):
                 return
             row = self._next(None)
         if row is not None and self.loss.written(row, tag, value, step) and not row.released:
             self.release(row)
+
+    def _bare(self, tag: str, value: float, step: int | None) -> None:
+        """A scalar of a loop of which nothing is known: once it turns out to be that of a batch, each so far is a row."""
+        if self._by_loader:
+            return
+        for scalars in self.bare.write(tag, value, step) or ():
+            row = self._new(None, begins=False)
+            if self.bare.after_step:
+                row.stepped |= self.bare.optimizers
+            for name, (number, at) in scalars.items():
+                self.loss.written(row, name, number, at)
+
+    # --- the short way ----------------------------------------------------------------------------------------------
+
+    def steady(self, source: Pass) -> bool:
+        """True if the loop over `source` is a plain one: each batch is trained on at once, and no loss is waited for."""
+        row, epochs = self.current, self.epochs
+        usual = row is not None and epochs.open and row.epoch == epochs.number and source is epochs.source
+        return usual and not (self._inside or self._explicit or self.loss.holding or self._feed.busy or self._lead.several)
+
+    @property
+    def every(self) -> int:
+        """Batches from one dense row to the next."""
+        return self._cadence.every
+
+    def store(self, values: dict[str, float], ids: NDArray[np.int64] | None, user_step: int | None, source: str) -> None:
+        """Stores the row of a plain step at once, with its loss by its source."""
+        self.loss.count(source)
+        values["step"] = self._numbers.of(None)
+        if user_step is not None:
+            self._numbers.correct(user_step)
+            values["step"] = self._numbers.last
+        self._outbox.store(values, ids)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 
@@ -226,7 +303,12 @@ class Steps:
         self.finish()
         self._begins()
         epoch, index = self.epochs.enter(batch, begins=begins)
-        self.current = Row({}, batch=batch, epoch=epoch, index=index)
+        dense = batch.dense if batch is not None else None
+        if dense is None:
+            dense = self._cadence.next(index, self.epochs.length)
+        deep, dense = bool(dense & DEEP), dense & ~DEEP
+        values: dict[str, float] = {"dense": dense, "cadence": self._cadence.every}
+        self.current = Row(values, batch=batch, epoch=epoch, index=index, dense=dense, deep=deep)
         return self.current
 
     def finish(self) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
 _LOGDIRS = frozenset({"runs", "run", "logs", "log", "logdir", "tb", "tb_logs", "tensorboard", "lightning_logs"})
 """Names of directories that TensorBoard's `--logdir` most often points to."""
+
+_ELSEWHERE = frozenset({"start", "version", "overhead", "loader", "sources", "lists"})
+"""Facts that the tab shows in their place, or that are for readers of the files."""
 
 
 def run_name(log_dir: str) -> str:
@@ -36,20 +39,24 @@ def link(name: str) -> str:
 
 
 def markdown(name: str, facts: Mapping[str, Any]) -> str:
-    """Facts of a run as a markdown table under a link; keys that are not known are left out."""
-    rows = [(key, _cell(facts[key])) for key in sorted(facts) if key not in ("start", "version", "overhead", "loader")]
-    table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    """Facts of a run as a markdown table under a link, one short line for each; what is not known is left out."""
+    known = {key: facts[key] for key in sorted(facts) if key not in _ELSEWHERE}
+    table = "\n".join(f"| {_cell(key)} | {_cell(value)} |" for key, value in _lines(known))
     head = f"**[Open this run in LossLens]({link(name)})**: why its loss moved at each epoch boundary.\n\n"
-    return head + (f"| fact | value |\n|---|---|\n{table}\n" if rows else "")
+    return head + (f"| fact | value |\n|---|---|\n{table}\n" if table else "")
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(item)}" for key, item in value.items() if item is not None)
-    return value if isinstance(value, str) else json.dumps(value, default=str)
+def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and value of each fact; those inside another stand under its name, `optimizer lr`, and a class under it alone."""
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            for inner, text in _lines(value):
+                yield (key if inner == "class" else f"{key} {inner.removeprefix('defaults ')}"), text
+        elif value is not None:
+            yield key, value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: str) -> str:
     """One line, and nothing that would end the cell or be taken for markup."""
-    text = _text(value)[:300].replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    text = value[:300].replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
     return text.replace("&", "&amp;").replace("<", "&lt;").replace("`", "'")

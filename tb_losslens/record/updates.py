@@ -9,8 +9,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
+from tb_losslens.record.lane import STEP, STEPPED, Lane
 from tb_losslens.record.measures import gradients_of, total_norm, unscaled
 from tb_losslens.record.recorder import Recorder
 
@@ -21,6 +23,8 @@ class Updates:
     Args:
         guard: runs every collector.
         recorder: gives the recorder, or None where there is none any more.
+        collectors: are told about steps.
+        lane: the short way for plain steps.
         found: called with an optimiser that nobody named and that is ours, before its step.
         restored: called with "optimizer" and its class when a state was loaded into it.
         stepped: called after the first collector of each step.
@@ -30,6 +34,8 @@ class Updates:
         self,
         guard: Guard,
         recorder: Callable[[], Recorder | None],
+        collectors: Collectors,
+        lane: Lane,
         *,
         found: Callable[[Optimizer], None],
         restored: Callable[[str, str], None],
@@ -37,6 +43,8 @@ class Updates:
     ) -> None:
         self._guard = guard
         self._recorder = recorder
+        self._collectors = collectors
+        self._lane = lane
         self._on_found = found
         self._on_restored = restored
         self._on_stepped = stepped
@@ -93,12 +101,30 @@ class Updates:
 
     def _begins(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
         if id(optimizer) not in self._foreign:
+            if self._lane.on and self._lane.take(self._lane.step, optimizer):
+                return
             self._guard.call("optimizer step", self._step, optimizer)
 
     def _ends(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
+        if self._lane.on and self._lane.take(self._lane.stepped, optimizer):
+            return
         recorder = self._recorder()
         if recorder is not None and id(optimizer) in self._parameters:
-            self._guard.call("optimizer step", recorder.steps.step_ends)
+            self._guard.call("optimizer step", self._stepped, recorder, optimizer)
+
+    def replay(self, optimizer: Optimizer, rates: dict[str, float]) -> None:
+        """The begin of a step that the short way had noted, for a sparse row."""
+        recorder = self._recorder()
+        row = recorder.steps.step_begins(id(optimizer), named=self.named) if recorder is not None else None
+        if recorder is not None and row is not None:
+            recorder.put(row, rates)
+
+    def _stepped(self, recorder: Recorder, optimizer: Optimizer) -> None:
+        self._lane.saw(STEPPED)
+        row = recorder.steps.current
+        if row is not None:
+            self._collectors.tell("step_ends", row, optimizer)
+        recorder.steps.step_ends()
 
     def _loaded(self, optimizer: Optimizer) -> None:
         self._guard.call("restore", self._on_restored, "optimizer", type(optimizer).__name__)
@@ -111,8 +137,11 @@ class Updates:
         row = recorder.steps.step_begins(id(optimizer), named=self.named)
         if row is None:
             return
+        self._lane.saw(STEP, optimizer)
         values = {name: rate for name, rate in self.rates().items() if name not in row.values}
-        norm = total_norm(gradients_of(p for group in optimizer.param_groups for p in group["params"]))
+        self._collectors.tell("step_begins", row, optimizer)
+        parameters = (p for group in optimizer.param_groups for p in group["params"]) if row.dense else ()
+        norm = total_norm(gradients_of(parameters))
         if norm is not None:
             # of an optimiser that divides by the AMP scale itself
             values["grad_norm_at_step"] = unscaled(norm, getattr(optimizer, "grad_scale", None))
@@ -121,11 +150,13 @@ class Updates:
     def _is_ours(self, optimizer: Optimizer, recorder: Recorder) -> bool:
         if id(optimizer) in self._parameters:
             return True
-        if self.sharing(optimizer) or (not self.optimizers and recorder.steps.driven):
+        if self.sharing(optimizer) or (not self.optimizers and (recorder.steps.driven or recorder.steps.bare.found)):
             self._on_found(optimizer)
             return True
         if self.optimizers:
             self._foreign.add(id(optimizer))
+        else:
+            recorder.steps.bare.stepped(id(optimizer))
         return False
 
 

@@ -25,6 +25,7 @@ class Validation:
         counter: updates of running statistics so far, -1 without any.
 
     Attributes:
+        more: further fields of its end.
         step: the user's own step, if it was given.
         batches: batches of a wrapped loader.
         samples: samples in them, as far as known.
@@ -37,6 +38,7 @@ class Validation:
     def __init__(self, epoch: int, counter: float = -1.0) -> None:
         self.epoch = epoch
         self.step: int | None = None
+        self.more: dict[str, Any] = {}
         self.batches = 0
         self.samples = 0
         self.source = ""
@@ -110,7 +112,7 @@ class Validation:
             fields["train_mode"] = next(iter(self._modes)) if len(self._modes) == 1 else 0.5
         if self._counter >= 0:
             fields["bn_updates"] = int(self._counter_end - self._counter)
-        return {**fields, **self._input_fields()}
+        return {**fields, **self._input_fields(), **self.more}
 
     def _input_fields(self) -> dict[str, float]:
         means, stds, bad = (_numbers([row[column] for row in self._inputs]) for column in range(3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.loader import Pass
@@ -16,7 +17,8 @@ class Validations:
     """The validation that is open, or that has ended and whose value may still come.
 
     One is opened by a loop over a loader wrapped with split="val", by `validation()`, or by a call of the model without
-    gradients outside the training loop. Its record is written when training goes on.
+    gradients outside the training loop; inside the loop, by one in evaluation mode on other data than the batch's, whose loss
+    is measured. Its record is written when training goes on.
 
     Args:
         outbox: where records go.
@@ -26,6 +28,8 @@ class Validations:
     Attributes:
         current: the validation, or None.
         tag: the user's scalar of its loss, once one was seen.
+        tell: called with "validation_begins" before one begins and "validation_ends" when its loop has ended, and its epoch;
+            gives further fields of the record.
     """
 
     def __init__(self, outbox: Outbox, steps: Steps, counter: Callable[[], float]) -> None:
@@ -34,8 +38,10 @@ class Validations:
         self._counter = counter
         self._pass: Pass | None = None
         self._inside = 0
+        self._suspect: tuple[float, dict[str, Any], int] | None = None
         self.current: Validation | None = None
         self.tag: str | None = None
+        self.tell: Callable[[str, int], dict[str, Any]] = lambda _moment, _epoch: {}
 
     @property
     def open(self) -> bool:
@@ -55,15 +61,16 @@ class Validations:
             return self.current
         self.end()
         self._steps.pause()
+        more = self.tell("validation_begins", self._steps.epochs.number)
         self.current = Validation(self._steps.epochs.number, self._counter())
-        self._outbox.record("validation_begin", fields={"epoch": self.current.epoch})
+        self._outbox.record("validation_begin", fields={"epoch": self.current.epoch, **more})
         return self.current
 
     def end(self) -> None:
         """Records the end of the last validation: its value will not come any more."""
         validation, self.current = self.current, None
         if validation is not None:
-            validation.finish(self._counter)
+            self._finish(validation)
             fields = validation.fields()
             self._outbox.record("validation_end", step=validation.step, fields=fields, when=validation.ended)
 
@@ -84,7 +91,12 @@ class Validations:
 
     def _over(self) -> None:
         if self.current is not None and not self._inside and self._pass is None:
-            self.current.finish(self._counter)
+            self._finish(self.current)
+
+    def _finish(self, validation: Validation) -> None:
+        if not validation.over:
+            validation.finish(self._counter)
+            validation.more = self.tell("validation_ends", validation.epoch)
 
     # --- loaders ----------------------------------------------------------------------------------------------------
 
@@ -124,6 +136,24 @@ class Validations:
             return None
         validation = self.begin()
         validation.implicit = True
+        return validation
+
+    def suspect(self, mode: float, moments: dict[str, Any], size: int) -> None:
+        """The model was called inside the training loop as in a validation; a call of the criterion makes it one."""
+        self._suspect = (mode, moments, size)
+
+    def forget(self) -> None:
+        """The model is called again: a loss that comes now is of that call."""
+        self._suspect = None
+
+    def of_loss(self, *, gradients: bool) -> Validation | None:
+        """As `of_call`, for a call of the criterion: it makes a call of the model that was suspected a validation."""
+        validation = self.of_call(gradients=gradients)
+        suspected, self._suspect = self._suspect, None
+        if validation is None and suspected is not None and not gradients:
+            validation = self.begin()
+            validation.implicit = True
+            validation.forward(*suspected)
         return validation
 
     # --- its value --------------------------------------------------------------------------------------------------

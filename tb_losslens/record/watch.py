@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from tb_losslens.record.amp import LossScale
+from tb_losslens.record.collectors import Collectors
+from tb_losslens.record.config_snapshot import Objects
 from tb_losslens.record.facts import criterion_facts, model_facts, optimizer_facts, scheduler_facts
 from tb_losslens.record.forwards import Forwards
 from tb_losslens.record.guard import Guard
+from tb_losslens.record.lane import Lane
 from tb_losslens.record.losses import Losses
 from tb_losslens.record.measures import unwrapped
+from tb_losslens.record.probe import Probe
 from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.row import Row
+from tb_losslens.record.signals import all_collectors
 from tb_losslens.record.updates import Updates
 
 
@@ -33,9 +40,24 @@ class Watch:
         self._recorder = recorder
         self._schedulers: list[Any] = []
         self._finding = False
-        self.losses = Losses(guard, recorder, self._parameters)
-        self.forwards = Forwards(guard, recorder, self.losses.expect_output, self._restored)
-        self.updates = Updates(guard, recorder, found=self._found, restored=self._restored, stepped=self.forwards.check_seen)
+        self.probe: Probe | None = None
+        self.collectors = Collectors(guard, self._put)
+        self.lane = Lane(self, guard)
+        self.losses = Losses(guard, recorder, self._parameters, self.collectors, self.lane)
+        self.forwards = Forwards(
+            guard, recorder, self.losses.expect_output, self._restored, collectors=self.collectors, lane=self.lane
+        )
+        self.updates = Updates(
+            guard,
+            recorder,
+            self.collectors,
+            self.lane,
+            found=self._found,
+            restored=self._restored,
+            stepped=self.forwards.check_seen,
+        )
+        for collector in all_collectors(self, self._facts, self._note):
+            self.collectors.add(collector)
 
     def add_models(self, models: list[nn.Module]) -> None:
         """Watches calls of these models."""
@@ -95,6 +117,36 @@ class Watch:
             self.updates.remove(optimizer)
         self.updates.close()
 
+    @property
+    def objects(self) -> Objects:
+        """Everything that is watched."""
+        return Objects(self.forwards.models, self.updates.optimizers, self._schedulers, self.losses.criteria)
+
+    def scale(self) -> Any:
+        """The AMP scale, or None."""
+        return getattr(self.losses.scaler, "_scale", None)
+
+    def add_scaler(self, scaler: Any) -> None:
+        """Divides gradient norms by its scale, and follows the scale."""
+        if self.losses.scaler is None:
+            self.collectors.add(LossScale(lambda: self.losses.scaler))
+        self.losses.scaler = scaler
+
+    def _facts(self, fields: Mapping[str, Any]) -> None:
+        recorder = self._recorder()
+        if recorder is not None:
+            recorder.facts(fields)
+
+    def _note(self, kind: str, text: str, fields: Mapping[str, Any]) -> None:
+        recorder = self._recorder()
+        if recorder is not None:
+            recorder.outbox.record(kind, text=text, fields=fields)
+
+    def _put(self, row: Row, values: Mapping[str, float | Tensor]) -> None:
+        recorder = self._recorder()
+        if recorder is not None:
+            recorder.put(row, values)
+
     def _found(self, optimizer: Optimizer) -> None:
         self._finding = True
         try:
@@ -109,6 +161,7 @@ class Watch:
 
     def _say(self, kind: str, describe: Callable[[Any], dict[str, Any]], thing: Any, *, replaced: bool) -> None:
         recorder = self._recorder()
+        self.lane.leave()
         facts = self._guard.call(f"facts of the {kind}", describe, thing) or {"class": type(thing).__name__}
         if recorder is None:
             return
@@ -121,6 +174,7 @@ class Watch:
     def _restored(self, what: str, name: str) -> None:
         recorder = self._recorder()
         if recorder is not None:
+            self.lane.leave()
             recorder.note("restore", f"state of the {what} loaded", {"what": what, "class": name})
 
 

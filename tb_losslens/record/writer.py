@@ -18,6 +18,8 @@ from tb_losslens.record.calls import Calls
 from tb_losslens.record.facts import plain, versions
 from tb_losslens.record.file_writer import EventFileWriter
 from tb_losslens.record.guard import Guard
+from tb_losslens.record.loader import Pass
+from tb_losslens.record.loss_identity import identity_facts
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.session import Session
 from tb_losslens.record.summary import markdown, run_name
@@ -39,12 +41,12 @@ class LossLensWriter(Calls, SummaryWriter):
         flush_secs: as in `SummaryWriter`.
         filename_suffix: as in `SummaryWriter`.
         loss_tag: the `add_scalar` tag that holds the loss of each batch; found by itself where one tag with "loss" in its
-            name is written once a batch.
+            name is written once a batch, or where one of several says that it is the whole: `loss/total`, `train/loss`.
         run: name of the run in TensorBoard, for the link in the text summary; by default the part of `log_dir` after
             its first directory.
 
     Raises:
-        TypeError: `loss_tag` is not a text.
+        TypeError: `loss_tag` or `run` is not a text.
     """
 
     def __init__(  # noqa: PLR0917 - those of SummaryWriter
@@ -60,11 +62,13 @@ class LossLensWriter(Calls, SummaryWriter):
         run: str | None = None,
     ) -> None:
         check.loss_tag(loss_tag)
+        check.run(run)
         self._guard = Guard()
         self._recorder: Recorder | None = None
         self._begin = time.perf_counter()
         self._config: dict[str, Any] = {}
         self._summarised = self._told_of_disk = False
+        self._empty_passes = 0
         self._watch = Watch(self._guard, lambda: self._recorder)
         super().__init__(_of_rank(log_dir), comment, purge_step, max_queue, flush_secs, filename_suffix)
         self._run = run if run is not None else run_name(str(self.log_dir))
@@ -73,10 +77,10 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def _start(self, loss_tag: str | None, purge_step: int | None) -> None:
         event_file = self._get_file_writer().event_writer
-        facts: dict[str, Any] = {"versions": versions()}
+        facts: dict[str, Any] = {"versions": versions(), **identity_facts()}
         if purge_step is not None:
             facts["purge_step"] = purge_step
-        session = Session(self.log_dir, event_file, warn=self._disk_failed, facts=facts)
+        session = Session(self.log_dir, event_file, warn=self._guard.say, facts=facts)
         self._recorder = Recorder(
             session,
             self._guard,
@@ -86,15 +90,23 @@ class LossLensWriter(Calls, SummaryWriter):
             counter=self._watch.forwards.counter,
             jump=self._write_jump,
             epoch_ended=self._epoch_ended,
+            about_epoch=self._watch.collectors.epoch,
+            about_validation=self._watch.collectors.validation,
+            lane=self._watch.lane,
+            deep_spent=lambda: self._watch.collectors.deep_spent,
         )
 
     def _open(self, directory: Any) -> Any:
-        return EventFileWriter(directory, self.max_queue, self.flush_secs, self.filename_suffix, warn=self._disk_failed)
+        warn = self._main_failed if directory == self.log_dir else self._disk_failed
+        return EventFileWriter(directory, self.max_queue, self.flush_secs, self.filename_suffix, warn=warn)
+
+    def _main_failed(self, text: str) -> None:
+        self._told_of_disk = True
+        self._guard.say(text)
 
     def _disk_failed(self, text: str) -> None:
-        if not self._told_of_disk:  # one sentence is enough, whatever else cannot be written
-            self._told_of_disk = True
-            self._guard.say(text)
+        if not self._told_of_disk:  # one sentence is enough, however many other files cannot be written
+            self._main_failed(text)
 
     def _get_file_writer(self) -> Any:
         if self.all_writers is None or self.file_writer is None:
@@ -154,6 +166,8 @@ class LossLensWriter(Calls, SummaryWriter):
 
         As with `SummaryWriter`, what is added afterwards goes into a new file, without a recording.
         """
+        self._watch.lane.leave()
+        self._watch.lane.recorder = None
         if self._recorder is not None:
             self._guard.call("close", self._end, self._recorder)
             self._guard.call("close", self._recorder.session.close)
@@ -163,16 +177,27 @@ class LossLensWriter(Calls, SummaryWriter):
         exits.forget(self)
         super().close()
 
+    def exhausted(self, source: Pass) -> None:
+        """A wrapped loader came to its end."""
+        if source.split == "train" and not source.pulled:
+            self._empty_passes += 1
+            if self._empty_passes == 1 and self._recorder is not None:
+                self._recorder.facts({"empty_passes": 1, "loader": source.loader})
+        super().exhausted(source)
+
     # --- facts ------------------------------------------------------------------------------------------------------
 
     def _end(self, recorder: Recorder) -> None:
+        if self._watch.probe is not None:
+            self._watch.probe.close()
         recorder.close()
         self._epoch_ended(recorder)
         self._write_summary(recorder)
 
     def _epoch_ended(self, recorder: Recorder) -> None:
         elapsed = max(time.perf_counter() - self._begin, 1e-9)
-        recorder.facts({**recorder.loss_facts(), "overhead": round(self._guard.spent / elapsed, 4)})
+        empty = {"empty_passes": self._empty_passes} if self._empty_passes else {}
+        recorder.facts({**recorder.loss_facts(), **empty, "overhead": round(self._guard.spent / elapsed, 4)})
         self._write_summary(recorder)
 
     def _take_config(self, settings: Mapping[str, Any]) -> None:
@@ -181,6 +206,7 @@ class LossLensWriter(Calls, SummaryWriter):
         self._config.update(new)
         if self._recorder is None:
             return
+        self._watch.lane.leave()
         self._recorder.facts({"config": dict(self._config)})
         if changed:
             text = "settings changed: " + ", ".join(f"{key} {value}" for key, value in changed.items())

@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 SERVER = """
-import json, os, runpy, sys
-import torch, torch.utils.tensorboard
+import json, os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what it runs in the background
+import torch, torch.utils.tensorboard, torch._dynamo  # the last is imported by the first step of any optimizer
 import tb_losslens.record.writer
 for line in sys.stdin:
     order = json.loads(line)

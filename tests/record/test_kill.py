@@ -1,4 +1,4 @@
-"""Rows survive the death of their process, by kill -9 and at any moment."""
+"""Rows survive the end of their process: by kill -9 at any moment, and in every other way that it may end."""
 
 import signal
 import subprocess
@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from tb_losslens.store.logdir import load_runs
+from tests.record.kills import CHUNK_SECONDS, HOOKS, LOG, Counted, check_hooks, check_logged, late_in_file
+from tests.record.processes import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -78,3 +80,92 @@ def test_the_tail_stays_and_the_run_is_live_for_a_minute_only(tmp_path):
     recording = read_recording(tmp_path)
     assert assemble("x", recording, now=time.time() + 30).live
     assert not assemble("x", recording, now=time.time() + 90).live
+
+
+# --- trainings through the writer -----------------------------------------------------------------------------------
+
+WAYS = pytest.mark.parametrize(("body", "check"), [(LOG, check_logged), (HOOKS, check_hooks)], ids=["logged", "hooks"])
+
+
+@pytest.fixture(scope="module")
+def server():
+    one = Server()
+    yield one
+    one.close()
+
+
+@WAYS
+def test_random_moments(body, check, server, tmp_path):
+    """`make soak` has 200 of them."""
+    random = np.random.default_rng(0)
+    for number in range(10):
+        training = Counted(server, tmp_path / str(number), body)
+        if number:  # else before anything is there
+            training.wait_for(1)
+            time.sleep(random.uniform(0, 0.8))
+        when, done = training.kill()
+        run = training.run()
+        check(run, done)
+        if done:
+            # one more interval for the thread that writes, where the machine is busy
+            assert len(late_in_file(run, when - CHUNK_SECONDS, training.through_tensorboard())) == 0
+
+
+ENDS = {
+    "exception": ("raise RuntimeError('from the loop')", 1),
+    "sys.exit": ("sys.exit(3)", 3),
+    "SIGTERM": ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(20)", -signal.SIGTERM),
+    "SIGINT": ("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)", -signal.SIGINT),
+}
+
+
+def at_batch(body, condition, line):
+    """`body` with a line that is done after the batches for which the condition holds."""
+    (said,) = [text for text in body.splitlines() if text.strip() == "say(batch)"]
+    indent = said.removesuffix("say(batch)")
+    return body.replace(said, f"{said}\n{indent}if {condition}:\n{indent}    {line}")
+
+
+@WAYS
+@pytest.mark.parametrize("how", ENDS)
+def test_other_ends_lose_nothing_at_all(how, body, check, server, tmp_path):
+    line, code = ENDS[how]
+    training = Counted(server, tmp_path / "one", at_batch(body, "batch == 257", line))
+    training.script.finish(code)
+    run = training.run()
+    assert training.done == len(run) == 257
+    check(run, 257)
+    for reading in (run, training.through_tensorboard()):
+        assert len(reading) == 257
+        assert [session["closed"] for session in reading.sessions] == [how != "SIGTERM"]
+    # after SIGTERM everything stands in the event file, but the process may go on: nothing says that it has ended
+    assert list((training.logs / "run").glob("*.tail")) == [] or how == "SIGTERM"
+
+
+@WAYS
+def test_signals_that_come_at_any_moment(body, check, server, tmp_path):
+    random = np.random.default_rng(1)
+    for number in range(8):
+        end = (signal.SIGTERM, signal.SIGINT)[number % 2]
+        training = Counted(server, tmp_path / str(number), body)
+        training.wait_for(1)
+        time.sleep(random.uniform(0, 0.3))
+        training.script.send(end)
+        training.script.finish(-end)
+        check(training.run(), training.done)
+        assert len(training.through_tensorboard()) == len(training.run())
+
+
+@WAYS
+@pytest.mark.parametrize("leaves", ["os._exit(0)", "sys.exit(0)"])
+def test_forks_take_nothing_and_add_nothing(leaves, body, check, server, tmp_path):
+    line = "child = os.fork()\n{0}if not child: " + leaves + "\n{0}os.waitpid(child, 0)"
+    (said,) = [text for text in body.splitlines() if text.strip() == "say(batch)"]
+    indent = said.removesuffix("say(batch)") + "    "
+    changed = at_batch(body, "batch in (7, 207)", line.format(indent))
+    training = Counted(server, tmp_path / "one", at_batch(changed, "batch == 250", "sys.exit(0)"))
+    training.script.finish(0)
+    run = training.run()
+    assert len(run) == 250
+    assert len(run.sessions) == 1
+    check(run, 250)

@@ -34,7 +34,7 @@ def test_a_fraction_turns_integers_into_floats():
 def test_missing_values():
     layout, row = Layout().converted({"loss": None, "step": float("nan"), "epoch": None})
     assert row == {"step": -1}
-    values = layout.values(row)
+    values = list(layout.values(row))
     assert math.isnan(values[0])
     assert values[1:] == [-1, -1]
 

@@ -107,6 +107,33 @@ def test_two_candidates_are_asked_about_and_not_guessed(recorded):
     assert not loop.run.has("loss")
 
 
+@pytest.mark.parametrize("tags", [("loss/total", "loss/aux"), ("train/loss", "train/loss_cls")])
+def test_the_whole_loss_is_taken_where_its_parts_are_written_too(tags, recorded):
+    one = recorded()
+
+    def log(step, loop):
+        one.writer.add_scalar(tags[1], 0.25 * loop.loss, step)
+        one.writer.add_scalar(tags[0], loop.loss, step)
+
+    loop = Loop(one, each=log)
+    assert loop.run.loss.tolist() == loop.losses
+    assert loop.run.facts["loss_source"] == f"scalar:{tags[0]}"
+
+
+@pytest.mark.parametrize("tags", [("Loss/a", "Loss/b"), ("loss", "loss_total")])
+def test_the_scalar_with_the_values_of_the_criterion_is_the_users_curve(tags, recorded):
+    one = recorded()
+
+    def log(step, loop):
+        one.writer.add_scalar(tags[0], loop.loss, 10 * step)
+        one.writer.add_scalar(tags[1], 3.0, 10 * step)
+
+    loop = Loop(one, watch=("criterion",), each=log)
+    assert loop.run.loss.tolist() == loop.losses
+    np.testing.assert_allclose(loop.run.float("logged_loss"), loop.losses, rtol=1e-6)
+    assert loop.run.step.tolist() == list(range(0, 120, 10))
+
+
 def test_an_epoch_mean_is_no_loss_of_a_batch(recorded):
     one = recorded()
     with pytest.warns(RuntimeWarning, match=r"no loss was seen in the 6 batches of epoch 0.*log_batch"):

@@ -1,130 +1,175 @@
-"""Weights, random numbers and order are bit for bit those of the same training without us, while every collector records."""
+"""A training is bit for bit the one without us: in all that it keeps, at each of its moments, while every collector records."""
 
-import copy
-import hashlib
+import itertools
+import shutil
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch._dynamo.utils import counters
 
+from tb_losslens.record import cadence
+from tb_losslens.record.lane import Lane
+from tests.record.no_trace import same, train
 from tests.record.training import events
 
-CLASSES = 4
+EPOCHS, BATCHES = 3, 16
+
+CHOICES = {
+    "model": ("mlp", "cnn", "lstm", "transformer"),
+    "optimizer": ("sgd", "adam", "adamw"),
+    "precision": ("float32", "bfloat16", "scaled"),
+    "workers": ("none", "two", "persistent"),
+    "log": ("criterion", "scalar", "log_batch"),
+    "accumulate": (1, 3),
+    "compiled": ("no", "inner", "outer"),
+    "sampler": ("shuffle", "distributed"),
+    "rows": ("sparse", "dense"),
+    "probe": (False, True),
+}
+
+COMBINATIONS = [
+    ("transformer", "sgd", "scaled", "persistent", "log_batch", 3, "outer", "distributed", "dense", False),
+    ("lstm", "adamw", "bfloat16", "two", "scalar", 1, "no", "distributed", "sparse", True),
+    ("cnn", "adam", "float32", "none", "criterion", 3, "inner", "shuffle", "sparse", False),
+    ("mlp", "sgd", "float32", "persistent", "scalar", 1, "inner", "shuffle", "dense", True),
+    ("mlp", "adam", "scaled", "two", "log_batch", 1, "outer", "shuffle", "sparse", True),
+    ("mlp", "adamw", "bfloat16", "none", "criterion", 3, "no", "distributed", "dense", False),
+    ("transformer", "sgd", "scaled", "none", "criterion", 1, "no", "shuffle", "sparse", True),
+    ("lstm", "adam", "scaled", "two", "scalar", 3, "inner", "distributed", "dense", False),
+    ("cnn", "adamw", "float32", "persistent", "log_batch", 3, "no", "distributed", "dense", True),
+    ("lstm", "adam", "bfloat16", "persistent", "criterion", 1, "outer", "shuffle", "sparse", False),
+    ("cnn", "adamw", "scaled", "none", "scalar", 1, "outer", "shuffle", "sparse", False),
+    ("transformer", "adamw", "bfloat16", "two", "log_batch", 1, "inner", "distributed", "sparse", False),
+    ("cnn", "sgd", "bfloat16", "two", "criterion", 3, "no", "shuffle", "sparse", True),
+    ("lstm", "sgd", "float32", "none", "log_batch", 3, "outer", "distributed", "dense", True),
+    ("transformer", "adam", "float32", "two", "scalar", 3, "no", "distributed", "sparse", False),
+]
+
+EACH_ROW = ["loss", "epoch", "index", "batch_size", "data_wait", "time", "step", "dense", "cadence"]
+SOME_ROWS = [
+    "lr",
+    "train_mode",
+    "grad_norm",
+    "grad_norm_at_step",
+    "input_mean",
+    "input_std",
+    "input_nonfinite",
+    "micro_batches",
+    "grads_before_backward",
+    "update_ratio",
+    "weight_norm",
+    "moment1_norm",
+    "input_relation",
+    "sample_level_max",
+    "loss_identity",
+]
+LISTS = ["sample_ids", "classes", "input_sketch", "layer_grad_norm", "layer_update_ratio"]
+BEGIN_FIELDS = ["parameters", "rng", "config"]
+END_FIELDS = ["parameters", "rng", "rng_used", "order_hash", "set_hash"]
+SOME_ENDS = ["targets_compared", "inputs_compared"]  # of samples that came back
 
 
-class Cnn(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(1, 8, 3),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Dropout2d(0.2),
-            nn.Conv2d(8, 8, 3),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-        )
-        self.head = nn.Sequential(nn.Dropout(0.3), nn.Linear(8 * 16, CLASSES))
-
-    def forward(self, x):
-        return self.head(self.body(x).flatten(1))
+def test_every_pair_of_choices_is_there():
+    rows = [dict(zip(CHOICES, row, strict=True)) for row in COMBINATIONS]
+    for one, other in itertools.combinations(CHOICES, 2):
+        assert {(row[one], row[other]) for row in rows} == set(itertools.product(CHOICES[one], CHOICES[other]))
 
 
-class Lstm(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed = nn.Linear(8, 12)
-        self.rnn = nn.LSTM(12, 16, num_layers=2, dropout=0.2, batch_first=True)
-        self.head = nn.Linear(16, CLASSES)
+@pytest.fixture
+def short_way(monkeypatch):
+    """The index in its epoch of each row that went the short way."""
+    rows = []
+    kept = Lane._store_if_complete
 
-    def forward(self, x):
-        return self.head(self.rnn(self.embed(x.flatten(1).reshape(-1, 8, 8)))[0][:, -1])
+    def counted(lane):
+        before = lane._count
+        kept(lane)
+        if lane._count > before:
+            rows.append(lane._done["index"])
 
-
-def mlp():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, CLASSES))
-
-
-def sgd(parameters):
-    return torch.optim.SGD(parameters, lr=0.05, momentum=0.9)
+    monkeypatch.setattr(Lane, "_store_if_complete", counted)
+    return rows
 
 
-def adam(parameters):
-    return torch.optim.Adam(parameters, lr=0.01)
+def grant(monkeypatch, rows):
+    """Rows are dense until so many seconds were spent on them, and hardly ever after that."""
+    seconds = {"sparse": 0.004, "dense": 1000.0}[rows]
+    monkeypatch.setattr(cadence, "GRANT", seconds)
+    monkeypatch.setattr(cadence, "DEEP_GRANT", seconds)
 
 
-def train(model_class, optimizer_class, one=None, epochs=2):
-    """Trains on random images and gives everything that a trace would show in."""
-    torch.manual_seed(5)
-    data = TensorDataset(torch.randn(150, 1, 8, 8), torch.randint(0, CLASSES, (150,)))
-    model, criterion = model_class(), nn.CrossEntropyLoss()
-    optimizer = optimizer_class(model.parameters())
-    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
-    train_loader = DataLoader(data, 16, shuffle=True, num_workers=2)
-    held_out = DataLoader(data, 50)
-    writer = one.writer if one is not None else None
-    if writer is not None:
-        writer.watch(model, optimizer, criterion=criterion, scheduler=scheduler, config={"lr": 0.05})
-        train_loader, held_out = writer.wrap(train_loader), writer.wrap(held_out, split="val")
-    step, order = 0, hashlib.sha256()
-    for epoch in range(epochs):
-        model.train()
-        for inputs, targets in train_loader:
-            order.update(inputs.numpy().tobytes())
-            loss = criterion(model(inputs), targets)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 0.5)
-            optimizer.step()
-            if writer is not None:
-                writer.add_scalar("Loss/train", loss.item(), step)
-            step += 1
-        scheduler.step()
-        model.eval()
-        with torch.no_grad():
-            total = sum(criterion(model(inputs), targets).item() for inputs, targets in held_out)
-        if writer is not None:
-            writer.add_scalar("Loss/val", total / len(held_out), epoch)
-    state = copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()})
-    return state, order.hexdigest(), torch.get_rng_state(), total
+def count_graphs(one, compiled, **how):
+    """The result of the training, and how many graphs were compiled in it."""
+    if compiled == "no":
+        return train(one, **how), 0
+    torch._dynamo.reset()
+    made = []
+
+    def backend(graph, examples):
+        made.append(graph)
+        return graph.forward
+
+    result = train(one, compiled={"backend": backend}, watched=compiled, **how)
+    assert made or how["model"] == "lstm"  # a recurrent network is left as it is
+    return result, len(made)
 
 
-def same(left, right):
-    if isinstance(left, torch.Tensor):
-        return torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
-    return left == right
+def check(run, how):
+    """Each collector has said something."""
+    assert len(run) == EPOCHS * BATCHES
+    assert run.facts["loss_source"] is not None
+    for name in EACH_ROW:
+        assert np.isfinite(run.float(name)).all(), name
+    some = [*SOME_ROWS, *(["bn_updates"] if how["model"] == "cnn" else [])]
+    some += ["opt_step", "moment2_norm"] if how["optimizer"] != "sgd" else []
+    some += ["logged_loss"] if how["log"] == "scalar" else []
+    some += ["answer"] if how["log"] == "log_batch" else []
+    some += ["amp_scale", "amp_skipped"] if how["precision"] == "scaled" else []
+    # the slope along the update needs two deep rows that follow each other
+    some += ["curvature", "grad_dot_update", "prev_grad_dot_update"] if how["rows"] == "dense" else []
+    missing = [name for name in some if name not in run.columns or not np.isfinite(run.float(name)).any()]
+    lists = [*LISTS, *(["bn_mean_gap", "bn_log_var_ratio"] if how["model"] == "cnn" else [])]
+    missing += [name for name in lists if not run.has(name)]
+    begins, ends = events(run, "epoch_begin"), events(run, "epoch_end")
+    assert [len(begins), len(ends), len(events(run, "validation_end"))] == [EPOCHS] * 3
+    for wanted, found in ((BEGIN_FIELDS, begins), (END_FIELDS, ends)):
+        missing += [name for name in wanted for event in found if event.fields.get(name) is None]
+    missing += [name for name in SOME_ENDS if not any(name in event.fields for event in ends)]
+    assert not missing
+    looked = {event.fields["when"] for event in events(run, "probe")}
+    assert looked == ({"t0", "before_validation", "after_validation", "t1", "u1", "u2", "u5"} if how["probe"] else set())
 
 
-@pytest.mark.parametrize("optimizer", [sgd, adam])
-@pytest.mark.parametrize("model", [mlp, Cnn, Lstm])
-def test_bit_identical(model, optimizer, recorded):
+@pytest.mark.parametrize("combination", COMBINATIONS, ids=lambda row: "-".join(map(str, row)))
+def test_bit_identical(combination, recorded, monkeypatch, short_way):
+    how = dict(zip(CHOICES, combination, strict=True))
+    options = {name: value for name, value in how.items() if name != "rows"}
+    grant(monkeypatch, how["rows"])
     one = recorded()
-    assert same(train(model, optimizer), train(model, optimizer, one))
+    assert same(count_graphs(None, **options), count_graphs(one, **options))
     run = one.run()
-    assert len(run) == 20
-    signals = [
-        "loss",
-        "logged_loss",
-        "lr",
-        "train_mode",
-        "grad_norm",
-        "grad_norm_at_step",
-        "input_mean",
-        "input_std",
-        "data_wait",
-        "time",
-        "step",
-    ]
-    counted = ["bn_updates"] if model is Cnn else []
-    for signal in signals + counted:
-        assert not torch.tensor(run.float(signal)).isnan().any(), signal
-    for signal in ("sample_ids", "classes"):
-        assert len(run.ragged[signal]) == 20
-        assert run.has(signal)
-    assert [len(events(run, kind)) for kind in ("epoch_begin", "epoch_end", "validation_end")] == [2, 2, 2]
-    assert all(event.fields["order_hash"] for event in events(run, "epoch_end"))
+    check(run, how)
+    dense = run.float("dense")
+    if how["rows"] == "dense":
+        assert (dense > 0).all()
+        assert not short_way
+        return
+    assert (dense == 0).any()
+    if how["accumulate"] == 1 and how["log"] != "log_batch":
+        assert len(short_way) > 5
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a compiler")
+def test_bit_identical_with_the_default_compiler(recorded, monkeypatch, short_way):
+    grant(monkeypatch, "sparse")
+    one, found = recorded(), []
+    for writer in (None, one):
+        torch._dynamo.reset()
+        counters.clear()
+        how = {"model": "mlp", "optimizer": "adam", "compiled": {}, "watched": "outer"}
+        found.append((train(writer, **how), counters["stats"]["unique_graphs"]))
+    assert same(*found)
+    assert found[0][1] > 0
+    check(one.run(), {"model": "mlp", "optimizer": "adam", "log": "criterion", "precision": "", "rows": "", "probe": False})
+    assert len(short_way) > 5

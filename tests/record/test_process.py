@@ -218,19 +218,44 @@ def test_a_directory_that_cannot_be_made_is_one_warning(start, tmp_path):
     assert len(warnings_in(err)) == 1, err
 
 
-@pytest.mark.parametrize("limit", [2_200_000, 60_000])
-def test_a_disk_that_gets_full_is_a_warning_and_the_training_goes_on(limit, start, tmp_path):
-    """A file may not grow beyond `limit` bytes: first with room for the tail but not for the events, then for neither."""
-    body = f"""
+def test_one_event_that_no_disk_has_room_for_costs_itself_only(start, tmp_path):
+    """A file may not grow beyond 2.2 MB, so that there is no room for the tail, nor for a text of 3 MB."""
+    body = """
     import resource
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_200_000, 2_200_000))
     writer = LossLensWriter(logdir)
-    writer.add_text("big", "x" * 3_000_000 if {limit} > 100_000 else "x")
+    writer.add_text("big", "x" * 3_000_000)
     """
     out, err = start(textwrap.dedent(body) + textwrap.dedent(TRAIN)).finish()
     assert out.strip() == "trained 150"
-    assert len(warnings_in(err)) == 1, err
+    tail, full = warnings_in(err)
+    assert "if this process is killed they are lost" in tail
+    assert "File too large" in full
+    run = rows(tmp_path)
+    assert len(run) == 150
+    assert run.problems == ()
+
+
+def test_what_a_full_disk_costs_is_said_and_counted(start, tmp_path):
+    """There is no room for the tail, and for a part of the events only."""
+    body = """
+    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    writer = LossLensWriter(logdir)
+    """
+    out, err = start(textwrap.dedent(body) + textwrap.dedent(TRAIN)).finish()
+    assert out.strip() == "trained 150"
+    tail, full, lost = warnings_in(err)
+    assert "if this process is killed they are lost" in tail
+    assert "batches are lost until that works again" in full
+    run = rows(tmp_path)
+    missing = 150 - len(run)
+    assert 0 < missing < 150
+    assert f"LossLens could not write {missing} of 150 batches (File too large)" in lost
+    assert run.problems[0].startswith(f"{missing} of 150 batches could not be written (File too large)")
+    assert sum(gap.batches for gap in run.gaps) == missing
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root")

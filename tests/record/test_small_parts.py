@@ -15,7 +15,7 @@ from tb_losslens.record.boundary_jump import BoundaryJump
 from tb_losslens.record.deferred import Deferred
 from tb_losslens.record.feed import Feed
 from tb_losslens.record.guard import Guard
-from tb_losslens.record.loss_tag import LossTag, is_held_out, is_loss
+from tb_losslens.record.loss_tag import LossTag, is_held_out, is_loss, total_of
 from tb_losslens.record.order import OrderDigest
 from tb_losslens.record.step_number import StepNumber
 
@@ -84,6 +84,27 @@ def test_a_tag_is_taken_at_its_second_batch_of_one_epoch():
     assert tag.tag == "loss"
     assert tag.may_be("loss")
     assert not tag.may_be("other_loss")
+
+
+@pytest.mark.parametrize(
+    ("tags", "whole"),
+    [
+        (["loss/total", "loss/aux"], "loss/total"),
+        (["train/loss", "train/total_loss"], "train/total_loss"),
+        (["TotalLoss", "loss_cls", "loss_box"], "TotalLoss"),
+        (["train/loss_cls", "train/loss"], "train/loss"),
+        (["Loss/train", "Loss/kl"], "Loss/train"),
+        (["loss", "loss_ema", "aux_loss"], "loss"),
+        (["trainLoss", "smoothLoss"], "trainLoss"),
+        (["Loss/a", "Loss/b"], None),
+        (["D_loss", "G_loss"], None),
+        (["loss", "train/loss"], None),
+        (["total_loss/a", "total_loss/b", "loss"], None),
+    ],
+)
+def test_the_whole_loss_among_its_parts(tags, whole):
+    assert total_of(tags) == whole
+    assert total_of(tags[::-1]) == whole
 
 
 def feed_of(*indices):

@@ -1,5 +1,6 @@
 """Validations: where they begin, where they end, and whose value they get."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -219,3 +220,67 @@ def test_an_error_inside_the_block_is_the_users(recorded):
         raise KeyError
     one.writer.log_batch(1.0)
     assert len(one.run()) == 1
+
+
+@pytest.mark.parametrize("logs", [False, True])
+def test_a_validation_in_the_middle_of_an_epoch_without_a_word(logs, recorded):
+    one = recorded()
+    torch.manual_seed(0)
+    model, criterion = mlp(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    held_out, losses, truth = loader(two_classes(50, seed=5)), [], []
+    for _ in range(2):
+        for position, (inputs, targets) in enumerate(one.writer.wrap(loader(two_classes()))):
+            model.train()
+            loss = criterion(model(inputs), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+            if position % 3 == 2:
+                model.eval()
+                with torch.no_grad():
+                    found = [(criterion(model(x), y).item(), len(y)) for x, y in held_out]
+                truth.append(sum(value * size for value, size in found) / 50)
+                if logs:
+                    one.writer.add_scalar("Loss/val", truth[-1], len(losses))
+    run = one.run()
+    assert run.loss.tolist() == losses
+    assert [(validation.batch, validation.epoch) for validation in run.validations] == [(3, 0), (6, 0), (9, 1), (12, 1)]
+    np.testing.assert_allclose([validation.value for validation in run.validations], truth, rtol=1e-6)
+    assert {validation.fields["train_mode"] for validation in run.validations} == {0}
+    assert {validation.fields["n"] for validation in run.validations} == {50}
+    assert {validation.fields["source"] for validation in run.validations} == {"scalar:Loss/val" if logs else "criterion"}
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda model, criterion, x, y, copy: criterion(model(x), y),  # at the batch itself
+        lambda model, criterion, x, y, copy: criterion(model(copy), y),  # at what it was trained on
+        lambda model, criterion, x, y, copy: model(torch.randn(3, 8)),  # a sample to draw
+        lambda model, criterion, x, y, copy: (model(torch.randn(3, 8)), criterion(model(x), y)),  # both
+        lambda model, criterion, x, y, copy: (model.train(), criterion(model(torch.randn(20, 8)), y)),  # in training mode
+    ],
+)
+def test_a_look_at_something_in_the_training_loop_is_no_validation(look, recorded):
+    one = recorded()
+    model, criterion = mlp(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    losses = []
+    for inputs, targets in one.writer.wrap(loader(two_classes())):
+        model.train()
+        copy = inputs * 2
+        loss = criterion(model(copy), targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+        model.eval()
+        with torch.no_grad():
+            look(model, criterion, inputs, targets, copy)
+    run = one.run()
+    assert run.loss.tolist() == losses
+    assert run.validations == ()

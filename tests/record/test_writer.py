@@ -196,6 +196,10 @@ def test_notes(recorded):
     assert [(event.batch, event.text) for event in events(run, "note")] == [(2, "hello")]
 
 
+def sgd():
+    return torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+
+
 REFUSED = [
     (lambda w: w.log_batch(None), TypeError, r"log_batch\(loss\) expects a number, got NoneType"),
     (lambda w: w.log_batch("0.5"), TypeError, "expects a number, got str"),
@@ -220,6 +224,32 @@ REFUSED = [
     (lambda w: w.note(3), TypeError, "expects a text, got int"),
     (lambda w: w.note("x", kind="epoch_end"), ValueError, "'note', 'config_change', 'save', 'restore', got 'epoch_end'"),
     (lambda w: LossLensWriter(loss_tag=3), TypeError, "loss_tag expects the tag"),
+    (lambda w: LossLensWriter(run=3), TypeError, "run expects the name .* got int"),
+    (lambda w: w.log_batch(True), TypeError, r"log_batch\(loss\) expects a number, got bool"),
+    (lambda w: w.log_batch(np.array([True])), TypeError, "expects a number, got ndarray"),
+    (lambda w: w.log_batch(torch.tensor(True)), TypeError, "got a tensor of torch.bool"),
+    (lambda w: w.log_batch(torch.tensor(1j)), TypeError, "got a tensor of torch.complex64"),
+    (lambda w: w.log_batch(1.0, step=-5), ValueError, r"step=...\) expects 0 or more, got -5: leave it out"),
+    (lambda w: w.log_batch(1.0, epoch=-1), ValueError, r"epoch=...\) expects 0 or more, got -1"),
+    (lambda w: w.log_batch(1.0, batch_size=-1), ValueError, r"batch_size=...\) expects 0 or more, got -1"),
+    (lambda w: w.log_batch(1.0, step=np.True_), TypeError, "expects an integer, got .*True"),
+    (lambda w: w.log_batch(1.0, source=True), TypeError, "expects a number or a name, got bool"),
+    (lambda w: w.log_batch(1.0, sample_ids=[1, 2], per_sample=[0.5]), ValueError, "each of sample_ids, got 1 and 2"),
+    (lambda w: w.log_validation(False), TypeError, r"log_validation\(value\) expects a number, got bool"),
+    (lambda w: w.log_validation(1.0, step=-2), ValueError, r"step=...\) expects 0 or more, got -2"),
+    (lambda w: w.log_validation(1.0, epoch=-2), ValueError, r"epoch=...\) expects 0 or more, got -2"),
+    (lambda w: w.log_validation(1.0, batch_losses={1: 2}), TypeError, "sequence of numbers, got dict"),
+    (lambda w: w.log_validation(1.0, batch_losses=[1], batch_sizes=[-4]), ValueError, "sizes of 0 or more, got -4"),
+    (lambda w: w.start_epoch(-3), ValueError, r"start_epoch\(epoch\) expects 0 or more, got -3"),
+    (lambda w: w.watch(nn.Linear), TypeError, r"watch\(model\) expects a torch.nn.Module"),
+    (lambda w: w.watch(criterion=nn.MSELoss), TypeError, r"got its class: pass MSELoss\(\)"),
+    (lambda w: w.watch(scheduler=sgd()), TypeError, r"watch\(scheduler=...\) expects a scheduler .* got SGD"),
+    (lambda w: w.watch(nn.Linear(1, 1), sgd().param_groups), TypeError, r"watch\(optimizer\) expects .* got dict"),
+    (lambda w: w.watch(scaler=1024.0), TypeError, r"watch\(scaler=...\) expects .* got float"),
+    (lambda w: w.watch(config="a.yaml"), TypeError, r"watch\(config=...\) expects a dict of settings, got str"),
+    (lambda w: w.wrap("train"), TypeError, "expects something that gives batches, .* got 'train'"),
+    (lambda w: w.wrap(two_classes()), TypeError, "DataLoader, got TensorDataset"),
+    (lambda w: w.wrap([], "validation"), ValueError, r"wrap\(split=...\) expects 'train' or 'val', got 'validation'"),
 ]
 
 
@@ -231,6 +261,14 @@ def test_bad_arguments_raise_in_the_call_itself_and_nothing_is_lost(call, error,
         call(one.writer)
     one.writer.log_batch(2.0)
     assert one.run().loss.tolist() == [1.0, 2.0]
+
+
+def test_a_column_of_the_users_own_may_be_a_flag(recorded):
+    one = recorded()
+    one.writer.log_batch(np.array([0.5]), replayed=True, batch_size=0, step=0)
+    run = one.run()
+    assert run.loss.tolist() == [0.5]
+    assert run.float("replayed").tolist() == [1.0]
 
 
 def test_losses_that_are_not_finite(recorded):

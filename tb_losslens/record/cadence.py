@@ -1,0 +1,149 @@
+"""Decides for which batches the signals that cost something are read, by what they have cost so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import perf_counter
+
+SHARE = 0.0025
+"""Of the time of a step: what the signals of one cadence may cost on average. There are two."""
+
+LEAST, MOST = 3e-6, 0.01
+"""Seconds a step that they may cost in any case, as long as that is no more than this share of the step."""
+
+GRANT = 0.5
+"""Seconds that dense rows may cost at once: short runs are dense from end to end."""
+
+DEEP_GRANT = 0.25
+"""The same for what is read of single layers and samples."""
+
+SPARSE, IN_TURN, BOUNDARY, UNUSUAL = 0, 1, 2, 3
+"""Why a row is dense; the column `dense`."""
+
+DEEP = 4
+"""Added to the reason where what single layers and samples say is read, too."""
+
+_EDGE_SHARE, _EDGE_LEAST = 0.04, 10
+_NEW = 0.1
+_WARM_UP = 3
+_OUTLIER = 4.0
+_AHEAD = 32
+
+
+class Cadence:
+    """Spends a share of the training's own time: half of it near epoch boundaries, half of it in turn everywhere.
+
+    What a dense row costs, what a sparse one costs and how long a step takes are measured all the time. Each step earns its
+    share, a dense row pays what it cost beyond a sparse one. A boundary is near within 4 % of the epoch, at least 10
+    batches, on either side: twice the window in which its jump is measured.
+
+    Args:
+        spent: gives the seconds that was spent on this so far.
+        clock: gives the time in seconds.
+        grant: seconds that may be spent at once.
+
+    Attributes:
+        every: batches from one dense row to the next, as of the newest one.
+    """
+
+    def __init__(self, spent: Callable[[], float], clock: Callable[[], float] = perf_counter, *, grant: float = GRANT) -> None:
+        self._spent_so_far = spent
+        self._clock = clock
+        self._then = self._before = math.nan
+        self._step = math.nan
+        self._costs = {True: math.nan, False: math.nan}
+        self._grant = grant
+        self._purses = {IN_TURN: grant, BOUNDARY: grant / 4}
+        self._last, self._paid_by = IN_TURN, IN_TURN
+        self._since = 0
+        self._rows = self._odd = 0
+        self._ahead = self._passed = 0
+        self._index = -1
+        self.every = 1
+
+    def next(self, index: int, length: int) -> int:
+        """Whether the next row is dense, and why.
+
+        Args:
+            index: its position in the epoch, -1 where there are no epochs.
+            length: batches of the epoch, 0 where unknown.
+        """
+        if self._ahead and index > self._index:
+            self._ahead -= 1
+            self._passed += 1
+            self._index = index
+            return SPARSE
+        self._learn(self._passed + 1)
+        self._rows += self._passed + 1
+        self._since += self._passed + 1
+        self._passed = 0
+        reach = max(_EDGE_LEAST, math.ceil(_EDGE_SHARE * length))
+        near = 0 <= index < reach or (length > 0 and index >= length - reach)
+        before, self._last, self._paid_by = self._last, SPARSE, SPARSE
+        for purse in (BOUNDARY, IN_TURN) if near else (IN_TURN,):
+            if self._purses[purse] >= self._extra:
+                self._last, self._paid_by = BOUNDARY if near else IN_TURN, purse
+                break
+        if self._last:
+            self.every, self._since = self._since, 0
+        self._index = index
+        self._ahead = 0
+        if self._last == before == SPARSE and self._step > 0 and not near and index >= 0:
+            # nothing can be afforded before so many rows: until then this costs next to nothing
+            wait = int((self._extra - self._purses[IN_TURN]) / self._income)
+            self._ahead = max(0, min(wait, _AHEAD, (length - reach - index if length else _AHEAD) - 1))
+        return self._last
+
+    def passed(self, rows: int) -> None:
+        """So many rows were sparse without this having been asked."""
+        self._passed += rows
+        self._ahead = max(0, self._ahead - rows)
+
+    def unusual(self) -> bool:
+        """True if the row that is on may become dense because its loss is unusual: one in fifty may."""
+        if self._odd * 50 > self._rows + 1000:
+            return False
+        self._odd += 1
+        return True
+
+    @property
+    def _extra(self) -> float:
+        """Seconds that a dense row costs beyond a sparse one, as far as is known."""
+        dense = self._costs[True]
+        return 0.0 if math.isnan(dense) else max(dense - _known(self._costs[False]), 1e-7)
+
+    @property
+    def _income(self) -> float:
+        """Seconds that each purse gets for a step."""
+        return max(SHARE * self._step, min(LEAST, MOST * self._step)) / 2
+
+    def _learn(self, rows: int) -> None:
+        """Takes what the last `rows` rows took: the first of them of the kind that was then decided, the others sparse."""
+        now, spent = self._clock(), self._spent_so_far()
+        took, cost = (now - self._then) / rows, spent - self._before
+        self._then, self._before = now, spent
+        if self._rows <= _WARM_UP:
+            return  # memory is taken, threads start, code is loaded: once
+        # a validation or a pause between two batches is no step, and a file that is opened no usual cost
+        self._step = _mean(self._step, took)
+        kind = self._last != SPARSE
+        if rows > 1:
+            cost = cost / rows if not kind else max(0.0, cost - (rows - 1) * _known(self._costs[False]))
+        self._costs[kind] = _mean(self._costs[kind], cost)
+        cost = min(cost, _OUTLIER * self._costs[kind])
+        if self._paid_by:
+            self._purses[self._paid_by] -= max(0.0, cost - _known(self._costs[False]))
+        income = rows * self._income
+        spare = max(0.0, self._purses[BOUNDARY] + income - self._grant / 4)  # what boundaries do not need
+        self._purses[BOUNDARY] += income - spare
+        self._purses[IN_TURN] = min(self._grant, self._purses[IN_TURN] + income + spare)
+
+
+def _known(cost: float) -> float:
+    return 0.0 if math.isnan(cost) else cost
+
+
+def _mean(mean: float, value: float) -> float:
+    """The running mean with a new value, which counts for no more than a few times the mean."""
+    return value if math.isnan(mean) else mean + _NEW * (min(value, _OUTLIER * mean) - mean)

@@ -1,0 +1,41 @@
+"""Decides how much is read of each batch: the cheap signals always, the dear ones and the dearest as two budgets allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tb_losslens.record import cadence
+from tb_losslens.record.cadence import DEEP, SPARSE, Cadence
+
+
+class Cadences:
+    """The cadence of dense rows, and among them that of deep ones.
+
+    Args:
+        spent: gives the seconds that recording has taken so far.
+        deep: gives those of them that deep signals have taken.
+    """
+
+    def __init__(self, spent: Callable[[], float], deep: Callable[[], float]) -> None:
+        self._dense = Cadence(lambda: spent() - deep(), grant=cadence.GRANT)
+        self._passed = 0
+        self._deep = Cadence(deep, grant=cadence.DEEP_GRANT)
+
+    def next(self, index: int, length: int) -> int:
+        """Why the next row is dense, plus `DEEP` if it is deep; `SPARSE` if it is neither. Arguments as of `Cadence`."""
+        dense = self._dense.next(index, length)
+        if dense == SPARSE:
+            self._passed += 1
+            return SPARSE
+        self._deep.passed(self._passed)
+        self._passed = 0
+        return dense | DEEP if self._deep.next(index, length) != SPARSE else dense
+
+    def unusual(self) -> bool:
+        """True if the row that is on may become dense because its loss is unusual."""
+        return self._dense.unusual()
+
+    @property
+    def every(self) -> int:
+        """Batches from one dense row to the next."""
+        return self._dense.every

@@ -1,0 +1,122 @@
+"""Tells each collector about the moments that it asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+from torch import Tensor
+
+from tb_losslens.record.batch import Batch
+from tb_losslens.record.collector import Collector
+from tb_losslens.record.guard import Guard
+from tb_losslens.record.row import Row
+
+_MOMENTS = (
+    "forward_begins",
+    "forward_ends",
+    "criterion_called",
+    "backward_begins",
+    "backward_ends",
+    "step_begins",
+    "step_ends",
+    "delivered",
+    "epoch_begins",
+    "epoch_ends",
+    "validation_begins",
+    "validation_ends",
+    "heldout_delivered",
+    "heldout_forward_begins",
+    "heldout_forward_ends",
+    "heldout_criterion_called",
+)
+
+
+class Collectors:
+    """All collectors of one writer.
+
+    Args:
+        guard: runs each of them under its name.
+        put: puts numbers into a row.
+
+    Attributes:
+        deep_spent: seconds spent in deep collectors so far.
+    """
+
+    def __init__(self, guard: Guard, put: Callable[[Row, Mapping[str, float | Tensor]], None]) -> None:
+        self._guard = guard
+        self._put = put
+        self.deep_spent = 0.0
+        self._all: list[Collector] = []
+        self._by_moment: dict[str, list[tuple[Collector, Callable[..., Any]]]] = {moment: [] for moment in _MOMENTS}
+
+    def add(self, collector: Collector) -> None:
+        """Tells `collector` from now on."""
+        collector.tell = self._put
+        self._all.append(collector)
+        for moment in _MOMENTS:
+            if getattr(type(collector), moment) is not getattr(Collector, moment):
+                self._by_moment[moment].append((collector, getattr(collector, moment)))
+
+    def remove(self, collector: Collector) -> None:
+        """Tells it nothing any more."""
+        self._all = [known for known in self._all if known is not collector]
+        for moment, told in self._by_moment.items():
+            self._by_moment[moment] = [(known, method) for known, method in told if known is not collector]
+
+    def validation(self, moment: str, *what: Any) -> dict[str, Any]:
+        """A moment of a validation: what the collectors say about it."""
+        fields: dict[str, Any] = {}
+        for collector, method in self._by_moment[moment]:
+            fields.update(self._guard.call(collector.name, method, *what) or {})
+        return fields
+
+    def tell(self, moment: str, row: Row, *what: Any) -> None:
+        """A moment of a step."""
+        for collector, method in self._by_moment[moment]:
+            if not (collector.each_step or (row.deep if collector.deep else row.dense)):
+                continue
+            if not collector.deep:
+                self._guard.call(collector.name, method, row, *what)
+                continue
+            start = perf_counter()
+            self._guard.call(collector.name, method, row, *what)
+            self.deep_spent += perf_counter() - start
+
+    @property
+    def waiting(self) -> bool:
+        """True while one of them must be told of the next row, whatever it is."""
+        return any(collector.pending for collector in self._all)
+
+    def passed(self, steps: int, *, inside: bool) -> None:
+        """So many plain steps went by, of which nothing was told, and perhaps a part of one."""
+        for collector in self._all:
+            collector.passed(steps, inside=inside)
+
+    @property
+    def awake(self) -> bool:
+        """True if one of them wants to be told of every delivery."""
+        return any(c.each_step and not c.asleep for c, _ in self._by_moment["delivered"])
+
+    def late(self, row: Row) -> None:
+        """A sparse row has become dense at its loss: what it was given is looked at now, if it is still there."""
+        inputs = row.inputs() if row.inputs is not None else None
+        if inputs is None:
+            return
+        for collector, method in self._by_moment["forward_begins"]:
+            if not collector.each_step and not collector.deep:
+                self._guard.call(collector.name, method, row, (inputs,), {})
+
+    def delivered(self, batch: Batch, raw: Any) -> None:
+        """A loader of training data delivered a batch."""
+        for collector, method in self._by_moment["delivered"]:
+            if batch.dense or collector.each_step:
+                self._guard.call(collector.name, method, batch, raw)
+
+    def epoch(self, kind: str, number: int) -> dict[str, Any]:
+        """What the collectors say about an epoch: fields of its "epoch_begin" or "epoch_end"."""
+        fields: dict[str, Any] = {}
+        for collector, method in self._by_moment[f"{kind}s"]:
+            fields.update(self._guard.call(collector.name, method, number) or {})
+        return fields

@@ -1,0 +1,175 @@
+"""Counts the backwards of each optimiser step, and sees gradients that were left over: from the step before, or by an epoch."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from tb_losslens.record.collector import Collector
+from tb_losslens.record.late_fields import LateFields
+from tb_losslens.record.measures import gradients_of, total_norm, unscaled
+from tb_losslens.record.row import Row
+
+FEW = 1 << 15
+"""Elements of gradients that are looked at in every step where they may all be zero."""
+
+
+class _Cleared:
+    """Whether the gradients of one optimiser were cleared since its last step.
+
+    Attributes:
+        looked: a backward has begun since then.
+        left: 1 if gradients were there at each of them, 0 if not, None if that was too dear to know.
+    """
+
+    def __init__(self) -> None:
+        self.looked = False
+        self.left: Tensor | float | None = 1.0
+
+    @property
+    def undecided(self) -> bool:
+        """False once gradients are known to have been cleared."""
+        return isinstance(self.left, Tensor) or self.left != 0
+
+
+class MicroBatches(Collector):
+    """`micro_batches` and `grads_before_backward` of each optimiser step, and what an epoch leaves unstepped.
+
+    `micro_batches`: backwards since any optimiser's last step. `grads_before_backward`: 1 if gradients of this optimiser's
+    parameters were not zero at the begin of *every* backward since its last step: nobody cleared them, and what was already
+    used is used again. Accumulation clears them before its first backward, hence has 0; so has a second network
+    whose gradients wait for their clearing while the first one trains. An optimiser's first step has no value; nor has one
+    of a sparse row whose gradients were all set to zeros, which only a look at each element would show.
+
+    Args:
+        optimizers: gives the watched optimisers.
+        scaler: gives the `GradScaler`, or None.
+    """
+
+    name = "micro-batches"
+    each_step = True
+
+    def __init__(self, optimizers: Callable[[], Sequence[Optimizer]], scaler: Callable[[], Any] = lambda: None) -> None:
+        self._optimizers = optimizers
+        self._scaler = scaler
+        self._backwards = 0
+        self._missed = False
+        self._known: weakref.WeakKeyDictionary[Optimizer, _Cleared] = weakref.WeakKeyDictionary()
+        self._late = LateFields("late_gradients")
+
+    def passed(self, steps: int, *, inside: bool) -> None:  # noqa: ARG002
+        """A step whose first part went by has no values."""
+        self._missed = inside
+
+    def backward_begins(self, row: Row) -> None:
+        """Looks whether there are gradients, until somebody has cleared them."""
+        optimizers = self._optimizers()
+        if self._backwards and all(_any_gradient(one, whole=bool(row.dense)) == _NONE for one in optimizers):
+            self._backwards = 0  # what they gave was cleared without a step, as where the scaler left one out
+        self._backwards += 1
+        for optimizer in optimizers:
+            state = self._known.get(optimizer)
+            if state is not None and state.undecided:
+                state.looked = True
+                state.left = _both(state.left, _any_gradient(optimizer, whole=bool(row.dense)))
+
+    def step_begins(self, row: Row, optimizer: Optimizer) -> None:
+        """Tells both numbers: the count with the first optimiser that steps after a backward."""
+        values: dict[str, Tensor | float] = {}
+        if self._backwards:
+            values["micro_batches"] = self._backwards
+            self._backwards = 0
+        state = self._known.get(optimizer)
+        if state is not None and state.looked and state.left is not None:
+            left = state.left
+            if not isinstance(left, Tensor):
+                left = max(left, row.values.get("grads_before_backward", 0.0))
+            values["grads_before_backward"] = left
+        if values and not self._missed:
+            self.tell(row, values)
+
+    def step_ends(self, row: Row, optimizer: Optimizer) -> None:  # noqa: ARG002 - a collector's signature
+        """From here on gradients should be cleared; the backwards of a closure are part of its step."""
+        self._backwards, self._missed = 0, False
+        state = self._known.get(optimizer)
+        if state is None:
+            self._known[optimizer] = _Cleared()
+        else:
+            state.looked, state.left = False, 1.0
+
+    def epoch_ends(self, epoch: int) -> dict[str, Any] | None:
+        """`backwards_left`: backwards of the epoch that no step has followed; `gradients_left`: the norm of the gradients then.
+
+        Nothing where every backward was followed by a step. On a device the norm comes with a later record, in
+        `late_gradients`; under a scaler one that is not finite belongs to a step that the scaler left out.
+        """
+        if not self._backwards or self._missed:
+            return None
+        fields: dict[str, Any] = {"backwards_left": self._backwards}
+        norm = total_norm(gradients_of(p for optimizer in self._optimizers() for p in _parameters(optimizer)))
+        if norm is None:
+            return fields
+        scaler = self._scaler()
+        if scaler is not None and not isinstance(norm, Tensor) and not math.isfinite(norm):
+            return None  # the scaler left this step out
+        norm = unscaled(norm, getattr(scaler, "_scale", None))
+        return fields | self._late.take({"at": "epoch_end", "epoch": epoch}, {"gradients_left": norm})
+
+
+class _Nothing:
+    """No gradient at all, without having asked a device; equal to itself only."""
+
+
+_NONE = _Nothing()
+
+
+def _both(before: Tensor | float | None, now: Tensor | float | _Nothing | None) -> Tensor | float | None:
+    """Left at this backward and at those before it."""
+    if isinstance(now, _Nothing):
+        return 0.0
+    if before is None or now is None:
+        return None
+    with torch.no_grad():
+        return before * now
+
+
+def _any_gradient(optimizer: Optimizer, *, whole: bool) -> Tensor | float | _Nothing | None:
+    """1.0 if a parameter has a gradient that is not zero; nothing if there is none; None if that was too dear to know.
+
+    Args:
+        optimizer: of the parameters.
+        whole: looks at every element where the first ones are zero, and asks a device (for a 0-d tensor, 1 or 0).
+    """
+    # in most loops there are none, and that must cost next to nothing
+    if not any(p.grad is not None and p.requires_grad for group in optimizer.param_groups for p in group["params"]):
+        return _NONE
+    gradients = gradients_of(p for p in _parameters(optimizer) if p.requires_grad)
+    with torch.no_grad():
+        if all(gradient.device.type == "cpu" for gradient in gradients):
+            # the small ones first: where nobody cleared them, the first one decides
+            seen = 0
+            for gradient in sorted((_values(gradient) for gradient in gradients), key=Tensor.numel):
+                seen += gradient.numel()
+                if seen > FEW and not whole:
+                    return None
+                if bool(gradient.any()):
+                    return 1.0
+            return _NONE
+        if not whole:
+            return None
+        norm = total_norm(gradients)
+        return (norm != 0).to(torch.float32) if isinstance(norm, Tensor) else float(norm != 0)
+
+
+def _values(gradient: Tensor) -> Tensor:
+    return gradient._values() if gradient.is_sparse else gradient
+
+
+def _parameters(optimizer: Optimizer) -> Iterable[Tensor]:
+    return (p for group in optimizer.param_groups for p in group["params"])

@@ -1,0 +1,88 @@
+import itertools
+
+import pytest
+
+from tb_losslens.record.cadence import BOUNDARY, GRANT, IN_TURN, LEAST, MOST, SHARE, SPARSE, Cadence
+
+
+class Work:
+    """A clock that a training and its recording move on."""
+
+    def __init__(self, step, sparse, dense):
+        self.now = self.spent = 0.0
+        self.step, self.cost = step, {False: sparse, True: dense}
+
+    def train(self, cadence, rows, length):
+        out = []
+        for i in range(rows):
+            kind = cadence.next(i % length if length else -1, length)
+            cost = self.cost[kind != SPARSE]
+            self.now += self.step + cost
+            self.spent += cost
+            out.append(kind)
+        return out
+
+
+def run(step, sparse, dense, rows=60_000, length=1000):
+    work = Work(step, sparse, dense)
+    return work.train(Cadence(lambda: work.spent, lambda: work.now), rows, length)
+
+
+@pytest.mark.parametrize(("step", "extra"), [(250e-6, 100e-6), (2e-3, 200e-6), (0.1, 2e-3), (0.4, 5e-3)])
+def test_dense_rows_cost_their_share_in_the_long_run(step, extra):
+    kinds = run(step, 10e-6, 10e-6 + extra)
+    late = kinds[len(kinds) // 2 :]
+    share = sum(kind != SPARSE for kind in late) * extra / (len(late) * step)
+    allowed = max(SHARE, min(LEAST / step, MOST))
+    assert share <= 1.25 * allowed
+    assert share >= 0.6 * allowed
+
+
+def test_where_signals_cost_less_than_the_share_every_row_is_dense():
+    assert SPARSE not in run(0.4, 10e-6, 500e-6, rows=20_000)
+
+
+def test_what_is_granted_makes_short_runs_dense():
+    extra = 150e-6
+    kinds = run(250e-6, 20e-6, 20e-6 + extra)
+    first = next(i for i, kind in enumerate(kinds) if kind == SPARSE)
+    assert first * extra == pytest.approx(GRANT, rel=0.3)
+
+
+def test_rows_near_a_boundary_come_first():
+    late = run(250e-6, 10e-6, 60e-6)[30_000:]
+    near = [kind for i, kind in enumerate(late) if min(i % 1000, 1000 - i % 1000) <= 20]
+    far = [kind for i, kind in enumerate(late) if min(i % 1000, 1000 - i % 1000) > 50]
+    share = [sum(kind != SPARSE for kind in part) / len(part) for part in (near, far)]
+    assert share[0] > 4 * share[1] > 0
+    assert set(near) <= {SPARSE, BOUNDARY}
+    assert set(far) <= {SPARSE, IN_TURN}
+
+
+def test_without_epochs_rows_are_dense_in_turn():
+    late = run(250e-6, 10e-6, 60e-6, length=0)[30_000:]
+    gaps = [len(list(group)) for kind, group in itertools.groupby(late) if kind == SPARSE]
+    assert set(late) == {SPARSE, IN_TURN}
+    assert max(gaps[1:-1]) - min(gaps[1:-1]) <= 1  # the first and the last are cut off
+
+
+def test_one_slow_start_or_pause_does_not_use_up_what_may_be_spent():
+    work = Work(1e-3, 20e-6, 120e-6)
+    cadence = Cadence(lambda: work.spent, lambda: work.now)
+    work.train(cadence, 1, 500)
+    work.spent += 3.0  # code is loaded for the first row
+    work.now += 3.0
+    work.train(cadence, 99, 500)
+    work.spent += 0.2  # and a file is opened
+    work.now += 30.0
+    assert SPARSE not in work.train(cadence, 400, 500)
+
+
+def test_unusual_rows_are_few():
+    work = Work(1e-3, 0.0, 0.0)
+    cadence = Cadence(lambda: work.spent, lambda: work.now)
+    allowed = 0
+    for i in range(50_000):
+        cadence.next(i, 0)
+        allowed += cadence.unusual()
+    assert 0.01 * 50_000 < allowed < 0.03 * 50_000

@@ -1,0 +1,53 @@
+"""What is kept of a scheduler, and how a run's text summary shows it."""
+
+import pytest
+import torch
+from torch import nn
+
+from tb_losslens.record.facts import optimizer_facts, scheduler_facts
+from tb_losslens.record.summary import markdown
+
+LR = torch.optim.lr_scheduler
+
+
+def adam():
+    return torch.optim.Adam(nn.Linear(1, 1).parameters(), lr=0.25)
+
+
+@pytest.mark.parametrize(
+    ("make", "known"),
+    [
+        (lambda o: LR.StepLR(o, 7, gamma=0.3), {"step_size": 7, "gamma": 0.3, "base_lrs": [0.25]}),
+        (lambda o: LR.MultiStepLR(o, [9, 3, 3]), {"milestones": [3, 3, 9], "gamma": 0.1, "base_lrs": [0.25]}),
+        (lambda o: LR.SequentialLR(o, [LR.ConstantLR(o), LR.StepLR(o, 2)], [5]), {"milestones": [5]}),
+        (lambda o: LR.CosineAnnealingWarmRestarts(o, 4, 2), {"T_0": 4, "T_mult": 2, "eta_min": 0.0, "base_lrs": [0.25]}),
+    ],
+)
+def test_a_scheduler_is_kept_as_the_settings_it_was_made_with(make, known):
+    scheduler = make(adam())
+    assert scheduler_facts(scheduler) == {"class": type(scheduler).__name__, **known}
+
+
+def test_a_scheduler_of_the_users_own():
+    class Mine:
+        def __init__(self, optimizer, warmup, shape=len):
+            self.warmup, self.shape, self.rate, self._count = warmup, shape, 0.1, 3
+
+        def step(self):
+            pass
+
+    assert scheduler_facts(Mine(adam(), 100)) == {"class": "Mine", "warmup": 100}
+
+
+def test_the_summary_has_a_short_line_for_each_setting():
+    facts = {"optimizer": optimizer_facts(adam()), "scheduler": scheduler_facts(LR.OneCycleLR(adam(), 0.5, total_steps=90))}
+    lines = markdown("exp", facts).splitlines()[2:]
+    assert lines[:2] == ["| fact | value |", "|---|---|"]
+    rows = dict(line.strip("| ").split(" | ") for line in lines[2:])
+    assert rows["optimizer"] == "Adam"
+    assert rows["optimizer lr"] == "0.25"
+    assert rows["scheduler"] == "OneCycleLR"
+    assert rows["scheduler total_steps"] == "90"
+    assert "optimizer foreach" not in rows  # not set
+    assert not [name for name in rows if name.split()[-1].startswith("_")]
+    assert max(len(line) for line in lines) < 60

@@ -1,0 +1,197 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tb_losslens.record import fingerprints
+from tb_losslens.record.cadence import DEEP, SPARSE
+from tb_losslens.record.cadences import Cadences
+from tb_losslens.record.lane import Lane
+from tests.record.test_loops import Loop
+from tests.record.training import events, loader, mlp, two_classes
+
+CLOCKS = {"time", "data_wait"}
+SPARED = {"micro_batches", "grads_before_backward"}  # sparse rows of the short way are without them
+
+
+@pytest.fixture(params=[0, 1, 2, 3])
+def sparse(request, monkeypatch):
+    """Rows are dense by a fixed pattern that has nothing to do with the clock, never near boundaries only."""
+    random = np.random.default_rng(request.param)
+    dense = random.random(100_000) < (0.0, 0.05, 0.3, 0.6)[request.param]
+
+    deep = random.random(100_000) < 0.5
+
+    def following(self, index, length):
+        row = self.__dict__["row"] = self.__dict__.get("row", -1) + 1
+        return SPARSE if not dense[row] else 1 | DEEP if deep[row] else 1
+
+    monkeypatch.setattr(Cadences, "next", following)
+    monkeypatch.setattr(fingerprints, "MOST_LEFT_OUT", 0)  # which passes are left out depends on the clock
+
+
+def same(one, other):
+    assert len(one) == len(other)
+    assert set(one.columns) == set(other.columns)
+    for name, values in one.columns.items():
+        if name in CLOCKS:
+            continue
+        known = (np.isfinite(values) | np.isin(one.float("dense"), (1, 2))) if name in SPARED else slice(None)
+        np.testing.assert_array_equal(values[known], other.columns[name][known], err_msg=name)
+    for name in set(one.ragged) | set(other.ragged):
+        for row in range(len(one)):
+            np.testing.assert_array_equal(one.ragged[name][row], other.ragged[name][row], err_msg=name)
+    kinds = [[(e.kind, e.batch, e.step, e.text) for e in run.events] for run in (one, other)]
+    assert kinds[0] == kinds[1]
+    for kind in ("epoch_begin", "epoch_end", "validation_end"):
+        assert [e.fields for e in events(one, kind)] == [e.fields for e in events(other, kind)]
+
+
+class Counted:
+    """Counts the rows that went the short way."""
+
+    def __init__(self, monkeypatch):
+        self.rows = 0
+        kept = Lane._store_if_complete
+
+        def counted(lane):
+            before = lane._count
+            kept(lane)
+            self.rows += lane._count - before
+
+        monkeypatch.setattr(Lane, "_store_if_complete", counted)
+
+
+def both(make, monkeypatch):
+    """The run of `make()` with and without the short way, and the rows that went it."""
+    counted = Counted(monkeypatch)
+    state = torch.get_rng_state()
+    short = make()
+    torch.set_rng_state(state)
+    monkeypatch.setattr(Lane, "_begin", lambda lane, source: False)
+    long = make()
+    return short, long, counted.rows
+
+
+def plain(one, *, epochs=4, scalar=None, validate=False, stop=None, odd=None, accumulate=1, groups=1):
+    torch.manual_seed(1)
+    model, criterion = mlp(), nn.CrossEntropyLoss()
+    parameters = [{"params": [p], "lr": 0.1 / (i + 1)} for i, p in enumerate(model.parameters())]
+    optimizer = torch.optim.SGD(parameters if groups > 1 else model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    train, held_out = one.writer.wrap(loader(two_classes(400), shuffle=True)), loader(two_classes(40, seed=1))
+    step = 0
+    for epoch in range(epochs):
+        for i, (inputs, targets) in enumerate(train):
+            if odd is not None and (epoch, i) == (2, 7):
+                odd(one.writer, model, criterion, inputs, targets)
+            loss = criterion(model(inputs), targets)
+            if scalar == "before":
+                one.writer.add_scalar("Loss/train", loss.item(), 3 * step)
+            loss.backward()
+            if (i + 1) % accumulate == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+            if scalar == "after":
+                one.writer.add_scalar("Loss/train", loss.item(), step + 5)
+            one.writer.add_scalar("accuracy", 0.5, step)
+            step += 1
+            if stop == i:
+                break
+        schedule.step()
+        if validate:
+            model.eval()
+            with torch.no_grad():
+                total = sum(criterion(model(x), y).item() for x, y in held_out)
+            model.train()
+            one.writer.add_scalar("Loss/val", total, epoch)
+    return one.run()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {},
+        {"scalar": "after"},
+        {"scalar": "before"},
+        {"validate": True},
+        {"stop": 11},
+        {"accumulate": 2},
+        {"accumulate": 5},
+        {"groups": 4},
+        {"scalar": "after", "validate": True, "stop": 13},
+    ],
+    ids=str,
+)
+def test_the_short_way_records_what_the_long_way_records(how, recorded, sparse, monkeypatch):
+    short, long, taken = both(lambda: plain(recorded(), **how), monkeypatch)
+    same(short, long)
+    if "accumulate" not in how and (short.float("dense") == 0).all():
+        assert taken > 0.7 * len(short)
+
+
+def forward_twice(writer, model, criterion, inputs, targets):
+    model(inputs)
+
+
+def look_without_gradients(writer, model, criterion, inputs, targets):
+    with torch.no_grad():
+        model(inputs)
+
+
+def loss_twice(writer, model, criterion, inputs, targets):
+    criterion(model(inputs), targets).backward()
+
+
+def note(writer, model, criterion, inputs, targets):
+    writer.note("something happened")
+
+
+def log(writer, model, criterion, inputs, targets):
+    writer.log_batch(0.5, answer=42)
+
+
+def validate(writer, model, criterion, inputs, targets):
+    writer.log_validation(1.25)
+
+
+def flush(writer, model, criterion, inputs, targets):
+    writer.flush()
+
+
+def spoil(writer, model, criterion, inputs, targets):
+    inputs *= 1000
+
+
+def config(writer, model, criterion, inputs, targets):
+    writer.watch(config={"epochs": 4})
+
+
+def load(writer, model, criterion, inputs, targets):
+    model.load_state_dict(model.state_dict())
+
+
+def evaluate(writer, model, criterion, inputs, targets):
+    model.eval()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [forward_twice, look_without_gradients, loss_twice, note, log, validate, flush, spoil, config, load, evaluate],
+    ids=lambda odd: odd.__name__,
+)
+@pytest.mark.parametrize("scalar", [None, "after"])
+def test_something_unusual_on_the_way(odd, scalar, recorded, sparse, monkeypatch):
+    short, long, _ = both(lambda: plain(recorded(), odd=odd, scalar=scalar), monkeypatch)
+    same(short, long)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_loops_of_all_kinds(seed, recorded, sparse, monkeypatch):
+    def make():
+        torch.manual_seed(seed)
+        return Loop(recorded(), seed).run()
+
+    short, long, _ = both(make, monkeypatch)
+    same(short, long)
