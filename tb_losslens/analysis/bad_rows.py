@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats as _scipy
 
 from tb_losslens.analysis.content import known_shares, sample_weights
-from tb_losslens.analysis.lr_steps import lr_columns
+from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.orders import ids_in, recurring_ids
 from tb_losslens.analysis.outliers import Rows, away_from_usual, local_level, spans, standing_apart
 from tb_losslens.analysis.stats import Floats, finite, mean, median
 from tb_losslens.store.run import Run
@@ -21,35 +24,113 @@ class BadRows:
     Attributes:
         signal: its column.
         detail: "inputs" or "targets".
-        rows: the batches, in order; their loss or gradient stands out too.
-        apart: smallest distance among them, in robust standard deviations of all batches.
+        rows: the batches, in order: those whose loss or gradient stands out too, or all that hold `ids`.
+        quiet: the batches that stand apart without an effect, in order; none of them is in `rows`.
+        ids: the few samples that account for all of them, in epoch after epoch; empty if there are none.
+        apart: smallest distance among all of them, in robust standard deviations of all batches.
         next_largest: largest distance of the others.
     """
 
     signal: str
     detail: str
     rows: Rows
+    quiet: Rows
+    ids: tuple[int, ...]
     apart: float
     next_largest: float
 
 
-def bad_rows(run: Run, *, least_effect: float = 4.0) -> list[BadRows]:
-    """One element for each signal that has such batches; `least_effect` is how far loss or gradient must stand out."""
+def bad_rows(
+    run: Run, *, least_effect: float = 4.0, few: float = 0.1, most: float = 0.25, least_epochs: int = 3
+) -> list[BadRows]:
+    """One element for each signal in which batches stand apart.
+
+    Args:
+        run: with a loss.
+        least_effect: how far loss or gradient must stand out.
+        few: part of all batches that may stand apart by itself.
+        most: part that may where a few samples account for all of them: one bad sample spoils every batch that draws it.
+        least_epochs: epochs in which such a sample must come.
+    """
     weight = run.float("batch_size") if run.has("batch_size") else None
-    shown = np.fmax(loss_distance(run), gradient_distance(run))
+    loss, gradient = loss_distance(run), gradient_distance(run)
+    shown = np.fmax(loss, gradient)
+    turn = by_turn(run)  # batches that were read because their loss is high say nothing of how many there are
     found = []
     for signal, detail, values in _signals(run):
         distance = values if signal == "classes" else away_from_usual(values, weight)
-        rows = standing_apart(distance)
+        rows, ids = _apart(run, distance, most, least_epochs)
+        if signal == "classes" and not len(rows):
+            rows = _improbable_mixes(run, distance, most)
+            ids = recurring_ids(run, rows, least_epochs=least_epochs)
         if not len(rows):
+            continue
+        known = np.isfinite(distance)
+        if turn[rows].sum() > few * (known & turn).sum() and not (ids and _explain_all(run, rows, ids, np.flatnonzero(known))):
             continue
         # a model may adapt to a span within a batch or two, so its first batch may show it alone
         kept = [np.arange(a, b + 1) for a, b in spans(rows) if max(median(shown[a : b + 1]), shown[a]) >= least_effect]
         bad = np.intersect1d(np.concatenate(kept), rows) if kept else rows[:0]
-        if len(bad):
-            rest = np.delete(distance, rows)
-            found.append(BadRows(signal, detail, bad, float(distance[bad].min()), float(np.nanmax(rest))))
+        if ids and (len(bad) or max(together(loss, rows), together(gradient, rows)) >= least_effect):
+            bad = rows
+        rest = float(np.nanmax(np.delete(distance, rows)))
+        quiet = np.setdiff1d(rows, bad)
+        found.append(BadRows(signal, detail, bad, quiet, tuple(ids), float(np.nanmin(distance[rows])), rest))
     return found
+
+
+def _apart(run: Run, distance: Floats, most: float, least_epochs: int, *, chance: float = 0.01) -> tuple[Rows, list[int]]:
+    """(rows that stand apart, the few samples that account for them or []).
+
+    A sample that comes in each of E epochs puts E rows far out and is one coincidence, so with ids the samples are counted:
+    the tail of the others may expect E times as many rows as the mean of a Poisson law that gives so many samples by
+    `chance`.
+    """
+    rows = standing_apart(distance, most=most, expected=chance)
+    if len(rows) or len(run.epochs) < least_epochs:
+        return rows, recurring_ids(run, rows, least_epochs=least_epochs)
+    for count in (1, 2, 3):
+        mean_count = float(_scipy.chi2.ppf(chance, 2 * count)) / 2  # of the Poisson law with P(count or more) = chance
+        rows = standing_apart(distance, most=most, expected=mean_count * len(run.epochs))
+        ids = recurring_ids(run, rows, least_epochs=max(least_epochs, math.ceil(0.75 * len(run.epochs))))
+        if len(ids) >= count:
+            return rows, ids
+    return rows[:0], []
+
+
+def _improbable_mixes(run: Run, distance: Floats, most: float, *, level: float = 0.01) -> Rows:
+    """Batches that stand apart by a gap, each with more samples of one class than any batch of the run has by chance.
+
+    How classes are drawn is known where samples are mixed, so no tail has to be fitted: the binomial law of the most
+    surprising class, times classes and batches. Where samples are not mixed there is no gap.
+    """
+    rows = standing_apart(distance, most=most, expected=math.inf)
+    if not len(rows):
+        return rows
+    size, shares = sample_weights(run), known_shares(run)
+    known = np.isfinite(shares).all(axis=1) & (size > 0)
+    usual = np.average(shares[known], axis=0, weights=size[known])
+    count = np.round(shares[rows] * size[rows, None])
+    p = np.asarray(_scipy.binom.sf(count - 1, size[rows, None], usual[None, :])).min(axis=1) * shares.shape[1] * len(run)
+    return rows if (p < level).all() else rows[:0]
+
+
+def together(distance: Floats, rows: Rows, *, least: float = 1.0) -> float:
+    """Median of `distance` at `rows` beyond that of the others, in its standard errors; 0 where it is below `least`."""
+    here = finite(distance[rows])
+    move = median(here) - median(np.delete(distance, rows))
+    return move * math.sqrt(len(here)) / 1.2533 if move >= least else 0.0
+
+
+def _explain_all(run: Run, rows: Rows, ids: Sequence[int], known: Rows, *, part: float = 0.5) -> bool:
+    """False if many more samples than `ids` come in `rows` only (of all `known`), as where whole batches are of another kind.
+
+    Of single bad samples every other batch is like the rest, and next to no other sample comes with them alone.
+    """
+    inside = {i for row in rows.tolist() for i in ids_in(run, row, row + 1)}
+    other = np.setdiff1d(known, rows).tolist()
+    elsewhere = {i for row in other for i in ids_in(run, row, row + 1)}
+    return len(inside - elsewhere - set(ids)) < part * len(inside | elsewhere) * len(rows) / len(known)
 
 
 def _signals(run: Run) -> list[tuple[str, str, Floats]]:
@@ -86,7 +167,8 @@ def class_distance(run: Run, *, least_count: float = 1.0) -> Floats:
     # where most batches hold as many of a rare class, the spread between them collapses; drawn at random, the root of
     # chi-square has a standard deviation of at least 1/sqrt(2) times that of one free class
     out = away_from_usual(np.sqrt(chi), least=math.sqrt(0.5))
-    return np.where(np.sqrt(chi) > median(np.sqrt(chi)), out, 0.0)  # a mix that is too even is no harm
+    even = np.sqrt(chi) <= median(np.sqrt(chi))
+    return np.where(even, 0.0, out)  # a mix that is too even is no harm
 
 
 def loss_distance(run: Run) -> Floats:
@@ -110,52 +192,6 @@ def _above(run: Run, values: Floats) -> Floats:
     allowed = np.sqrt(np.maximum(1.0, usual / size)) if usual > 0 else 1.0
     with np.errstate(invalid="ignore"):
         return np.asarray((values - level) / (np.maximum(sigma, 1e-4 * np.abs(level) + 1e-12) * allowed), dtype=np.float64)
-
-
-def box_spans(
-    run: Run,
-    *,
-    least: int = 5,
-    most: float = 0.05,
-    high: float = 10.0,
-    flat: float = 0.3,
-    drop: float = 0.6,
-) -> list[tuple[int, int]]:
-    """Spans (first, last) whose loss steps up from one batch to the next, stays, and steps down again as fast.
-
-    Args:
-        run: with a loss.
-        least: batches in a span.
-        most: part of the run that it may take.
-        high: distance of each of its batches from the level around.
-        flat: its lowest batch over its highest, both above the level.
-        drop: part of its median height that the batches right before and after it lack.
-    """
-    distance = loss_distance(run)
-    level, _ = local_level(run.loss)
-    height = run.loss - level
-    out = []
-    for first, last in spans(np.flatnonzero(distance >= high), join=1):
-        length = last - first + 1
-        if length < least or length > most * len(distance) or first == 0 or last + 1 >= len(distance):
-            continue
-        inside = height[first : last + 1]
-        beside = max(height[first - 1], height[last + 1])
-        sharp = beside <= (1 - drop) * float(np.median(inside))
-        if sharp and inside.min() >= flat * inside.max() and not _settings_change(run, first, last + 1):
-            out.append((first, last))
-    return out
-
-
-def _settings_change(run: Run, first: int, after: int) -> bool:
-    """True if LR or mode change at either end of the rows first..after - 1, or an epoch begins at both."""
-    columns = [name for name in (*lr_columns(run), "train_mode") if run.has(name)]
-    for name in columns:
-        values = run.float(name)
-        if any(abs(values[row] - values[row - 1]) > 0.05 * abs(values[row - 1]) for row in (first, after)):
-            return True
-    starts = {epoch.first for epoch in run.epochs}
-    return first in starts and after in starts
 
 
 @dataclass(frozen=True)

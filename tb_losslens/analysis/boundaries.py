@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.analysis.text import plural
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Run
 
@@ -16,6 +17,9 @@ Rows = NDArray[np.int64]
 @dataclass(frozen=True)
 class Cuts:
     """One element for each pair of neighbouring epochs, in order; all int64, shape (boundaries,).
+
+    Where batches are missing in an epoch, only its rows between the hole and the boundary are meant: none at all where the hole
+    lies at the boundary itself, which then is not measured.
 
     Attributes:
         first, last: rows `first <= row < last` of the epoch before.
@@ -44,7 +48,17 @@ def find_cuts(run: Run) -> Cuts:
     lengths = last - first
     whole = lengths[:-1] if len(lengths) > 1 else lengths
     length = int(np.median(whole)) if len(whole) else 0
-    return Cuts(first[:-1], last[:-1], first[1:], last[1:], number[1:], length)
+    before, after = _unbroken(run, first[:-1], last[:-1], first[1:], last[1:])
+    return Cuts(before, last[:-1], first[1:], after, number[1:], length)
+
+
+def _unbroken(run: Run, first: Rows, last: Rows, start: Rows, end: Rows) -> tuple[Rows, Rows]:
+    """`first` and `end` moved towards the boundary, up to where no batch is missing."""
+    first, end = first.copy(), end.copy()
+    for gap in run.gaps:
+        first = np.where((first < gap.row) & (gap.row <= start), np.minimum(gap.row, last), first)
+        end = np.where((last <= gap.row) & (gap.row < end), np.maximum(gap.row, start), end)
+    return first, end
 
 
 def window_sizes(length: int, *, part: float = 0.02, at_least: int = 5) -> tuple[int, ...]:
@@ -60,19 +74,32 @@ def window_sizes(length: int, *, part: float = 0.02, at_least: int = 5) -> tuple
     return tuple(dict.fromkeys(sizes))
 
 
+def nothing(run: Run) -> str:
+    """Why a run that has no batch has none, as a sentence; "" where it has some, or may get some."""
+    if len(run):
+        return ""
+    passes = int(run.facts.get("empty_passes") or 0)
+    if passes and not run.unread:
+        times = "once" if passes == 1 else f"{passes:,} times"
+        return f"The loader gave no batch: it was iterated {times} and is empty. Is its dataset, or its sampler, empty?"
+    return run.unread
+
+
 def refusal(run: Run, cuts: Cuts, *, least_batches: int = 10, least_boundaries: int = 2) -> str:
     """Why the boundaries of this run cannot be judged, as a sentence; "" if they can."""
     if len(run) == 0:
-        return "No batch has been recorded yet."
+        return nothing(run) or "No batch has been recorded yet."
+    if not run.has("loss") and run.recorded("loss"):
+        return f"The loss was recorded, and it is NaN in each of the {plural(len(run), 'batch')}."
     if not run.has("loss"):
         return f"The batch loss was not recorded: `{how_to_record('loss')}`."
     if not run.epochs:
         return f"It is unknown where epochs begin: `{how_to_record('epoch')}`, or call `writer.start_epoch(epoch)`."
     if len(cuts) == 0:
-        return f"The run has one epoch so far ({len(run):,} batches): there is no boundary yet."
+        return f"The run has one epoch so far ({plural(len(run), 'batch')}): there is no boundary yet."
     if cuts.length < least_batches:
         return (
-            f"An epoch has {cuts.length} batches; below {least_batches} a jump cannot be told from noise. "
+            f"An epoch has {plural(cuts.length, 'batch')}; below {least_batches} a jump cannot be told from noise. "
             "A smaller batch, or the loss of each micro-batch, would show it."
         )
     if len(cuts) < least_boundaries:

@@ -14,8 +14,9 @@ def replaced_at(run: Run, row: int, what: str, *, reach: int = 1) -> RunEvent | 
 
 
 def planned_at(run: Run, row: int, *, reach: int = 1) -> RunEvent | None:
-    """A `config_change` that somebody noted within `reach` rows of `row`; objects replaced by code do not count."""
-    return next((e for e in _near(run, row, reach) if not e.fields or set(e.fields) - OBJECTS), None)
+    """A `config_change` that somebody noted within `reach` rows of `row`; what the recorder saw by itself does not count."""
+    noted = (event for event in _near(run, row, reach) if not event.fields.get("automatic"))
+    return next((event for event in noted if not event.fields or set(event.fields) - OBJECTS), None)
 
 
 def restored_at(run: Run, row: int, *, reach: int = 1) -> RunEvent | None:

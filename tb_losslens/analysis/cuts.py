@@ -10,7 +10,7 @@ import numpy as np
 
 from tb_losslens.analysis.boundaries import Cuts, window_sizes
 from tb_losslens.analysis.contrast import contrast
-from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, robust_sigma
+from tb_losslens.analysis.stats import Floats, finite, median, moving_mean, noise, robust_sigma
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,14 @@ def measure_levels(
     windows_around: int = 8,
     clear_z: float = 5.0,
     least_placebos: int = 10,
+    finer: int = 2,
 ) -> list[Cut]:
     """Judges a lasting change of level at each of `rows`: slower than a jump, but clear over `window` rows a side.
 
     The level after is taken a quarter of a window later, to leave the transition out. Placebos are the same contrast at cuts
-    half a window apart, within `windows_around` windows on either side, whose own windows hold none of `rows` and
-    `events`. On log loss where all of it is positive, so that a noise that scales with the level does not matter.
+    1/`finer` of a window apart, within `windows_around` windows on either side, whose own windows hold none of `rows` and
+    `events`; their spread is no smaller than what the noise from batch to batch leads one to expect. On log loss where all of
+    it is positive, so that a noise that scales with the level does not matter.
     """
     gap = window // 4
     positive = bool((loss[np.isfinite(loss)] > 0).all())
@@ -115,7 +117,7 @@ def measure_levels(
 
     out = []
     for row in rows:
-        offsets = range(-windows_around * window, windows_around * window + 1, max(1, window // 2))
+        offsets = range(-windows_around * window, windows_around * window + 1, max(1, window // finer))
         cuts = [row + k for k in offsets]
         quiet = [c for c in cuts if not ((marks > c - window) & (marks < c + gap + window)).any()]
         placebos = finite(np.array([contrast_at(means, c) for c in quiet]))
@@ -124,7 +126,8 @@ def measure_levels(
         if len(placebos) < least_placebos or not math.isfinite(move) or crowded:
             out.append(Cut(row, window, contrast_at(plain, row)))
             continue
-        middle, spread = float(np.median(placebos)), robust_sigma(placebos)
+        near = used[max(0, row - window) : row + gap + window]
+        middle, spread = float(np.median(placebos)), max(robust_sigma(placebos), noise(near) * math.sqrt(2 / window))
         z = (move - middle) / spread if spread > 0 else 0.0
         strays = float(np.abs((placebos - middle) / spread).max()) if spread > 0 else math.inf
         usual = median(np.array([contrast_at(plain, c) for c in quiet]))

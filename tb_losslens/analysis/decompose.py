@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats as scipy_stats
 
 from tb_losslens.analysis.finding import Boundary, Finding
+from tb_losslens.analysis.known import by_turn, mostly_known
 from tb_losslens.analysis.mix import class_shares
 from tb_losslens.analysis.stats import Floats, mean
 from tb_losslens.analysis.text import p_value, percent, plural
@@ -112,7 +113,10 @@ def _usual_size(run: Run, boundary: Boundary) -> NDArray[np.bool_]:
 
 def which_samples(run: Run, boundary: Boundary) -> tuple[float | None, str]:
     """Composition term, or None with the reason; by sample where their own losses are known, else by class."""
-    if run.has("per_sample") and run.has("sample_ids"):
+    left, right = _windows(boundary)
+    if all(mostly_known(run, "per_sample", side.start, side.stop, part=0.8) for side in (left, right)) and run.has(
+        "sample_ids"
+    ):
         return _by_sample(run, boundary, run.epochs[max(0, boundary.index - 1) : boundary.index + 3])
     if run.has("classes"):
         return _by_class(run, boundary)
@@ -133,6 +137,7 @@ def _by_class(
     most_rest: float = 0.05,
     most_placed: float = 0.5,
     most_new: float = 0.5,
+    least_read: float = 0.8,
 ) -> tuple[float | None, str]:
     """Class losses by least squares of the batch loss on class shares, outside the windows, with a line for each epoch."""
     epochs = run.epochs[boundary.index : boundary.index + 2]
@@ -144,7 +149,7 @@ def _by_class(
         return None, "Which samples came is not estimated: there are more classes than were counted."
     loss, cut, m = run.loss[first:last], boundary.batch - first, boundary.m
     rows = np.arange(len(loss))
-    outside = np.isfinite(loss) & ((rows < cut - m) | (rows >= cut + m)) & (share.sum(axis=1) > 0)
+    outside = np.isfinite(loss) & ((rows < cut - m) | (rows >= cut + m)) & (known > 0) & by_turn(run)[first:last]
     classes = share.shape[1]
     if outside.sum() < rows_per_class * classes + 4 or classes < 2:
         return None, f"Which samples came is not estimated: {plural(int(outside.sum()), 'batch')} for {classes} classes."
@@ -160,7 +165,12 @@ def _by_class(
     if p > level:
         return None, f"Which samples came makes no difference: the class mix does not predict the batch loss ({p_value(p)})."
     usual = _usual_size(run, boundary)[first:last]
-    before, came = (share[rows[side][usual[side]]].mean(axis=0) for side in (slice(max(0, cut - m), cut), slice(cut, cut + m)))
+    sides = slice(max(0, cut - m), cut), slice(cut, cut + m)
+    read = [(known[side] > 0)[usual[side]] for side in sides]
+    if min(float(part.mean()) if len(part) else 0.0 for part in read) < least_read:
+        return None, "Which samples came is not estimated: the classes of too few batches at this boundary were read."
+    usual &= known > 0
+    before, came = (share[rows[side][usual[side]]].mean(axis=0) for side in sides)
     new = 0.5 * float(np.abs(came - before).sum())
     if new > most_new:  # a class of one side is then known from other batches only, where the model treated it otherwise
         return None, f"Which samples came cannot be told from what the model forgot: {percent(new)} of the class mix is new."
@@ -223,15 +233,13 @@ def _by_sample(run: Run, boundary: Boundary, near: tuple[Epoch, ...]) -> tuple[f
 
 
 def _samples(run: Run, first: int, last: int) -> tuple[NDArray[np.int64], Floats, NDArray[np.int64]]:
-    """Ids, losses and row of each sample in `first <= row < last`, flat; empty where the two lists do not match."""
+    """Ids, losses and row of each sample in `first <= row < last`, flat; of the rows whose two lists match."""
     ids, losses = run.ragged["sample_ids"], run.ragged["per_sample"]
     a, b = np.asarray(ids.offsets[first : last + 1]), np.asarray(losses.offsets[first : last + 1])
-    if (np.diff(a) != np.diff(b)).any():
-        empty = np.empty(0, dtype=np.int64)
-        return empty, np.empty(0), empty
-    row = np.repeat(np.arange(last - first), np.diff(a))
+    alike = np.diff(a) == np.diff(b)
+    row = np.repeat(np.arange(last - first), np.where(alike, np.diff(a), 0))
     return (
-        np.asarray(ids.values[a[0] : a[-1]], dtype=np.int64),
-        np.asarray(losses.values[b[0] : b[-1]], dtype=np.float64),
+        np.asarray(ids.values[a[0] : a[-1]], dtype=np.int64)[np.repeat(alike, np.diff(a))],
+        np.asarray(losses.values[b[0] : b[-1]], dtype=np.float64)[np.repeat(alike, np.diff(b))],
         row,
     )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from tb_losslens.analysis.boundaries import nothing
 from tb_losslens.analysis.causes import CAUSES, running_mean
 from tb_losslens.analysis.context import Cause, Context, Outcome
-from tb_losslens.analysis.finding import Checked, Diagnosis, Finding, Skipped
+from tb_losslens.analysis.finding import Checked, Diagnosis, Finding, Pooled, Skipped
 from tb_losslens.analysis.jump import measure
 from tb_losslens.analysis.ranking import marked, ranked
 from tb_losslens.analysis.stats import noise
@@ -23,6 +24,19 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
     out to be a running mean, the causes after it judge the loss taken apart; the boundaries that are returned remain
     those of the curve as it was logged, since that is the one on the screen.
     """
+    why = nothing(run)
+    if why:
+        pooled, headline = Pooled(reason=why), why.split(". ", maxsplit=1)[0].rstrip(".") + "."
+        return Diagnosis(
+            run.name,
+            why,
+            "unknown",
+            headline,
+            why.removeprefix(headline).strip(),
+            short="no batch",
+            pooled=pooled,
+            problems=run.problems,
+        )
     first = build_context(run)
     context = first
     outcomes: list[Outcome] = []
@@ -65,8 +79,10 @@ def decide(cause: Cause, context: Context) -> list[Outcome]:
     lacking = [name for name in cause.REQUIRES if not context.run.has(name)]
     if lacking:
         labels = " and ".join(BY_NAME[name].label if name in BY_NAME else name for name in lacking)
+        if all(context.run.recorded(name) for name in lacking):
+            return [Skipped(cause.ID, f"needs {labels}, which {'is' if len(lacking) == 1 else 'are'} NaN in every batch", "")]
         how = "; ".join(dict.fromkeys(how_to_record(name) for name in lacking))
-        return [Skipped(cause.ID, f"needs {labels}, which was not recorded", how)]
+        return [Skipped(cause.ID, f"needs {labels}, which {'was' if len(lacking) == 1 else 'were'} not recorded", how)]
     try:
         outcome = cause.find(context)
     except Exception as error:  # noqa: BLE001 - a cause that fails must not take the verdicts of the others along

@@ -6,7 +6,7 @@ A jump counts as its distance from the median of its placebos, so that a falling
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,18 @@ def excess(boundary: Boundary) -> float:
 def typical_excess(boundaries: Iterable[Boundary]) -> float:
     """Median of `excess` over boundaries, NaN if none was measured."""
     return median(np.array([excess(boundary) for boundary in boundaries]))
+
+
+def beyond_band(boundaries: Iterable[Boundary]) -> list[Boundary]:
+    """Those whose jump lies outside of 95 % of the cuts inside the epochs that meet there."""
+    return [b for b in boundaries if math.isfinite(b.z) and not b.placebo_low <= b.jump <= b.placebo_high]
+
+
+def most_are_beyond(boundaries: Sequence[Boundary], *, least: int = 2) -> bool:
+    """True if half of the measured boundaries, `least` or more, lie outside of that band: no noise by their own numbers."""
+    measured = sum(math.isfinite(b.z) for b in boundaries)
+    outside = len(beyond_band(boundaries))
+    return outside >= least and 2 * outside >= measured
 
 
 def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.5) -> bool:

@@ -204,6 +204,8 @@ class Pooled:
         z: median of the boundaries' z.
         p: two-sided p-value of the signed-rank test on z, at the second-best window size; 1 if there is none.
         reason: why there is no verdict ("fewer than 2 boundaries", ...), else "".
+        by_size: there are too few boundaries for a test of their ranks, and `p` is that of their distances from their own
+            placebos, added up.
     """
 
     direction: int = 0
@@ -214,6 +216,7 @@ class Pooled:
     z: float = math.nan
     p: float = 1.0
     reason: str = ""
+    by_size: bool = False
 
 
 @dataclass(frozen=True)

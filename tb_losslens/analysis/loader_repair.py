@@ -62,3 +62,10 @@ def repair_order(context: Context, times: int) -> tuple[str, str, list[Evidence]
         "    order = rng.permutation(len(dataset))        # new each epoch\n    ..."
     )
     return f"Let {name} draw a new order in each epoch, from one generator for the whole run.", fix, []
+
+
+def repair_last_batch(context: Context, usual: float, n: float) -> str:
+    """The line that leaves the ragged batch out: `n` samples where the others have `usual`."""
+    shuffle = loader_of(context.run).get("shuffle")
+    keep = f", shuffle={shuffle}" if isinstance(shuffle, bool) else ""
+    return f"train_loader = DataLoader(dataset, batch_size={usual:.0f}{keep}, drop_last=True)     # the last one has {n:.0f}"

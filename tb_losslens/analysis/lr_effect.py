@@ -29,6 +29,7 @@ class LrEffect:
         share: part of `level` that those do not have, None if unknown.
         compared: the move was told from one without such a step, at other boundaries or other cuts.
         slow: the move takes up to an epoch; `level` and `rest` are then changes of the median from one epoch to the next.
+        without: indices of the boundaries without an LR step in this direction.
     """
 
     boundaries: tuple[int, ...]
@@ -38,6 +39,7 @@ class LrEffect:
     share: float | None
     compared: bool
     slow: bool = False
+    without: tuple[int, ...] = ()
 
 
 def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int = 50) -> LrEffect | None:
@@ -63,7 +65,8 @@ def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int
     rest = typical_excess(b for b in context.boundaries if b.index not in at)
     share = share_against_rest(context, moved) if moved else None
     compared = bool(clear) or math.isfinite(rest)
-    return LrEffect(chosen, acting, median(np.array(list(levels.values()))), rest, share, compared)
+    without = tuple(b.index for b in context.boundaries if b.index not in at)
+    return LrEffect(chosen, acting, median(np.array(list(levels.values()))), rest, share, compared, without=without)
 
 
 def _by_epoch(
@@ -94,7 +97,14 @@ def _by_epoch(
         return None
     steps = tuple(with_step[k] for k in acting)
     return LrEffect(
-        tuple(acting), steps, sign * median(plain[acting]), sign * median(plain[rest]), None, compared=True, slow=True
+        tuple(acting),
+        steps,
+        sign * median(plain[acting]),
+        sign * median(plain[rest]),
+        None,
+        compared=True,
+        slow=True,
+        without=tuple(rest),
     )
 
 
@@ -108,6 +118,9 @@ def _single(context: Context, steps: Sequence[LrStep]) -> list[Cut]:
     rows = [step.row for step in steps]
     window = int(np.clip(epoch // 3, 10, 100))
     lasting = measure_levels(loss, rows, window=window, events=every)
+    # a loss may take a whole epoch to follow; over so many batches a smaller move is clear, and fewer cuts are left
+    slow = measure_levels(loss, rows, window=min(max(epoch, window), 400), events=every, least_placebos=6, finer=4)
+    lasting = [quick if quick.clear else long for quick, long in zip(lasting, slow, strict=True)]
     at_once = measure_rows(loss, rows, reach=max(60, epoch), others=[*boundaries, *every])
     return [
         jump if step.boundary is None and jump.clear else level
@@ -123,13 +136,23 @@ def comparison(context: Context, effect: LrEffect, what: str) -> tuple[list[Evid
         return [], [Evidence(f"the LR is {what} at every boundary, so there is none without to compare with", "lr")]
     if math.isnan(effect.rest):
         return [], []
-    others = len(context.boundaries) - len(effect.boundaries)
+    others = len(effect.without)
     if effect.slow:
         moved = f"from one epoch to the next the median loss moves by {signed(effect.level)} where the LR is {what}"
         return [Evidence(f"{moved}, by {signed(effect.rest)} at {plural(others, 'boundary')} without", "loss")], []
-    there = f"the loss moves by {signed(effect.level)} where the LR is {what}"
-    line = Evidence(f"{there}, by {signed(effect.rest)} at {plural(others, 'boundary')} without", "loss")
+    here = at_boundaries(context, effect)
+    rest = median(np.array([context.boundaries[k].jump for k in effect.without]))
+    there = f"the loss moves by {signed(here)} where the LR is {what}"
+    later = abs(effect.level) > 1.5 * abs(here) and len(effect.boundaries) == len(effect.steps)
+    more = f"; over more batches by {signed(effect.level)}" if later else ""
+    line = Evidence(f"{there}, by {signed(rest)} at {plural(others, 'boundary')} without{more}", "loss")
     return ([line], []) if effect.share is None or effect.share >= 0.3 else ([], [line])
+
+
+def at_boundaries(context: Context, effect: LrEffect) -> float:
+    """Median jump at the boundaries where it acts, as the headline has it; its level where it acts inside epochs."""
+    jump = median(np.array([context.boundaries[k].jump for k in effect.boundaries]))
+    return jump if math.isfinite(jump) else effect.level
 
 
 def also_explained(context: Context, boundaries: Sequence[int]) -> tuple[Finding | None, list[Evidence]]:

@@ -61,6 +61,7 @@ def lr_steps(context: Context, *, least_ratio: float = 1.1, beyond: float = 3.0,
         floor = 1e-3 * float(np.nanmax(lr))  # below it the LR is as good as 0, and its logarithm says nothing
         move = np.concatenate([[0.0], np.diff(np.log(np.maximum(lr, floor)))])
         move = np.where(np.isfinite(move), move, 0.0)
+        move[[gap.row for gap in context.run.gaps if gap.row < len(move)]] = 0.0  # what happened in between is unknown
         warm = _warm_up_end(context, lr)
         for row in _sudden(move, math.log(least_ratio), beyond, near).tolist():
             boundary = at.get(row, at.get(row - 1))

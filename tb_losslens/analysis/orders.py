@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tb_losslens.analysis.stats import finite
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -116,17 +115,22 @@ def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int, most_
     return sorted(found) if len(left) <= most_left * len(epoch_of) else []
 
 
-def samples_in(run: Run, epoch: Epoch) -> int:
-    """Samples of an epoch, 0 if unknown."""
-    total = float(finite(run.float("batch_size")[epoch.first : epoch.last]).sum())
-    return int(total) if total > 0 else len(ids_of(run, epoch))
+def _most_samples(run: Run, epochs: Sequence[Epoch]) -> int:
+    """Samples of the largest epoch, 0 if unknown; in one pass, for runs of a million epochs."""
+    if not epochs:
+        return 0
+    size = run.float("batch_size")
+    size = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(size), size, 0.0))])
+    bounds = np.array([(epoch.first, epoch.last) for epoch in epochs], dtype=np.int64)
+    most = int((size[bounds[:, 1]] - size[bounds[:, 0]]).max())
+    return most or max(len(ids_of(run, epoch)) for epoch in epochs)
 
 
 def _trivial(run: Run, epochs: Sequence[Epoch], least_samples: int) -> str:
     lengths = [len(epoch) for epoch in epochs]
     if lengths and max(lengths) == 1:
         return "each epoch is a single batch, so its order cannot matter"
-    samples = max((samples_in(run, epoch) for epoch in epochs), default=0)
+    samples = _most_samples(run, epochs)
     if 0 < samples < least_samples:
         chance = 1 / math.factorial(samples)
         return f"an epoch has {samples} samples: two orders are equal by chance once in {round(1 / chance):,} times"

@@ -21,8 +21,8 @@ def standing_apart(
         size: shape (n,), distance of each value from the usual in robust standard deviations; NaN where unknown.
         least: nothing below this stands apart.
         gap: the smallest of those apart is this many times the largest of the rest.
-        tail: part of the rest that its tail is fitted on (Hill's estimator, at least 20 values).
-        expected: how many values a power law with that tail would put as far out; heavy tails make gaps by chance.
+        tail: part of the rest that its tail is fitted on (at least 20 values).
+        expected: how many values such a tail would put as far out; heavy tails make gaps by chance.
         most: at most this part of all values can stand apart from the others.
     """
     known = np.flatnonzero(np.isfinite(size))
@@ -40,16 +40,25 @@ def standing_apart(
     return np.empty(0, dtype=np.int64)
 
 
-def _beyond_tail(values: Floats, apart: int, tail: float) -> float:
-    """How many values a Pareto law, fitted on the tail of the rest, puts at or beyond the smallest of those apart."""
+def _beyond_tail(values: Floats, apart: int, tail: float, *, better: float = 4.0) -> float:
+    """How many values the tail of the rest puts at or beyond the smallest of those apart.
+
+    The tail is a power law (Hill's estimator). It is an exponential where that is clearly likelier, by `better` in the log
+    likelihood: a power law fitted on normal values expects far too much far out.
+    """
     rest = values[apart:]
     count = max(20, int(tail * len(rest)))
     if len(rest) <= count or rest[count] <= 0:
         return 0.0
-    spread = float(np.mean(np.log(np.maximum(rest[:count], 1e-12) / rest[count])))
+    above = np.maximum(rest[:count], 1e-12) / rest[count]
+    spread, excess = float(np.mean(np.log(above))), float(np.mean(above - 1))
     if spread <= 0:
         return 0.0
-    return float(count * math.exp(-math.log(values[apart - 1] / rest[count]) / spread))
+    far = float(values[apart - 1] / rest[count])
+    power, exponential = -math.log(spread) - spread, -math.log(excess)  # log likelihood for each value, less what both have
+    if count * (exponential - power) > better:
+        return count * math.exp(-(far - 1) / excess)
+    return count * math.exp(-math.log(far) / spread)
 
 
 def away_from_usual(values: Floats, weight: Floats | None = None, *, least: float = 0.0) -> Floats:
@@ -79,9 +88,15 @@ def local_level(values: Floats, *, block: int = 50) -> tuple[Floats, Floats]:
     """Level and robust standard deviation around each row, both shape (n,).
 
     Medians over blocks; each row takes the middle one of its own block and the two beside it, so that a bad block does not
-    hide itself.
+    hide itself. Where values are not finite the blocks are of those that are, and the others get what the known one before
+    them has.
     """
     n = len(values)
+    known = np.flatnonzero(np.isfinite(values))
+    if 0 < len(known) < n:
+        level, sigma = local_level(values[known], block=block)
+        nearest = np.maximum(np.searchsorted(known, np.arange(n), side="right") - 1, 0)
+        return level[nearest], sigma[nearest]
     if n == 0:
         return np.empty(0), np.empty(0)
     blocks = max(1, n // block)

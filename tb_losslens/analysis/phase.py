@@ -10,6 +10,7 @@ from scipy import stats as _scipy
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.stats import Floats, moving_mean
+from tb_losslens.store.run import Epoch
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,11 @@ class Phase:
     shifted: float
 
 
-def phase_profile(context: Context, *, least_positions: int = 20, edge: float = 0.05) -> Phase | None:
+def phase_profile(context: Context, *, least_positions: int = 20, edge: float = 0.05, most_epochs: int = 2000) -> Phase | None:
     """Compares epochs of equal length; None with fewer than 2 pairs or `least_positions` positions.
 
     The trend within an epoch and the batches near its ends (part `edge`) are left out first: both repeat in any run.
+    Of more than `most_epochs` the first and the last are compared: an order repeats all along, or from a resume on.
     """
     lengths = [len(epoch) for epoch in context.epochs]
     if len(lengths) < 3:
@@ -43,11 +45,12 @@ def phase_profile(context: Context, *, least_positions: int = 20, edge: float = 
     if inner < least_positions:
         return None
     rows = []
-    for epoch in context.epochs:
+    loss = context.run.loss
+    for epoch in _sample(context.epochs, most_epochs):
         if len(epoch) != usual:
             rows.append(np.full(inner, np.nan))
             continue
-        rough = _without_trend(context.run.loss[epoch.first : epoch.last])
+        rough = _without_trend(loss[epoch.first : epoch.last])
         rows.append(_ranks(rough[cut : usual - cut]))
     spectra = np.fft.rfft(np.stack(rows), axis=1)
     products = np.fft.irfft(spectra[1:] * np.conj(spectra[:-1]), n=inner, axis=1) / inner
@@ -56,6 +59,10 @@ def phase_profile(context: Context, *, least_positions: int = 20, edge: float = 
         return None
     by_shift = known.mean(axis=0)
     return Phase(len(known), inner, float(by_shift[0]), float(np.abs(by_shift[1:]).max()))
+
+
+def _sample(epochs: tuple[Epoch, ...], most: int) -> tuple[Epoch, ...]:
+    return epochs if len(epochs) <= most else (*epochs[: most // 2], *epochs[-(most // 2) :])
 
 
 def _without_trend(loss: Floats, *, part: int = 8) -> Floats:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.boundaries import Rows
 from tb_losslens.analysis.contrast import Contrast
+from tb_losslens.analysis.few import p_by_size, together
 from tb_losslens.analysis.finding import Pooled
 from tb_losslens.analysis.stats import Floats, median, sign_test, signed_rank_p
 from tb_losslens.store.run import Run
@@ -24,13 +25,15 @@ def pool(
     level: float = 0.01,
     least_z: float = 0.5,
     least_part: float = 0.6,
+    few: int = 8,
 ) -> Pooled:
     """Signed-rank test over the boundaries: at two window sizes at least, in the same direction.
 
     The windows of two boundaries share no batch, so their z are independent under the null, unless the order of samples
     repeats: boundaries between the same two orders (equal numbers in `same`) see the same batches and count once, with
     their mean. With many boundaries a hair's breadth of bias would pass, hence `least_z` (median z) and `least_part` of
-    the boundaries. With too few for a rank test, half of them must be significant alone and none against them.
+    the boundaries. With fewer than `few` different ones a rank test cannot reach `level`: their sizes are added up instead, or
+    half of them are significant alone and none against them.
     """
     z = used[0].z
     if reason:
@@ -45,14 +48,19 @@ def pool(
         side = agree.pop()
         part = (up if side > 0 else down) / max(up + down, 1)
         direction = side if part >= least_part and side * middle >= least_z else 0
+    by_size = False
+    if direction == 0 and len(_once(z, same)) < few:
+        sizes = [p_by_size(_once(c.z, same), c.tail, _once(c.count.astype(np.float64), same, of=c.z)) for c in used]
+        direction, together_p = together(sizes, [_once(c.z, same) for c in used])
+        by_size = direction != 0
+        p = together_p if by_size else p
     if direction == 0 and up + down:
         alone_up, alone_down = int((significant & (z > 0)).sum()), int((significant & (z < 0)).sum())
         if min(alone_up, alone_down) == 0 and 2 * max(alone_up, alone_down) >= up + down:
             direction = 1 if alone_up else -1
     total = int(np.isfinite(z).sum())
-    return Pooled(
-        direction, up, down, total, median(jump), middle, p, "" if total else "Too few batches lie around the boundaries."
-    )
+    reason = "" if total else "Too few batches lie around the boundaries."
+    return Pooled(direction, up, down, total, median(jump), middle, p, reason, by_size=by_size)
 
 
 def same_orders(run: Run) -> Rows:
@@ -63,9 +71,9 @@ def same_orders(run: Run) -> Rows:
     return np.array([seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64)
 
 
-def _once(z: Floats, same: Rows) -> Floats:
-    """Mean of the finite z of each group of boundaries."""
-    known = np.isfinite(z)
+def _once(z: Floats, same: Rows, *, of: Floats | None = None) -> Floats:
+    """Mean of `z` over each group of boundaries, of those that are finite (in `of`, if given)."""
+    known = np.isfinite(z if of is None else of)
     if not known.any():
         return z
     count = np.bincount(same[known])

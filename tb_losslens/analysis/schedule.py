@@ -8,8 +8,10 @@ import numpy as np
 
 from tb_losslens.analysis.changes import planned_at, replaced_at, restored_at
 from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.lr_steps import LrStep, filled
 from tb_losslens.analysis.stats import Floats, mean
+from tb_losslens.analysis.text import number, plural
 
 RESTARTING = frozenset({"CosineAnnealingWarmRestarts", "CyclicLR"})
 """Schedulers that raise the LR at once on purpose."""
@@ -93,3 +95,23 @@ def stepped_each_batch(context: Context, column: str) -> bool:
         return True
     first = context.epochs[0]
     return len(np.unique(filled(context.run.float(column))[first.first : first.last])) > 2
+
+
+def about_scheduler(context: Context, detail: str, steps: Sequence[LrStep]) -> list[Evidence]:
+    """What the scheduler says of rises called `detail`: its class, and whether it was replaced there."""
+    name = scheduler_class(context)
+    said = []
+    if detail == "scheduler_reset":
+        first = number(steps[0].after)
+        replaced = sum(replaced_at(context.run, s.row, "scheduler") is not None for s in steps)
+        if all(s.initial for s in steps):
+            said.append(Evidence(f"the new LR is the first one of the run, {first}, though the LR has been falling", "lr"))
+        if replaced:
+            said.append(
+                Evidence(f"a new scheduler took the place of the old one at {replaced} of {plural(len(steps), 'such step')}")
+            )
+        elif name in FALLING:
+            said.append(Evidence(f"{name} never raises the LR at once: it was built again or its state was lost"))
+    elif detail == "warm_restart" and name in RESTARTING:
+        said.append(Evidence(f"the scheduler is {name}, which restarts"))
+    return said

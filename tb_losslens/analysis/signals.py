@@ -16,8 +16,11 @@ from tb_losslens.analysis.text import number, plural, times
 from tb_losslens.events.columns import BY_NAME, Signal, how_to_record
 from tb_losslens.store.run import Run
 
-HIDDEN = frozenset({"step", "time", "loss", "epoch", "index", "class_rest"})
-"""Columns that are the axis, the loss itself, or half of another signal."""
+HIDDEN = frozenset(
+    {"step", "time", "loss", "epoch", "index", "class_rest", "dense", "cadence"}
+    | {"loss_identity", "output_kind", "input_relation", "sample_level_at", "prev_grad_dot_update"}
+)
+"""Columns that are the axis, the loss itself, half of another signal, of the recording, or codes and no sizes."""
 
 TWINS = {"grad_norm_at_step": "grad_norm", "logged_loss": "loss"}
 """Signals that are shown only where they differ from another one."""
@@ -26,12 +29,18 @@ FIRST = (
     "lr",
     "grad_norm",
     "grad_norm_at_step",
+    "update_ratio",
     "input_mean",
     "input_std",
     "target_mean",
     "target_std",
     "classes",
     "batch_size",
+    "curvature",
+    "grad_dot_update",
+    "moment1_norm",
+    "moment2_norm",
+    "weight_norm",
 )
 """Order of the signals that did not move; the others follow as they are listed in events/columns.py."""
 
@@ -137,16 +146,18 @@ def _move(name: str, column: Floats, cut: int, m: int, *, shown: Floats, far: fl
     return Move(name, signal.label, signal.unit, shown, _arrow(before, after) + later, True, z, lag)
 
 
-def _is_step(column: Floats) -> bool:
+def _is_step(column: Floats, *, least: int = 10) -> bool:
     """True for a signal that is set and not measured: at most a tenth of its changes are changes at all, or it glides.
 
-    A glide (a decaying LR) changes by nearly the same amount each time.
+    A glide (a decaying LR) changes by nearly the same amount each time, which fewer than `least` changes may do by chance.
     """
     change = np.diff(finite(column))
     if len(change) < 2:
         return True
     if (change == 0).mean() >= 0.9:
         return True
+    if len(change) < least:
+        return False
     typical = np.median(np.abs(change))
     return bool(np.median(np.abs(np.diff(change))) < 0.2 * typical)
 

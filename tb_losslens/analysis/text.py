@@ -1,11 +1,13 @@
-"""Numbers as a reader wants them: at most three significant digits, with their units, a thin space before a unit."""
+"""Numbers as a reader wants them: at most three significant digits, with their units, no line break before a unit."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
 
-THIN = "\u2009"
+from tb_losslens.analysis.finding import Pooled
+
+THIN = "\u202f"
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -53,6 +55,17 @@ def times(ratio: float) -> str:
 def p_value(p: float) -> str:
     """A p-value: p < 0.001, p = 0.02."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.01 else f"p = {p:.2f}"
+
+
+def up_and_down(pooled: Pooled, *, repeated: bool) -> str:
+    """How many boundaries go up and down, with the p-value where they are so many observations.
+
+    Under a repeated order (`repeated`) the same batches meet at each boundary, and all of them are one observation.
+    """
+    count = f"{pooled.up} up, {pooled.down} down of {pooled.total}"
+    if repeated and pooled.p > 0.05:
+        return f"{count}; the order of samples repeats, so the same batches meet each time and this counts as one observation"
+    return f"{count} ({p_value(pooled.p)})"
 
 
 def plural(count: int, noun: str) -> str:

@@ -8,12 +8,14 @@ import numpy as np
 
 from tb_losslens.analysis.bad_rows import first_nonfinite, gradient_distance, loss_distance
 from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.divergence import diverged, ends_after
+from tb_losslens.analysis.explain import beyond_band, most_are_beyond
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.outliers import local_level, spans, standing_apart
 from tb_losslens.analysis.stats import median
-from tb_losslens.analysis.text import number, plural, some, times
+from tb_losslens.analysis.text import number, percent, plural, signed, some, times
 from tb_losslens.events.columns import how_to_record
-from tb_losslens.store.run import Ragged
+from tb_losslens.store.run import Ragged, Run
 
 TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean")
 
@@ -25,6 +27,8 @@ def lost(context: Context, *, before: int = 30, near: int = 3) -> Finding | None
     if broken is None or any(o.detail == "nonfinite" for o in _findings(context)):
         return None
     row = broken.row
+    if broken.lasting and any(ends_after(context, _rows(run, o), row) for o in _findings(context) if _raises_lr(o)):
+        return None  # the end of what that finding says
     step = int(run.step[row])
     gone = int((~np.isfinite(run.loss[row:])).sum())
     said = f"the loss of {plural(gone, 'batch')} is NaN or infinite, of {len(run) - row:,} from step {step:,} on"
@@ -50,7 +54,32 @@ def lost(context: Context, *, before: int = 30, near: int = 3) -> Finding | None
     )  # fmt: skip
 
 
-def spikes(context: Context, *, least: float = 10.0, fold: float = 2.0, longest: int = 10) -> list[Finding]:
+def ends_high(context: Context) -> Finding | None:
+    """The loss that ends far above where it began, with nothing to blame; None if it does not, or a cause begins before."""
+    run = context.run
+    gone = diverged(run)
+    if gone is None or not math.isfinite(gone.after):
+        return None
+    if any(
+        o.explains_jump and o.kind == "fault" and min(_rows(run, o), default=len(run)) <= gone.row for o in _findings(context)
+    ):
+        return None
+    step = int(run.step[gone.row])
+    said = f"the loss begins at {number(gone.before)} and ends at {number(gone.after)}"
+    evidence = [Evidence(said, "loss"), Evidence(f"it stays above from step {step:,} on", "loss", (gone.row, len(run)))]
+    lr = run.float("lr")[: gone.row + 1]
+    if np.isfinite(lr).any():
+        evidence.append(Evidence(f"the LR went up to {number(float(np.nanmax(lr)))} until then", "lr"))
+    return Finding(
+        "unknown", "unknown", "possible", "The loss ends far above where it began",
+        f"The training diverges: {said}, and it stays above from about step {step:,} on.",
+        detail="diverged", score=0.6, steps=(step,), explains_jump=False, evidence=tuple(evidence), missing=_missing(context),
+        advice="Lower the LR, warm it up, or clip the gradients; nothing that was recorded says which of them it takes.",
+        confirm="Repeat from the start with a tenth of the LR: if the loss falls, it was the LR; else look at the data.",
+    )  # fmt: skip
+
+
+def spikes(context: Context, *, least: float = 10.0, fold: float = 2.0, longest: int = 10, untrained: int = 3) -> list[Finding]:
     """Batches whose loss stands apart from all others and that nothing explains, one finding for all of them.
 
     Args:
@@ -58,6 +87,7 @@ def spikes(context: Context, *, least: float = 10.0, fold: float = 2.0, longest:
         least: robust standard deviations above the losses around.
         fold: times the level around.
         longest: batches; what lasts longer is a level of its own and no spike.
+        untrained: a spike does not begin within so many batches of the run: that is the loss before anything was learned.
     """
     run = context.run
     distance = loss_distance(run)
@@ -68,9 +98,33 @@ def spikes(context: Context, *, least: float = 10.0, fold: float = 2.0, longest:
     groups = [
         (first, last)
         for first, last in spans(rows[high[rows]])
-        if last - first < longest and not _accounted_for(context, first, last)
+        if first >= untrained and last - first < longest and not _accounted_for(context, first, last)
     ]
     return [_spike(context, groups)] if groups else []
+
+
+def too_few(context: Context) -> Finding | None:
+    """Half of the jumps or more are larger than cuts inside the epochs show, yet no test tells them from noise; None else."""
+    pooled = context.pooled
+    measured = [b for b in context.boundaries if math.isfinite(b.z)]
+    outside = beyond_band(measured)
+    if not most_are_beyond(measured):
+        return None
+    count = plural(len(measured), "boundary")
+    most = max(outside, key=lambda b: abs(b.z))
+    band = median(np.array([(b.placebo_high - b.placebo_low) / 2 for b in measured]))
+    return Finding(
+        "unknown", "unknown", "possible", "Too few boundaries to tell a jump from noise",
+        f"At {len(outside)} of {count} the jump lies outside of what {percent(0.95)} of cuts inside the same epochs show "
+        f"(±{number(band)}), by up to {signed(most.jump)}, but all together they do not tell it from noise.",
+        detail="too_few", score=0.3, explains_jump=False,
+        evidence=(
+            Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {number(abs(most.z), 2)}× the noise", "loss"),
+            Evidence(f"{pooled.up} up, {pooled.down} down of {pooled.total}"),
+        ),
+        advice="Train more epochs, or look at a run that has them: with 8 boundaries a small jump of one sign shows.",
+        confirm="Train with another seed: jumps that come back at the same boundaries, with the same sign, are no noise.",
+    )  # fmt: skip
 
 
 def _accounted_for(context: Context, first: int, last: int) -> bool:
@@ -121,6 +175,15 @@ def _samples(ragged: Ragged, groups: list[tuple[int, int]], *, most: int = 64) -
 
 def _findings(context: Context) -> list[Finding]:
     return [outcome for outcome in context.earlier if isinstance(outcome, Finding)]
+
+
+def _raises_lr(finding: Finding) -> bool:
+    return finding.cause == "lr_increase" and finding.explains_jump
+
+
+def _rows(run: Run, finding: Finding) -> list[int]:
+    """Rows of the steps of a finding."""
+    return [int(row) for row in np.flatnonzero(np.isin(run.step, finding.steps))]
 
 
 def _missing(context: Context) -> tuple[str, ...]:

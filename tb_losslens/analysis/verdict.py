@@ -39,7 +39,8 @@ class Words:
 def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[Finding], batches: int) -> Words:
     """The verdict of a run; `findings` are ranked, `boundaries` marked.
 
-    The first finding gives the kind. It gives the second sentence too, or its own headline where it acts inside an epoch.
+    The first finding gives the kind. It gives the second sentence too, or its own headline where it acts inside an epoch or
+    the loss stops being finite.
     """
     best = findings[0] if findings else None
     kind: Kind = best.kind if best else "unknown" if pooled.reason else "benign"
@@ -49,15 +50,21 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
     moved = bool(pooled.direction) or bool(alone)
     if best is None or best.cause == "batch_noise":
         return Words(headline, pooled.reason or (best.text if best else ""), aside, short, kind)
+    if moved and best.detail == "nonfinite":
+        # the training ends there, whatever its boundaries did before
+        return Words(best.title, sentences([_why(best), headline]), "", lower_first(best.title), kind)
+    if best.detail == "too_few":
+        return Words(best.title, best.text, "", "too few boundaries to tell", kind)
     if not moved and best.kind != "benign":
         # nothing happens at the boundaries: what was found is the news
-        quiet = pooled.reason or f"{headline}."
+        mixed = all(finding.cause != "incomplete_shuffle" for finding in findings)
+        quiet = pooled.reason or (f"{headline}." if mixed else _as_inside(pooled))
         return Words(best.title, sentences([_why(best), quiet]), "", lower_first(best.title), kind)
     parts = [_why(best)]
     if best.kind == "unknown":
         parts = [f"Unknown: {lower_first(best.text)}"]
     elif not best.explains_jump and moved:
-        parts.append("It does not explain the jump")
+        parts.append(_not_explained(best, pooled, alone))
         other = next((f for f in findings if f.explains_jump), None)
         if other is not None:
             parts.append(_why(other))
@@ -67,6 +74,18 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
     if beside is not None and best.explains_jump:
         parts.append(f"Beside it: {lower_first(beside.title)} ({beside.strength})")
     return Words(headline, sentences(parts), aside, short if moved else lower_first(best.title), kind)
+
+
+def _not_explained(best: Finding, pooled: Pooled, alone: Sequence[Boundary]) -> str:
+    """A mode that changes at a boundary which moves with all others may have a part in it; nothing separates the two."""
+    if best.cause == "wrong_mode" and best.boundaries and (pooled.direction or {b.index for b in alone} & set(best.boundaries)):
+        return "Whether it has a part in the jump cannot be told"
+    return "It does not explain the jump"
+
+
+def _as_inside(pooled: Pooled) -> str:
+    """Of unmixed samples: the loss jumps inside the epochs as well, which is no noise."""
+    return f"The jumps at {plural(pooled.total, 'boundary')} are no larger than those inside the epochs."
 
 
 def _why(finding: Finding) -> str:

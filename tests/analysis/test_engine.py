@@ -51,7 +51,7 @@ def test_a_missing_column_skips_with_the_line_of_code() -> None:
     diagnosis = diagnose(RUN, causes=(cause,))
     assert not cause.seen
     (skipped,) = diagnosis.skipped
-    assert skipped.why == "needs LR and mine, which was not recorded"
+    assert skipped.why == "needs LR and mine, which were not recorded"
     assert skipped.how == "writer.watch(model, optimizer, criterion=criterion); writer.log_batch(loss, mine=mine)"
 
 

@@ -48,3 +48,17 @@ def test_a_one_cycle_schedule_built_anew_in_each_epoch_rises_at_each_boundary() 
     run = Run.from_arrays(loss=1 + 0.1 * rng.normal(size=len(lr)), lr=lr, epoch_length=LENGTH)
     said = {c.cause: c.text for c in diagnose(run).checked}
     assert "never rises" not in said.get("lr_increase", "")
+
+
+def test_a_slow_rise_after_an_lr_step_inside_an_epoch() -> None:
+    """The loss takes 30 batches to follow; without an effect of the LR none is claimed."""
+    found = {0.0: 0, 0.4: 0}
+    row = np.arange(1000)
+    for seed in range(20):
+        for rise in found:
+            later = np.where(row >= 562, 1 - np.exp(-(row - 562).clip(0) / 30), 0)
+            loss = (0.3 + np.exp(-0.05 * row / 125)) * (1 + rise * later) * np.random.default_rng(seed).gamma(10, 0.1, 1000)
+            run = Run.from_arrays(loss=loss, lr=np.where(row < 562, 0.01, 0.1), epoch_length=125)
+            found[rise] += bool(_lr(run))
+    assert found[0.0] == 0
+    assert found[0.4] >= 15

@@ -42,9 +42,9 @@ def test_signed_lines_up(value: float, printed: str) -> None:
 
 
 def test_units_follow_a_thin_space() -> None:
-    assert text.percent(0.84) == "84\u2009%"
-    assert text.percent(0.004) == "0.4\u2009%"
-    assert text.percent(0) == "0\u2009%"
+    assert text.percent(0.84) == "84\u202f%"
+    assert text.percent(0.004) == "0.4\u202f%"
+    assert text.percent(0) == "0\u202f%"
 
 
 def test_counts_take_their_plural() -> None:

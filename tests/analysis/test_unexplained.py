@@ -59,3 +59,12 @@ def test_a_run_that_diverges_is_not_called_fine() -> None:
     assert diagnosis.kind == "unknown"
     assert diagnosis.headline == "The loss stops being finite at step 200"
     assert "from step 200 on" in " ".join(found.evidence)
+
+
+def test_the_loss_before_anything_was_learned_is_no_spike() -> None:
+    loss = 0.1 * (1 + 0.1 * np.random.default_rng(4).normal(size=400))
+    loss[:2] = 5.0
+    assert not [f for f in diagnose(Run.from_arrays(loss=loss, epoch_length=40)).findings if f.detail == "spike"]
+    loss[215:217] = 5.0
+    (found,) = [f for f in diagnose(Run.from_arrays(loss=loss, epoch_length=40)).findings if f.detail == "spike"]
+    assert found.steps == (215, 216)

@@ -24,7 +24,7 @@ def test_the_answer_has_numbers_and_the_cause() -> None:
     words = in_words(UP, (), (lr,), 1920)
     assert words.headline == "Loss jumps up at 11 of 11 epoch boundaries, median +0.31"
     assert words.aside == "(18× the noise, p < 0.001)"
-    assert words.subline == "Fault, proved: the scheduler is created again each epoch. It accounts for 84\u2009% of the jump."
+    assert words.subline == "Fault, proved: the scheduler is created again each epoch. It accounts for 84\u202f% of the jump."
     assert words.short == "jumps up 11 of 11"
     assert words.kind == "fault"
     assert words.verdict == f"{words.headline} {words.aside}. {words.subline}"
@@ -113,3 +113,13 @@ def test_a_fault_inside_an_epoch_is_the_headline() -> None:
         == "Fault, likely: batches 500 to 519 hold inputs unlike all others. No jump beyond noise at 11 boundaries."
     )
     assert words.kind == "fault"
+
+
+def test_a_loss_that_stops_being_finite_is_the_news_whatever_the_boundaries_did() -> None:
+    nan = finding(
+        "bad_batch", "fault", "proved", "Step 80 holds NaN.", title="The loss stops being finite", detail="nonfinite",
+        explains_jump=False,
+    )  # fmt: skip
+    words = in_words(Pooled(-1, 0, 9, 9, -0.2, -2.6, 0.004), (), (nan,), 500)
+    assert words.headline == "The loss stops being finite"
+    assert words.subline == "Fault, proved: step 80 holds NaN. Loss drops at 9 of 9 epoch boundaries, median −0.20."

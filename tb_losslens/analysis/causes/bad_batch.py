@@ -10,9 +10,10 @@ Why it matters:
 How it decides:
     Inputs or targets of the batch stand apart: by a gap of a factor of two from all others, and beyond what the tail of the
     others leads one to expect, so that an extreme value in heavy-tailed data is none. And the loss or the gradient of the same
-    batches stands out from the batches around them. Non-finite: the first batch whose inputs hold NaN or infinity as the loss
-    does. Recurring: the same sample ids in several epochs. A span whose loss alone steps up and down at once, which no
-    recovery of a disturbed model does, is called possible.
+    batches stands out from the batches around them, or those of all batches that hold a few recurring samples do together;
+    batches that stand apart without an effect are mentioned only. Non-finite: the first batch whose inputs hold NaN or
+    infinity as the loss does. Recurring: the same sample ids in several epochs. A span whose loss alone steps up and down
+    at once, which no recovery of a disturbed model does, is called possible.
 
 What to try:
     Look at the samples listed; clean or drop them, or skip a batch whose loss is not finite. Clip gradients meanwhile.
@@ -38,13 +39,14 @@ from tb_losslens.analysis.bad_rows import (
     BadRows,
     NonFinite,
     bad_rows,
-    box_spans,
     first_nonfinite,
     gradient_distance,
     loss_distance,
 )
+from tb_losslens.analysis.boxes import box_spans
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
+from tb_losslens.analysis.known import by_turn, is_known, mostly_known
 from tb_losslens.analysis.orders import recurring_ids
 from tb_losslens.analysis.outliers import local_level, spans
 from tb_losslens.analysis.text import number, plural, some
@@ -68,25 +70,33 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
     first = None if broken is None else _nonfinite(context, broken, diverging, most_batches)
     if isinstance(first, Finding):
         out.append(first)
-    found = bad_rows(context.run)
+    seen = bad_rows(context.run, least_epochs=least_epochs)
+    found = [bad for bad in seen if len(bad.rows)]
     for detail in ("inputs", "targets"):
         signals = [bad for bad in found if bad.detail == detail]
         if signals:
             out.append(_standing_apart(context, signals, detail, least_epochs))
-    known = {int(row) for bad in found for row in bad.rows}
+    known = {int(row) for bad in seen for row in (*bad.rows, *bad.quiet)}
     boxes = [span for span in box_spans(context.run) if not known & set(range(span[0] - 2, span[1] + 3))]
     if boxes:
         out.append(_box(context, boxes))
-    return out or [first or Checked(ID, _fine(context))]
+    return out or [first or Checked(ID, _fine(context, seen))]
 
 
-def _fine(context: Context) -> str:
+def _fine(context: Context, quiet: list[BadRows], *, least: int = 10) -> str:
     run = context.run
     distance = loss_distance(run)
     if not np.isfinite(distance).any():
         return "no loss to compare"
+    if np.isfinite(distance).sum() < least:
+        return f"{plural(int(np.isfinite(distance).sum()), 'batch')} with a loss are too few to say which one stands out"
     row = int(np.nanargmax(distance))
     said = f"the loss stands out most at step {run.step[row]:,}, {number(distance[row], 2)} sigma above those around it"
+    if quiet:
+        most = max(quiet, key=lambda bad: len(bad.quiet))
+        where = f" (samples {some(most.ids, 8)})" if len(most.ids) > 1 else f" (sample {most.ids[0]:,})" if most.ids else ""
+        apart = f"the {_LABEL[most.signal]} of {plural(len(most.quiet), 'batch')}{where}, the first at step"
+        return f"{apart} {run.step[most.quiet[0]]:,}, stands apart, but loss and gradient do not show it: harmless so far"
     known = [
         label
         for name, label in (("input_mean", "inputs"), ("classes", "class mix"), ("target_mean", "targets"))
@@ -94,14 +104,17 @@ def _fine(context: Context) -> str:
     ]
     if not known:
         return f"{said}; what was in the batches was not recorded"
-    return f"{said}, and no batch stands apart in its {some(known)} with an effect on the loss"
+    read = int(max(is_known(run, name).sum() for name in ("input_mean", "classes", "target_mean")))
+    which = "no batch" if read >= 0.9 * len(run) else f"none of the {plural(read, 'batch')} that were looked into"
+    return f"{said}, and {which} stands apart in its {some(known)} with an effect on the loss"
 
 
 def _standing_apart(context: Context, signals: list[BadRows], detail: str, least_epochs: int) -> Finding:
     run = context.run
     rows = np.unique(np.concatenate([bad.rows for bad in signals]))
     groups = spans(rows)
-    shared = recurring_ids(run, rows, least_epochs=least_epochs)
+    # one signal may miss a batch that another shows
+    shared = recurring_ids(run, rows, least_epochs=least_epochs) or max((list(bad.ids) for bad in signals), key=len)
     evidence = [
         Evidence(
             f"the {_LABEL[bad.signal]} of {plural(len(bad.rows), 'batch')} lies {number(bad.apart, 2)} sigma and more from the "
@@ -148,7 +161,8 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
     run, row = context.run, broken.row
     step = f"{run.step[row]:,}"
     elements = run.float("input_nonfinite")
-    usual = float(np.mean(elements[np.isfinite(elements)] > 0)) if np.isfinite(elements).any() else 0.0
+    looked = elements[np.isfinite(elements) & by_turn(run)]  # a loss that is NaN gets its batch looked into
+    usual = float(np.mean(looked > 0)) if len(looked) else 0.0
     bad_input = broken.inputs > 0 and usual <= most_batches
     if not bad_input and broken.grew > diverging:
         said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
@@ -171,7 +185,6 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
         "every loss after it is not finite either: the weights are lost" if broken.lasting else "later losses are finite again"
     )
     evidence.append(Evidence(tail, "loss", (row, len(run))))
-    known = math.isfinite(broken.inputs)
     return bad_batch_finding(
         context,
         [(row, row)],
@@ -182,7 +195,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
         + (f"; its inputs hold {number(broken.inputs)} elements that are not." if bad_input else "."),
         evidence=evidence,
         against=against,
-        missing=() if known else (how_to_record("input_nonfinite"),),
+        missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
     )
 
 
@@ -198,7 +211,7 @@ def _box(context: Context, boxes: list[tuple[int, int]]) -> Finding:
             shown_around(run.loss, (first, last)),
         )
     ]
-    known = run.has("input_mean")
+    known = mostly_known(run, "input_mean", first, last + 1)
     against = (
         [Evidence("inputs and class mix of these batches are not unusual: wrong labels would look like this")] if known else []
     )
@@ -211,5 +224,5 @@ def _box(context: Context, boxes: list[tuple[int, int]]) -> Finding:
         text=f"{in_words(context, boxes)} have a loss of their own. A disturbed model would recover gradually.",
         evidence=evidence,
         against=against,
-        missing=() if known else (how_to_record("input_mean"),),
+        missing=() if run.has("input_mean") else (how_to_record("input_mean"),),
     )

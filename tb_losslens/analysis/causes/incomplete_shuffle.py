@@ -14,14 +14,16 @@ How it decides:
     the number of epochs; for one epoch alone for much more of both. From ids: what is left of the order of the data
     set, and the size of the shuffle buffer that leaves as much. It explains the jump if the relation of loss and content,
     fitted at cuts inside the epochs, predicts the jump at the boundaries, or if content changes far more there than at any
-    other cut.
+    other cut; or, where ids are left in order, if the boundaries take back what the loss does from the start to the end of each
+    epoch: samples can lie in an order of difficulty that no class mix shows.
 
 What to try:
     `shuffle=True`; a buffer as large as the data set; shards in a new order each epoch.
 
 When it is wrong:
     Bucketing by length and a curriculum look the same and are meant. Ids that are left in order are harmless if the data set
-    itself has no order: where class mix or targets are known and flat, this is called possible only.
+    itself has no order: where class mix or targets are known and flat, and the boundaries do not take back what the loss does
+    within the epochs, this is called possible only.
     `python -m demo.healthy` counts false alarms. Batches that come back equal are `repeated_order`.
 
 References:
@@ -42,8 +44,11 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.displacement import Displacement, displacement
 from tb_losslens.analysis.explain import around, jumps
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.left_in_order import about_ids, by_ids
 from tb_losslens.analysis.loader_repair import repair_shuffle
 from tb_losslens.analysis.orders import ids_of
+from tb_losslens.analysis.position import profile
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, some
 from tb_losslens.events.columns import how_to_record
@@ -103,7 +108,7 @@ def find(
     ordered = [d for d in (displacement(ids_of(run, context.epochs[k])) for k in looked) if d is not None]
     if not known and not ordered:
         return Skipped(ID, "neither classes, targets nor sample ids were recorded", how_to_record("classes"))
-    weight = sample_weights(run)
+    weight = np.where(by_turn(run), sample_weights(run), 0.0)
     seen = []
     for content in known:
         effects = tuple(position_effect(content, weight, epoch) for epoch in context.epochs)
@@ -114,7 +119,7 @@ def find(
     if found:
         return _finding(context, max(found, key=lambda one: one.effect), kept, (least_share, far, apart))
     if kept and context.found("repeated_order") is None:
-        return _by_ids(context, kept, flat=bool(known))
+        return by_ids(context, kept, flat=bool(known))
     return Checked(ID, _fine(seen, ordered))
 
 
@@ -137,7 +142,11 @@ def _in_order(shift: Displacement, left_in_order: float, *, sigmas: float = 6.0)
 def _fine(seen: list[_Sorted], ordered: list[Displacement]) -> str:
     parts = []
     for one in seen:
-        effect = median(np.array([position.effect for position in one.effects]))
+        judged = [position.effect for position in one.effects if position.blocks]
+        if not judged:
+            parts.append(f"the {one.content.label} of too few batches was read, or is the same in all, to compare blocks")
+            continue
+        effect = median(np.array(judged))
         parts.append(f"blocks of neighbouring batches differ from the epoch by {_amount(one.content, effect)} beyond chance")
     if ordered:
         rho = median(np.array([d.correlation for d in ordered]))
@@ -145,55 +154,48 @@ def _fine(seen: list[_Sorted], ordered: list[Displacement]) -> str:
     return " and ".join(parts)
 
 
-def _about_ids(kept: list[Displacement]) -> tuple[list[Evidence], float]:
-    """(sentences, size of the buffer or NaN) on what is left of the order of the data set."""
-    if not kept:
-        return [], math.nan
-    rho, near = (median(np.array([getattr(d, name) for d in kept])) for name in ("correlation", "neighbours"))
-    buffer = median(np.array([d.buffer for d in kept]))
-    said = [Evidence(f"the rank correlation of sample id and position in the epoch is {number(rho, 2)}", "sample_ids")]
-    if near >= 0.3:
-        said.append(Evidence(f"{percent(near)} of neighbours in an epoch are neighbours in the data set", "sample_ids"))
-    elif math.isfinite(buffer):
-        of = f"of {plural(kept[-1].samples, 'sample')}"
-        said.append(Evidence(f"samples are mixed within about {max(1, round(buffer)):,} {of}", "sample_ids"))
-    return said, buffer if near < 0.3 else math.nan
-
-
 def _finding(context: Context, best: _Sorted, kept: list[Displacement], limits: tuple[float, float, float]) -> Finding:
     run, content = context.run, best.content
     shown = context.epochs[best.epochs[0]]
-    at = tuple(b.index for b in context.boundaries if {b.index, b.index + 1} <= set(best.epochs))
+    # too few batches of the others were looked into to compare blocks; a sampler does not change its habit
+    judged = {k for k, effect in enumerate(best.effects) if effect.blocks}
+    unmixed = set(best.epochs) | (set(range(len(context.epochs))) - judged if 2 * len(best.epochs) > len(judged) else set())
+    at = tuple(b.index for b in context.boundaries if {b.index, b.index + 1} <= unmixed)
     evidence = [
         Evidence(
             f"blocks of neighbouring batches differ from the whole epoch by {_amount(content, best.effect)} beyond chance "
-            f"({p_value(best.p)}), in {len(best.epochs)} of {plural(len(context.epochs), 'epoch')}",
+            f"({p_value(best.p)}), in {len(best.epochs)} of {plural(len(judged), 'epoch')}",
             content.signal,
             (shown.first, shown.last),
         )
     ]
-    said, buffer = _about_ids(kept)
+    said, buffer = about_ids(kept)
     evidence += said
     against = [Evidence("sorting on purpose (bucketing by length, a curriculum) would look the same")]
     jump = content_jump(context, content) if at else None
     moved = bool(at) and jumps(context, at)
     share = None
     explains = False
+    folded = profile(context) if kept and moved else None
     if jump is not None and moved:
         explains, share, sentence = _why(jump, content, limits, around(context.boundaries[at[0]]))
         (evidence if explains else against).append(sentence)
+        if not explains and folded is not None and folded.explains():
+            explains, share = True, folded.undone
+            evidence.append(folded.in_words())
     elif at:
-        against.append(Evidence("the loss does not move at the boundaries more than at other cuts", "loss"))
+        against.append(Evidence(_ALIKE, "loss"))
     how, fix = repair_shuffle(context, buffer)
+    alike = " Boundaries do not stand out, for the content changes inside the epochs too." if at and not moved else ""
     where = (
-        "" if len(best.epochs) == len(context.epochs) else f" in epochs {some([context.epochs[k].epoch for k in best.epochs])}"
+        "" if len(unmixed) == len(context.epochs) else f" in epochs {some([context.epochs[k].epoch for k in best.epochs])}"
     )
     return Finding(
         ID,
         "fault",
         "likely",
         "Position in the epoch predicts content",
-        f"Samples are not mixed{where}: neighbouring batches differ from the epoch by {_amount(content, best.effect)}.",
+        f"Samples are not mixed{where}: neighbouring batches differ from the epoch by {_amount(content, best.effect)}." + alike,
         score=0.9 if explains else 0.6,
         boundaries=at,
         steps=tuple(context.boundaries[k].step for k in at[:50]),
@@ -208,6 +210,9 @@ def _finding(context: Context, best: _Sorted, kept: list[Displacement], limits: 
     )
 
 
+_ALIKE = "the jumps at the boundaries are no larger than those inside the epochs, where the content changes as well"
+
+
 def _amount(content: Content, distance: float) -> str:
     if content.signal == "classes":
         return f"{percent(distance)} of the class mix"
@@ -219,11 +224,11 @@ def _why(
 ) -> tuple[bool, float | None, Evidence]:
     """(explains, share, sentence) of the jump from the content around it."""
     least_share, far, apart = limits
-    said = (
-        f"across a boundary it changes by {_amount(content, jump.at_boundary)}, across other cuts by {number(jump.inside, 2)}"
-    )
+    others = f", across other cuts by {number(jump.inside, 2)}" if math.isfinite(jump.inside) else ""
+    said = f"across a boundary it changes by {_amount(content, jump.at_boundary)}{others}"
     if jump.share is not None and jump.share >= least_share:
         said += f"; what that does to the loss inside the epochs predicts {percent(jump.share)} of the jump"
+        said += ", a lower bound: what the model forgot in between comes on top"
         return True, jump.share, Evidence(said, content.signal, span)
     if jump.at_boundary > far * jump.inside_most:
         return True, None, Evidence(f"{said} (at most {number(jump.inside_most, 2)})", content.signal, span)
@@ -232,27 +237,3 @@ def _why(
         return True, None, Evidence(said, content.signal, span)
     predicted = "no jump" if jump.share is None else f"{percent(jump.share)} of the jump"
     return False, jump.share, Evidence(f"{said}, which predicts {predicted}", content.signal, span)
-
-
-def _by_ids(context: Context, kept: list[Displacement], *, flat: bool) -> Finding:
-    said, buffer = _about_ids(kept)
-    how, fix = repair_shuffle(context, buffer)
-    against = [Evidence("class mix or targets do not depend on the position, so the order that is left does no harm there")]
-    return Finding(
-        ID,
-        "fault",
-        "possible" if flat else "likely",
-        "Samples stay near their place in the data set",
-        "Shuffling leaves part of the order of the data set in every epoch.",
-        detail="ids",
-        score=0.3 if flat else 0.5,
-        boundaries=tuple(b.index for b in context.boundaries),
-        steps=tuple(b.step for b in context.boundaries[:50]),
-        explains_jump=False,
-        evidence=tuple(said),
-        against=tuple(against if flat else [Evidence("it does harm only if the data set itself is sorted by something")]),
-        missing=() if flat else (how_to_record("classes"),),
-        advice=how,
-        fix=fix,
-        confirm="Train one epoch with shuffle=True on a list of all samples and compare the jump.",
-    )

@@ -41,7 +41,8 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.epoch_levels import Levels, levels, noise_ratio, shifts
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.text import number, percent, plural, signed, some
 from tb_losslens.store.run import Epoch
 
@@ -61,6 +62,8 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
     if len(context.epochs) < 2:
         return [Skipped(ID, "the run has one epoch so far; two are needed to compare their inputs", "")]
     mean, spread = run.float("input_mean"), run.float("input_std")
+    turn = by_turn(run)  # batches that were read because their loss is high are no measure of their epoch
+    mean, spread = np.where(turn, mean, np.nan), np.where(turn, spread, np.nan)
     weight = sample_weights(run)
     unit = median(spread)
     if not unit > 0:
@@ -78,8 +81,10 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
 
 
 def _fine(means: Levels, logs: Levels, unit: float) -> str:
-    moved = float(np.nanmax(np.abs(np.diff(means.middle)))) / unit
-    scaled = float(np.expm1(np.nanmax(np.abs(np.diff(logs.middle)))))
+    steps, folds = finite(np.abs(np.diff(means.middle))), finite(np.abs(np.diff(logs.middle)))
+    if not len(steps) or not len(folds):
+        return "the inputs of too few batches were read to compare one epoch with the next"
+    moved, scaled = float(steps.max()) / unit, float(np.expm1(folds.max()))
     return f"from epoch to epoch the inputs move by {percent(moved)} of their spread at most, their spread by {percent(scaled)}"
 
 
@@ -141,6 +146,7 @@ def _finding(
 
 
 _ADVICE = {
+    "": "Find what differs in the loading of the samples from this epoch on, or note the change if it is meant.",
     "normalization": "Use the same constants in every epoch, and in validation.",
     "augmentation": "Keep the ranges of the augmentation, or change them in small steps and note it.",
     "data": "Mix old and new samples instead of swapping them, or note the change.",
@@ -161,6 +167,8 @@ def _name(context: Context, k: int, means: Levels, logs: Levels, others: list[in
     (of_spread, error), (of_mean, error_of_mean) = (noise_ratio(seen, k, others) for seen in (logs, means))
     changes = ((of_spread, error), (of_mean - scaled, error_of_mean))
     if all(abs(change) <= max(0.1, 2.5 * sigma) for change, sigma in changes):
+        if max(error, error_of_mean) > 0.16:  # a random range that widens changes this by a third or more
+            return "", "too few batches to tell a new scale or offset from a random range that widened"
         return (
             "normalization",
             "from batch to batch they vary as before, up to that factor: an affine map, as a normalization is",

@@ -14,14 +14,16 @@ How it decides:
     restart or a reset: a restart if the scheduler is one that restarts, a reset if the scheduler was replaced there, if its
     class cannot raise the LR, or if an unknown one is back at its first LR at every boundary. Any other rise is a step.
     Planned: a `config_change` beside it, a rise that begins with the run (warm-up), and restarts that the loss
-    recovers from.
+    recovers from. What the LR did is counted exactly, at all its rises; where the loss followed is measured, and said apart.
+    A run that never comes back, or stops being finite, came to harm: then the LR that it was raised to is too high.
 
 What to try:
-    Build the scheduler once, step it in its own unit; raise the LR over some hundred steps.
+    Build the scheduler once, step it in its own unit; raise the LR over some hundred steps, and no higher than the run bears.
 
 When it is wrong:
     Where the LR rises at every boundary there is none to compare with, and what else happens at a boundary cannot be told from
-    it; that is said. A rise without a move of the loss is at most possible, and no fault. `python -m demo.healthy`
+    it; that is said. A scheduler that is proved to start again without a rise of the
+    loss is a fault without effect so far, and said to be; any other rise without one is none. `python -m demo.healthy`
     counts false alarms over several schedules. A cut that follows a
     rise of the loss is a reaction: `lr_decrease`.
 
@@ -39,17 +41,27 @@ import numpy as np
 from tb_losslens.analysis.changes import planned_at, replaced_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Kind, Strength
-from tb_losslens.analysis.lr_effect import LrEffect, also_explained, change_in_words, comparison, effect_of, places
+from tb_losslens.analysis.lr_effect import (
+    LrEffect,
+    also_explained,
+    at_boundaries,
+    change_in_words,
+    comparison,
+    effect_of,
+    places,
+)
+from tb_losslens.analysis.lr_harm import count_of, harm_after, within_noise
+from tb_losslens.analysis.lr_repair import lr_fix
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
 from tb_losslens.analysis.schedule import (
-    FALLING,
     RESTARTING,
+    about_scheduler,
     cycles_lost,
     is_certain_reset,
     rise_kind,
     scheduler_class,
-    stepped_each_batch,
 )
+from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, plural
 
 ID = "lr_increase"
@@ -76,7 +88,7 @@ def find(context: Context, *, least_ratio: float = 1.2, most_boundaries: float =
         if effect is not None:
             out.append(_finding(context, detail, steps, effect))
         elif detail == "scheduler_reset" and len(steps) > 1:
-            out.append(_aside(context, steps))
+            out.append(_aside(context, steps, alone=len(groups) == 1))
     quiet = (
         f"the learning rate rises at {places(context, rises)} ({change_in_words(rises)}), with no rise of the loss beyond noise"
     )
@@ -88,38 +100,37 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
     acting = effect.steps
     row = acting[0].row
     proof, against = also_explained(context, effect.boundaries)
+    span = (max(0, row - 10), row + 10)
     evidence = [
-        Evidence(
-            f"the LR rises {change_in_words(acting)} at {places(context, acting)}, in one step",
-            acting[0].column,
-            (max(0, row - 10), row + 10),
-        )
+        Evidence(f"the LR rises {change_in_words(steps)} at {places(context, steps)}, in one step", steps[0].column, span)
     ]
     supporting, contrary = comparison(context, effect, "raised")
     evidence += supporting
     against += contrary
     if not supporting:
-        moved = f"the loss rises by {number(effect.level, 2)} there, beyond what other cuts show"
-        evidence.append(Evidence(moved, "loss", (max(0, row - 10), row + 10)))
-    evidence += _about_scheduler(context, detail, acting)
-    kind, said = _kind(context, detail, acting)
+        evidence.append(Evidence(f"the loss rises by {number(at_boundaries(context, effect), 2)} there", "loss", span))
+    evidence += about_scheduler(context, detail, steps)
+    harm = harm_after(context, acting)
+    kind, said = _kind(context, detail, steps, harmed=harm is not None)
     (evidence if kind == "fault" else against).extend(said)
-    if len(steps) > len(acting):
-        against.append(Evidence(f"at {len(steps) - len(acting)} other rises of the LR the loss does not go up", "lr"))
+    if harm is not None:
+        evidence.append(harm.evidence)
+    against += within_noise(context, steps, acting)
     strength: Strength = "likely"
-    if detail == "scheduler_reset" and proof is None and is_certain_reset(context, acting):
+    if detail == "scheduler_reset" and proof is None and is_certain_reset(context, steps):
         strength = "proved"
     elif proof is not None or (not effect.compared and detail == "step"):
         strength = "possible"
-    count = f"{len(effect.boundaries)} of {plural(len(context.boundaries), 'boundary')}"
-    where = f"at {count}" if effect.boundaries else f"at {places(context, acting)}"
     verb, title = _WORDS[detail]
+    follows = "and the loss goes up with it"
+    if len(acting) < len(steps):
+        follows = f"and at {len(acting)} of them the loss goes up with it beyond noise"
     return Finding(
         ID,
         kind,
         strength,
         title,
-        f"The learning rate {verb} {change_in_words(acting)} {where}, and the loss goes up with it.",
+        f"The learning rate {verb} {change_in_words(steps)} {count_of(context, steps)}, {follows}{harm.words if harm else ''}.",
         detail=detail,
         score=0.9 if strength == "proved" else 0.8 if strength == "likely" else 0.5,
         boundaries=effect.boundaries,
@@ -128,8 +139,8 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
         evidence=tuple(evidence),
         against=tuple(against),
         missing=() if scheduler_class(context) or detail == "step" else ("writer.watch(scheduler=scheduler)",),
-        advice=_ADVICE[detail],
-        fix=_fix(context, detail, acting[0]),
+        advice=_ADVICE_HARMED[detail] if harm is not None and kind == "fault" else _ADVICE[detail],
+        fix=lr_fix(context, detail, acting[0], harmed=harm is not None),
         confirm=(
             f"Repeat from step {max(0, int(run.step[row]) - 1):,} with the LR left at {number(acting[0].before)}: "
             "without the rise the loss must not jump."
@@ -151,27 +162,16 @@ _ADVICE = {
 }
 
 
-def _about_scheduler(context: Context, detail: str, steps: Sequence[LrStep]) -> list[Evidence]:
-    name = scheduler_class(context)
-    said = []
-    if detail == "scheduler_reset":
-        first = number(steps[0].after)
-        replaced = sum(replaced_at(context.run, s.row, "scheduler") is not None for s in steps)
-        if all(s.initial for s in steps):
-            said.append(Evidence(f"the new LR is the first one of the run, {first}, though the LR has been falling", "lr"))
-        if replaced:
-            said.append(
-                Evidence(f"a new scheduler took the place of the old one at {replaced} of {plural(len(steps), 'such step')}")
-            )
-        elif name in FALLING:
-            said.append(Evidence(f"{name} never raises the LR at once: it was built again or its state was lost"))
-    elif detail == "warm_restart" and name in RESTARTING:
-        said.append(Evidence(f"the scheduler is {name}, which restarts"))
-    return said
+_ADVICE_HARMED = {
+    **_ADVICE,
+    "step": "Stay at an LR that the run was stable with; if it must rise, by small factors and slowly.",
+    "warm_restart": "The LR that it restarts from is too high for this run: restart lower.",
+    "scheduler_reset": "Build the scheduler once, before the epochs, and begin lower: its first LR is too high as well.",
+}
 
 
-def _kind(context: Context, detail: str, steps: Sequence[LrStep]) -> tuple[Kind, list[Evidence]]:
-    """(kind, what decides between planned and fault)."""
+def _kind(context: Context, detail: str, steps: Sequence[LrStep], *, harmed: bool) -> tuple[Kind, list[Evidence]]:
+    """(kind, what decides between planned and fault); `harmed` if the loss never comes back."""
     noted = [event for event in (planned_at(context.run, s.row) for s in steps) if event is not None]
     if noted:
         return "planned", [Evidence(f"somebody noted the change: {noted[0].text or 'config_change'}")]
@@ -184,58 +184,43 @@ def _kind(context: Context, detail: str, steps: Sequence[LrStep]) -> tuple[Kind,
     if detail != "warm_restart":
         return "fault", []
     bad, complete = cycles_lost(context, steps)
+    declared = scheduler_class(context) in RESTARTING
     if not complete:
-        return "planned", [Evidence("no cycle after a restart is complete yet", "lr")]
+        return ("fault" if harmed else "planned"), [Evidence("no cycle after a restart is complete yet", "lr")]
     said = f"the loss does not come back to its level by the end of {bad} of {plural(complete, 'cycle')} after a restart"
-    return ("fault" if 2 * bad > complete else "planned"), [Evidence(said, "loss")]
+    return ("fault" if harmed or (2 * bad > complete and not declared) else "planned"), [Evidence(said, "loss")]
 
 
-def _aside(context: Context, steps: Sequence[LrStep]) -> Finding:
+def _aside(context: Context, steps: Sequence[LrStep], *, alone: bool) -> Finding:
+    """A reset that the loss ignores; `alone` if the LR rises nowhere else, as a schedule with a short period would."""
     run = context.run
+    certain = alone and is_certain_reset(context, steps)
     return Finding(
         ID,
-        "planned",
-        "possible",
-        "Scheduler starts again",
-        f"The learning rate returns to its first value {change_in_words(steps)} at {places(context, steps)}. "
-        "The loss does not move with it.",
+        "fault" if certain else "benign",
+        "proved" if certain else "possible",
+        "Scheduler starts again, without effect so far",
+        f"The learning rate is set back {change_in_words(steps)} at {places(context, steps)}, harmless so far: "
+        "the loss does not rise with it. A schedule that was meant for the whole training never gets to its end.",
         detail="scheduler_reset",
         score=0.3,
         steps=tuple(int(run.step[s.row]) for s in steps[:50]),
         explains_jump=False,
         evidence=(
             Evidence(f"the LR rises {change_in_words(steps)} in one step", steps[0].column),
-            *_about_scheduler(context, "scheduler_reset", steps),
+            *about_scheduler(context, "scheduler_reset", steps),
         ),
-        against=(Evidence("the loss does not move at these rows beyond noise", "loss"),),
+        against=(Evidence(_unseen(context, steps), "loss"),),
         advice="If the LR is meant to fall over the whole training, build the scheduler once, before the epochs.",
-        fix=_fix(context, "scheduler_reset", steps[0]),
+        fix=lr_fix(context, "scheduler_reset", steps[0], harmed=False),
         confirm="Plot the LR over the whole run: it must fall once, not once an epoch.",
     )
 
 
-def _fix(context: Context, detail: str, step: LrStep) -> str:
-    epochs = len(context.epochs)
-    length = int(np.median([len(e) for e in context.epochs])) if epochs else 100
-    at = int(context.run.step[step.row])
-    low, high = f"{step.before:.3g}", f"{step.after:.3g}"
-    if detail == "warm_up":
-        return ""
-    if detail == "warm_restart":
-        return f"# {high} is too high to restart from: halve it\nscheduler.base_lrs = [lr / 2 for lr in scheduler.base_lrs]"
-    if detail == "step":
-        over = max(100, length)
-        rise = f"{low} * ({high} / {low}) ** part" if step.before > 0 else f"{high} * part"
-        return (
-            f"# over {over} steps instead of all at step {at}\n"
-            f"part = min(1.0, (step - {at}) / {over})\n"
-            f'for group in optimizer.param_groups:\n    group["lr"] = {rise}'
-        )
-    name = scheduler_class(context) or "CosineAnnealingLR"
-    batch = stepped_each_batch(context, step.column)
-    arguments = "..." if name != "CosineAnnealingLR" else f"T_max={epochs} * {length}" if batch else f"T_max={epochs}"
-    call = "        scheduler.step()" if batch else "    scheduler.step()"
-    return (
-        f"# once, before the epochs\nscheduler = {name}(\n    optimizer, {arguments})\n"
-        f"for epoch in range({epochs}):\n    for x, y in train_loader:\n        ...\n{call}"
-    )
+def _unseen(context: Context, steps: Sequence[LrStep]) -> str:
+    """How large a rise could be and stay within what cuts nearby do."""
+    high = np.array([context.boundaries[s.boundary].placebo_high for s in steps if s.boundary is not None])
+    limit = median(high)
+    if not limit > 0:
+        return "the loss does not rise at these rows beyond noise"
+    return f"the loss does not rise at these rows beyond noise; cuts nearby rise by up to {number(limit, 2)} without any cause"

@@ -33,7 +33,7 @@ import math
 import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Pooled, Skipped
 from tb_losslens.analysis.stats import median, sign_test
 from tb_losslens.analysis.text import number, p_value, plural, signed, times
 from tb_losslens.store.run import Run
@@ -85,6 +85,10 @@ def find(
         return Checked(ID, "the epochs do not hold the same samples")
     gained = _gain_within(context)
     fall = -median(np.array([b.jump for b in drops]))
+    without = _without_small_ends(run, drops)
+    if 2 * without < fall:
+        left = f"without them the loss drops by {number(max(without, 0.0))} instead of {number(fall)}"
+        return Checked(ID, f"the drop is that of the smaller batches that end the epochs: {left}")
     if math.isfinite(gained) and gained > rise * fall:
         return Checked(
             ID,
@@ -102,7 +106,7 @@ def _finding(
     share = min(1.0, max(0.0, 1 + trend / fall)) if math.isfinite(trend) and fall > 0 and certain else None
     evidence = [
         Evidence(
-            f"drop at {pooled.down} of {pooled.total} boundaries, median {signed(pooled.median)} ({p_value(pooled.p)})",
+            f"drop at {pooled.down} of {pooled.total} boundaries, median {signed(pooled.median)}{_how_sure(pooled)}",
             "loss",
         ),
         Evidence(f"cuts beside the boundaries change by {signed(trend)} (the trend)"),
@@ -145,6 +149,29 @@ def _finding(
     )  # fmt: skip
 
 
+def _without_small_ends(run: Run, drops: list[Boundary], *, small: float = 0.75, window: int = 5) -> float:
+    """Median drop without the batches that end an epoch with fewer samples than usual; infinite where there are none."""
+    size = run.float("batch_size")
+    usual = median(size[np.isfinite(size)]) if np.isfinite(size).any() else math.nan
+    falls, found = [], 0
+    for boundary in drops:
+        end = boundary.batch
+        while end > 0 and size[end - 1] < small * usual:
+            end -= 1
+        found += end < boundary.batch
+        before, after = run.loss[max(0, end - window) : end], run.loss[boundary.batch : boundary.batch + window]
+        if np.isfinite(before).any() and np.isfinite(after).any():
+            falls.append(float(np.nanmean(before) - np.nanmean(after)))
+    return median(np.array(falls)) if falls and 2 * found >= len(drops) else math.inf
+
+
+def _how_sure(pooled: Pooled, *, level: float = 0.05) -> str:
+    """The p-value with what it rests on; "" where the signs of so few boundaries tell nothing (they stand out one by one)."""
+    if pooled.by_size:
+        return f" ({p_value(pooled.p)}, each against the cuts beside it)"
+    return f" ({p_value(pooled.p)})" if pooled.p < level else ""
+
+
 def _ratio(run: Run, boundary: Boundary) -> float:
     """LR after the boundary over the LR before it; 1 where it is unknown."""
     lr = run.columns.get("lr")
@@ -181,7 +208,8 @@ def _gain_within(context: Context) -> float:
     up, down, p = sign_test(np.array(gains))
     if not gains or not len(loss):
         return math.nan
-    return median(np.array(gains)) if up > down and p < 0.05 else 0.0
+    all_up = down == 0 and up >= 3  # so few signs cannot reach a p, and nothing that is learned makes a loss rise
+    return median(np.array(gains)) if up > down and (p < 0.05 or all_up) else 0.0
 
 
 def _heldout_fall(context: Context) -> float:

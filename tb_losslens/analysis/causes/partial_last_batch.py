@@ -9,14 +9,15 @@ Why it matters:
     with the batch, so that the last step of each epoch is a smaller step: that is a fault.
 
 How it decides:
-    Equal sizes veto it. The distance of the last batch from the m before it is compared, over all epochs, with the run's own
-    noise scaled by sqrt(N/n + 1/m). In line: an artifact, reported where it is seen or where a jump goes once the
-    last batches are set to the level before them. Off by the factor n/N in epoch after epoch: the loss is a sum. Off
-    to one side otherwise: the loss depends on the size of the batch. And where the loss is up after the boundaries: the step
-    taken on so few samples, if its gradient is larger than usual or the rise follows it.
+    Equal sizes veto it, and a criterion that takes the mean vetoes a sum. The distance of the last batch from the m before it
+    is compared, over all epochs, with the run's own noise scaled by sqrt(N/n + 1/m). In line: an artifact, reported where it
+    is seen or where a jump goes once the last batches are set to the level before them. Off by the factor n/N, in epoch after
+    epoch or over all of them: the loss is a sum; where the noise leaves both open, that is said. Off to one side otherwise:
+    the loss depends on the size of the batch. And where the loss is up after the boundaries: the step taken on so few
+    samples, if its gradient is larger than usual or the rise follows it.
 
 What to try:
-    `drop_last=True`, or a mean that is weighted by samples; `reduction="mean"`.
+    `drop_last=True`, or a mean that is weighted by samples; for a sum, the mean with an LR that is larger by as much.
 
 When it is wrong:
     Under a fixed order the last batch holds the same samples each time, so a bias tells nothing (read `repeated_order`). Skewed
@@ -35,10 +36,12 @@ import numpy as np
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, share_without, typical_excess, with_loss
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.last_batches import LastBatches, gradient_of_last, is_sum, last_batches
-from tb_losslens.analysis.orders import loader_of
+from tb_losslens.analysis.last_batches import LastBatches, Proportion, is_sum, last_batches, proportion
+from tb_losslens.analysis.last_step import step_on_few
+from tb_losslens.analysis.loader_repair import repair_last_batch
 from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.analysis.text import number, percent, plural
+from tb_losslens.store.run import Run
 
 ID = "partial_last_batch"
 REQUIRES: tuple[str, ...] = ("loss", "epoch", "batch_size")
@@ -66,7 +69,7 @@ def find(
         matters: below this it cannot be why a boundary moves.
         tiny: below this part of the usual size its own step may throw the weights off.
         in_line: it strays at most this many times as far as its size allows.
-        one_sided: median distance, in scaled noise, beyond which the loss depends on the size.
+        one_sided: median distance, in standard errors, beyond which the loss depends on the size.
         least_gone: part of a jump that must go with the last batch.
     """
     run = context.run
@@ -83,26 +86,34 @@ def find(
         return Checked(ID, f"{plural(len(last.row), 'epoch')} ended with a partial batch; two are needed to judge")
     raw = median(np.abs(last.off / last.alike)) / 0.6745
     scaled = median(np.abs(last.off / last.scaled)) / 0.6745
-    side = median(last.off / last.scaled)
+    side = median(last.off / last.error)
     n = median(last.size)
     said = (
         f"the last batch has {n:,.0f} of {usual:,.0f} samples; its loss strays {number(raw, 2)} times as far as that of a full "
         f"batch, {number(scaled, 2)} times as far as {plural(round(n), 'sample')} would"
     )
     constant_samples = context.found("repeated_order") is not None
-    if is_sum(last, usual, samples=n if constant_samples else float(last.size.sum())):
+    samples = n if constant_samples else float(last.size.sum())
+    whole = proportion(last, usual, samples=samples)
+    if not _is_mean_by_definition(run) and (is_sum(last, usual, samples=samples) or whole.is_sum()):
         return _fault(context, last, usual, said, summed=True)
     same_side = max(float((last.off > 0).mean()), float((last.off < 0).mean()))
     if len(last.row) >= 6 and abs(side) > one_sided and same_side >= 0.95 and not constant_samples:
         return _fault(context, last, usual, said, summed=False)
     gone = _gone(context, last, least_gone) if raw >= matters else ()
     if not gone and context.pooled.direction > 0 and n <= tiny * usual:
-        kicked = _kick(context, last, usual)
+        kicked = step_on_few(context, last, usual)
         if kicked is not None:
             return kicked
     if scaled > in_line or (not gone and raw < seen):
         return Checked(ID, said)
-    return _artifact(context, last, usual, said, gone)
+    return _artifact(context, last, usual, said, gone, whole=whole)
+
+
+def _is_mean_by_definition(run: Run) -> bool:
+    """True if the loss is what a criterion returned that takes the mean."""
+    criterion = run.facts.get("criterion")
+    return isinstance(criterion, dict) and criterion.get("reduction") == "mean" and run.facts.get("loss_source") == "criterion"
 
 
 def _gone(context: Context, last: LastBatches, least_gone: float, *, least_of_all: float = 0.7) -> tuple[int, ...]:
@@ -161,7 +172,11 @@ def _fault(context: Context, last: LastBatches, usual: float, said: str, *, summ
         if summed
         else f"The loss depends on how many samples are in the batch: with {few} it is off to one side."
     )
-    repaired = 'criterion = type(criterion)(reduction="mean")     # it sums: the last step of each epoch is a smaller one'
+    repaired = (
+        "loss = criterion(output, target) / len(target)     # weights, label_smoothing, ignore_index stay as they are\n"
+        f"# the gradient is then {usual:.0f} times smaller: with SGD the steps stay as long as they are by\n"
+        f'for group in optimizer.param_groups:     # Adam needs no change\n    group["lr"] *= {usual:.0f}'
+    )
     return Finding(
         ID,
         "fault",
@@ -176,20 +191,30 @@ def _fault(context: Context, last: LastBatches, usual: float, said: str, *, summ
         explains_jump=(share or 0.0) > 0.3,
         evidence=tuple(evidence),
         against=() if share is None or share > 0.3 else (Evidence("the jump stays without the last batch", "loss"),),
-        advice="Take the mean over the samples, or `drop_last=True`, so that each step weighs the same.",
-        fix=repaired if summed else _drop_last(context, usual, n),
+        advice="Divide by the number of samples and raise the LR by as much, or leave that batch out with `drop_last=True`."
+        if summed
+        else "Take the mean over the samples, or `drop_last=True`, so that each step weighs the same.",
+        fix=repaired if summed else repair_last_batch(context, usual, n),
         confirm="Compute the loss of one batch of the usual size, and of half of it: it must not halve."
         if summed
         else f"Compute the loss of one batch, then of its first {n:,.0f} samples, several times: the means must agree.",
     )
 
 
-def _artifact(context: Context, last: LastBatches, usual: float, said: str, gone: tuple[int, ...]) -> Finding:
+def _artifact(
+    context: Context, last: LastBatches, usual: float, said: str, gone: tuple[int, ...], *, whole: Proportion
+) -> Finding:
     n = median(last.size)
     shown = around(context.boundaries[gone[0]]) if gone else (int(last.row[-1]) - 5, int(last.row[-1]) + 1)
     evidence = [Evidence(said, "loss", shown), Evidence(f"{n:,.0f} of {usual:,.0f} samples", "batch_size", shown)]
     against = []
     share = None
+    if whole.is_mean():
+        kept = f"all epochs together its loss is {percent(whole.ratio)} of the level before it (±{percent(whole.error)})"
+        evidence.append(Evidence(f"{kept}; if the loss were a sum, it would be {percent(whole.if_sum)}", "loss"))
+    else:
+        cannot = f"{plural(len(last.row), 'such batch')} cannot tell whether the loss is a mean or a sum over the batch"
+        against.append(Evidence(f"{cannot}: a sum would make each of them about {percent(whole.if_sum)} as large", "loss"))
     if gone:
         # all boundaries where the direction is gone: those that went that way are a selection
         ends = {int(row) + 1 for row in last.row}
@@ -206,8 +231,8 @@ def _artifact(context: Context, last: LastBatches, usual: float, said: str, gone
         "artifact",
         "likely" if gone else "possible",
         "A small last batch",
-        f"The last batch of an epoch has {n:,.0f} of {usual:,.0f} samples, and its loss strays as far as that allows. "
-        "The training is fine.",
+        f"The last batch of an epoch has {n:,.0f} of {usual:,.0f} samples, and its loss strays as far as that allows."
+        + (" The training is fine." if gone and whole.is_mean() else ""),
         score=0.8 if gone else 0.4,
         boundaries=gone,
         steps=tuple(int(s) for s in context.run.step[last.row[:50]]),
@@ -216,52 +241,6 @@ def _artifact(context: Context, last: LastBatches, usual: float, said: str, gone
         evidence=tuple(evidence),
         against=tuple(against),
         advice="Leave the ragged batch out, or weight the mean by samples when reading the curve.",
-        fix=_drop_last(context, usual, n),
+        fix=repair_last_batch(context, usual, n),
         confirm="Train two epochs with drop_last=True: the point at the end of each epoch must be gone.",
     )
-
-
-def _kick(
-    context: Context, last: LastBatches, usual: float, *, least_ratio: float = 1.5, least_rank: float = 0.5, level: float = 0.05
-) -> Finding | None:
-    """The step on a tiny last batch as what lifts the loss after it: a larger gradient there, or a lift that follows it."""
-    ends = {int(row) + 1 for row in last.row}
-    at = [b for b in context.boundaries if b.batch in ends]
-    ratio, rank, p = gradient_of_last(context.run, at)
-    follows = rank >= least_rank and p < level
-    if 2 * len(at) <= len(context.boundaries) or not (ratio >= least_ratio or follows):
-        return None
-    n = median(last.size)
-    span = around(at[-1])
-    evidence = [
-        Evidence(f"the last step of an epoch is taken on {n:,.0f} of {usual:,.0f} samples", "batch_size", span),
-        Evidence(
-            f"its gradient norm is {number(ratio, 2)} times that of the steps before it (root mean square)", "grad_norm", span
-        ),
-    ]
-    if follows:
-        evidence.append(
-            Evidence(f"the larger it is, the more the loss rises after it (rank correlation {number(rank, 2)})", "loss")
-        )
-    return Finding(
-        ID,
-        "fault",
-        "likely" if follows and ratio >= least_ratio else "possible",
-        "The step on a small last batch",
-        f"The last step of each epoch is taken on {n:,.0f} of {usual:,.0f} samples, and the loss is up right after it.",
-        detail="step",
-        score=0.7 if follows else 0.5,
-        boundaries=tuple(b.index for b in at if excess(b) > 0),
-        steps=tuple(int(s) for s in context.run.step[last.row[:50]]),
-        evidence=tuple(evidence),
-        against=() if follows else (Evidence("from boundary to boundary the rise does not follow that gradient", "loss"),),
-        advice="Leave the ragged batch out of training: its step is as long as the others but points almost anywhere.",
-        fix=_drop_last(context, usual, n),
-        confirm="Train some epochs with drop_last=True: the rise after each boundary must be gone.",
-    )
-
-
-def _drop_last(context: Context, usual: float, n: float) -> str:
-    shuffle = loader_of(context.run).get("shuffle")
-    keep = f", shuffle={shuffle}" if isinstance(shuffle, bool) else ""
-    return f"train_loader = DataLoader(dataset, batch_size={usual:.0f}{keep}, drop_last=True)     # the last one has {n:.0f}"

@@ -119,7 +119,7 @@ def _finding(
         explains, share, said = _boundary_is_like_other_places(context, at)
         (evidence if explains else against).append(said)
     elif at:
-        against.append(Evidence("the loss does not move at these boundaries beyond noise", "loss"))
+        against.append(Evidence("the loss moves at these boundaries no more than at cuts inside the epochs", "loss"))
     how, fix, said_of_loader = repair_order(context, times)
     against += said_of_loader
     text = f"The order of samples {'is' if strength == 'proved' else 'seems to be'} the same in {plural(times, 'epoch')}."

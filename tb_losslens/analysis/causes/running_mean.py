@@ -201,8 +201,12 @@ def _finding(context: Context, since: str, statistics: Statistics | None, rows: 
     else:
         shrinks, rougher = number(statistics.slope, 2), number(2**statistics.roughness, 2)
         evidence = [
-            Evidence(f"steps of the curve shrink as i^{shrinks} with the batch i ({what}); those of a mean as i^-1", "loss"),
-            Evidence(f"taken apart it is as rough late as early (ratio {rougher}); a raw curve would get rougher"),
+            Evidence(
+                f"{what} the steps of the curve get smaller like n^{shrinks}, n batches on; those of a mean like n^-1", "loss"
+            ),
+            Evidence(
+                f"with the averaging undone it is as rough late as early (ratio {rougher}), as the loss of single batches is"
+            ),
         ]
         moved = tuple(
             b for b in context.boundaries if b.significant or (b.jump - b.placebo_median) * pooled.direction > 0
@@ -211,9 +215,7 @@ def _finding(context: Context, since: str, statistics: Statistics | None, rows: 
     if share is not None:
         evidence.append(Evidence(f"{percent(share)} of the median jump is gone once the curve is taken apart"))
     explains = bool(moved) and since == "epoch" and (share is None or share > 0)
-    text = (
-        "so it restarts with each epoch and moves although the training does not" if since == "epoch" else "so it lags behind"
-    )
+    text = "so it starts anew with each epoch and jumps there by itself" if since == "epoch" else "so it lags behind"
     return Finding(
         ID, "artifact", "proved" if statistics is None else "likely", "The logged loss is a running mean",
         f"The logged value is the mean {what}, {text}.",

@@ -10,8 +10,8 @@ Why it matters:
 How it decides:
     Last of all causes: a boundary that is significant alone, or part of a pooled direction, and in the boundaries of no
     finding that explains its jump; or a loss 10 sigma above and twice those around it, with a gap to all others that the
-    tail of the others does not lead one to expect; or a loss that is not finite. It lists the signals that would separate
-    the causes which are left, with the line of code for each.
+    tail of the others does not lead one to expect; or a loss that is not finite, or ends far above where it began. It lists the
+    signals that would separate the causes which are left, with the line of code for each.
 
 What to try:
     Record what is missing, and train a few epochs again.
@@ -27,8 +27,9 @@ from __future__ import annotations
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.text import number, p_value, plural, signed, some
-from tb_losslens.analysis.unexplained import lost, spikes
+from tb_losslens.analysis.known import mostly_known
+from tb_losslens.analysis.text import number, plural, signed, some, up_and_down
+from tb_losslens.analysis.unexplained import ends_high, lost, spikes, too_few
 from tb_losslens.events.columns import BY_NAME, how_to_record
 
 ID = "unknown"
@@ -38,7 +39,7 @@ TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean", "classes
 
 def find(context: Context) -> Outcome | list[Outcome]:
     """Names what nothing explains, at boundaries and inside epochs, and what to record."""
-    end = lost(context)
+    end = lost(context) or ends_high(context)
     inside: list[Outcome] = [*([end] if end else []), *spikes(context)]
     at_boundaries = _boundaries(context)
     if not inside:
@@ -58,12 +59,19 @@ def _boundaries(context: Context) -> Outcome:
     ]
     left = [b for b in moved if b.index not in explained]
     alone = [b for b in left if b.significant]
+    if not moved and not explained and context.found("batch_noise") is None and context.found("incomplete_shuffle") is None:
+        unsure = too_few(context)
+        if unsure is not None:
+            return unsure
     if not alone and (not pooled.direction or 2 * len(left) < len(moved)):
         return Checked(ID, "every jump beyond noise is explained" if moved else "no jump beyond noise is left to explain")
     run = context.run
     missing = [name for name in TELLING if not run.has(name)]
-    known = [BY_NAME[name].label for name in TELLING if run.has(name)]
     most = max(left, key=lambda b: abs(b.z))
+    span = (max(0, most.batch - most.m), most.batch + most.m)
+    ordered = context.found("incomplete_shuffle") is not None or context.found("repeated_order") is not None
+    open_still = ("sample_ids", "classes") if ordered else ()
+    known = [BY_NAME[name].label for name in TELLING if name not in open_still and mostly_known(run, name, *span)]
     if len(left) == 1:
         shape = most.shape.replace("_", " ") if most.shape != "none" else "step"
         back = f", back after {plural(most.recovery, 'batch')}" if most.recovery is not None else ""
@@ -71,7 +79,6 @@ def _boundaries(context: Context) -> Outcome:
     else:
         what = f"The loss moves by up to {signed(most.jump)} at boundaries {some([b.index + 1 for b in left])}"
     again = f"Run the batches around step {most.step:,} again with the same weights, in this order and in another."
-    span = (max(0, most.batch - most.m), most.batch + most.m)
     size = number(abs(most.z), 2)
     return Finding(
         ID, "unknown", "possible", "Nothing recorded explains it",
@@ -80,7 +87,7 @@ def _boundaries(context: Context) -> Outcome:
         explains_jump=False,
         evidence=(
             Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {size}× the noise beside it", "loss", span),
-            Evidence(f"{pooled.up} up, {pooled.down} down of {pooled.total} ({p_value(pooled.p)})"),
+            Evidence(up_and_down(pooled, repeated=context.found("repeated_order") is not None)),
             Evidence(f"recorded and not the cause: {some(known, 8)}" if known else "nothing but the loss was recorded"),
         ),
         missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),

@@ -37,6 +37,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.cuts import Cut, measure_rows
 from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural, signed, some
 
 ID = "wrong_mode"
@@ -123,8 +124,7 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
             )
         )
     elif at:
-        said = f"the mode changes at {plural(len(at), 'boundary')}, but the loss does not move there beyond noise"
-        against.append(Evidence(said, "loss"))
+        against.append(Evidence(_cannot_tell(context, at, harmless=harmless), "loss", around(context.boundaries[at[0]])))
     for cut in inside[:3]:
         at_step = f"the mode changes at step {run.step[cut.row]:,}"
         said = f"{at_step}, and the loss moves there by {signed(cut.excess)} ({number(cut.z, 2)} sigma)"
@@ -160,6 +160,17 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
         ),
         confirm=f"Print `model.training` at step {run.step[first]:,}: it is False now and must be True after the change.",
     )
+
+
+def _cannot_tell(context: Context, at: tuple[int, ...], *, harmless: bool) -> str:
+    """A boundary that does not stand out says how large an effect of the mode could be and stay unseen."""
+    chosen = [context.boundaries[k] for k in at]
+    changes = f"the mode changes at {plural(len(at), 'boundary')}, and the loss moves there by"
+    moved = f"{changes} {signed(median(np.array([b.jump for b in chosen])))}"
+    low, high = (median(np.array([getattr(b, name) for b in chosen])) for name in ("placebo_low", "placebo_high"))
+    if harmless or not np.isfinite(low + high):
+        return f"{moved}, which is not beyond noise"
+    return f"{moved}; cuts nearby move by {signed(low)} to {signed(high)}, so an effect within that range cannot be told"
 
 
 def _validation_in_train(context: Context, most_steps: int) -> Finding | None:

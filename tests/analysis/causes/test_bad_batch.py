@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tb_losslens.analysis.causes import bad_batch
 from tb_losslens.analysis.outliers import local_level, spans, standing_apart
-from tb_losslens.store.run import Run
+from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings
 from tests.trainings import train
 
@@ -192,3 +192,81 @@ def test_local_level_ignores_a_bad_block_and_spans_join_neighbours() -> None:
     assert sigma.min() > 0.003
     assert spans(np.array([3, 4, 6, 20, 21])) == [(3, 6), (20, 21)]
     assert spans(np.array([], dtype=np.int64)) == []
+
+
+@pytest.mark.parametrize("batch_size", [16, 64])
+def test_two_bad_samples_of_many_are_named_though_the_model_learns_them(batch_size: int) -> None:
+    """With 64 a batch an eighth of all batches holds one; the model fits them after an epoch or two."""
+    run = _with_two_samples(batch_size, lambda v: -30 * v)
+    (finding,) = findings(bad_batch, run)
+    assert (finding.detail, finding.strength) == ("recurring", "likely")
+    held = np.array([np.isin(run.ragged["sample_ids"][row], (17, 401)).any() for row in range(len(run))])
+    assert set(finding.steps) == set(np.flatnonzero(held).tolist())
+    assert finding.fix.startswith("for i in [17, 401]")
+
+
+def test_batches_of_another_kind_are_not_single_bad_samples() -> None:
+    """A fifth of the batches comes from another source as a whole, each epoch, as with a sampler that groups by source."""
+
+    def by_source(epoch: int, n: int, rng: np.random.Generator) -> Any:
+        own, other = rng.permutation(1000), 1000 + rng.permutation(n - 1000)
+        blocks = [*np.split(own[:992], 31), *np.split(other[:192], 6)]
+        return np.concatenate([blocks[k] for k in rng.permutation(len(blocks))])
+
+    orders = [by_source(e, 1380, np.random.default_rng(e)) for e in range(8)]
+
+    def change(x: Tensor, step: int, epoch: int) -> Tensor:
+        index = step - epoch * 37
+        return x * 20 if orders[epoch][index * 32] >= 1000 else x
+
+    run = train(
+        data="digits",
+        samples=1600,
+        optimizer="adam",
+        lr=0.002,
+        epochs=8,
+        order=lambda e, n, rng: orders[e],
+        change_inputs=change,
+    )
+    assert findings(bad_batch, run) == []
+
+
+def test_inputs_that_stand_apart_without_an_effect_are_mentioned() -> None:
+    run = train(data="digits", optimizer="adam", lr=0.002, epochs=8)
+    mean = run.float("input_mean").copy()
+    mean[[50, 51, 200]] *= 40
+    said = checked(bad_batch, replace(run, columns={**run.columns, "input_mean": mean}))
+    assert "the mean of the inputs of 3 batches, the first at step 50, stands apart" in said
+    assert "harmless so far" in said
+
+
+def _with_two_samples(batch_size: int, bad: Callable[[Tensor], Tensor]) -> Run:
+    orders = [np.random.default_rng(e).permutation(1380) for e in range(8)]
+    per_epoch = 1380 // batch_size
+
+    def change(x: Tensor, step: int, epoch: int) -> Tensor:
+        first = (step - epoch * per_epoch) * batch_size
+        rows = np.isin(orders[epoch][first : first + batch_size], (17, 401))
+        x = x.clone()
+        x[rows] = bad(x[rows])
+        return x
+
+    return train(
+        data="digits", order=lambda e, n, rng: orders[e], change_inputs=change, batch_size=batch_size,
+        optimizer="sgd", lr=0.05, epochs=8,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("bad", [True, False])
+def test_a_span_of_one_class_in_small_batches_of_few_classes(bad: bool) -> None:
+    """Five classes, 16 samples a batch: no batch of one class comes by chance, though its distance is no extreme."""
+    rng = np.random.default_rng(2)
+    mixes = rng.multinomial(16, [0.16, 0.21, 0.21, 0.21, 0.21], 1000)
+    loss = 0.9 * rng.gamma(16, 1 / 16, 1000)
+    if bad:
+        mixes[562:574] = [16, 0, 0, 0, 0]
+        loss[562:574] += 2
+    run = Run.from_arrays(loss=loss, batch_size=np.full(1000, 16), epoch_length=125)
+    classes = Ragged.from_lists([[(k, n) for k, n in enumerate(mix) if n] for mix in mixes.tolist()])
+    found = findings(bad_batch, replace(run, ragged={"classes": classes}))
+    assert [(f.detail, f.steps) for f in found] == ([("targets", (562, 573))] if bad else [])

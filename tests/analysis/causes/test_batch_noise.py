@@ -11,7 +11,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.engine import build_context
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
-from tests.analysis.series import jumping
+from tests.analysis.series import falling, jumping
 from tests.trainings import train
 
 
@@ -36,6 +36,14 @@ def test_the_advice_says_how_many_batches_would_resolve_the_trend() -> None:
     )
 
 
+def test_a_window_longer_than_an_epoch_is_not_advised() -> None:
+    """With epochs of 20 batches and noise as large as the loss, no window inside an epoch resolves a tenth of it."""
+    loss = np.random.default_rng(0).gamma(1.0, 1.0, 400)
+    (found,) = findings(batch_noise, Run.from_arrays(loss=loss, epoch_length=20))
+    assert "epochs of 20 batches" in found.advice
+    assert "average" not in found.advice
+
+
 def test_jumps_beyond_noise_are_not_noise() -> None:
     assert "more than noise" in checked(batch_noise, jumping(np.random.default_rng(0), 4.0))
 
@@ -48,3 +56,32 @@ def test_one_jump_is_enough_to_be_more() -> None:
 
 def test_a_short_run_is_refused() -> None:
     assert "1 boundary" in skipped(batch_noise, Run.from_arrays(loss=np.ones(40), epoch_length=20)).why
+
+
+def test_what_lies_outside_its_own_band_is_not_called_noise() -> None:
+    """Over seeded noise, short and long: the sentence holds by the numbers that stand in it."""
+    rng = np.random.default_rng(31)
+    for _ in range(60):
+        epochs, length = int(rng.integers(3, 9)), int(rng.integers(12, 60))
+        run = Run.from_arrays(loss=falling(rng, epochs, length), epoch_length=length)
+        context = build_context(run)
+        inside = sum(b.placebo_low <= b.jump <= b.placebo_high for b in context.boundaries)
+        for found in findings(batch_noise, run):
+            assert inside > len(context.boundaries) / 2 or inside >= len(context.boundaries) - 1
+            assert f"At {inside} of " in found.text
+
+
+def test_signs_that_all_agree_do_not_speak_for_noise() -> None:
+    """Five small drops: p = 0.06 is the least that five signs can give."""
+    rng = np.random.default_rng(3)
+    seen = 0
+    for _ in range(200):
+        run = Run.from_arrays(loss=falling(rng, 6, 30), epoch_length=30)
+        pooled = build_context(run).pooled
+        for found in findings(batch_noise, run):
+            one_way = min(pooled.up, pooled.down) == 0
+            seen += one_way
+            assert (found.strength == "possible") == (one_way or pooled.p < 0.05)
+            assert any("of 5" in line and "up" in line for line in (found.against if one_way else found.evidence))
+            assert ("Nothing to fix" in found.advice) != one_way
+    assert seen >= 3

@@ -168,3 +168,19 @@ def test_displacement_recovers_the_buffer(size: int, total: int) -> None:
     assert shuffled is not None
     assert np.isnan(shuffled.buffer)
     assert abs(shuffled.correlation) < 4 / np.sqrt(total)
+
+
+def test_blocks_in_random_order_are_said_to_jump_inside_the_epochs_too() -> None:
+    """Ten blocks of the sorted data come in a new order each epoch: the boundary is one change of block among ten."""
+    base = by_target("digits")
+
+    def blocks(epoch: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        parts = np.array_split(base[base < n], 10)
+        return np.concatenate([rng.permutation(parts[k]) for k in rng.permutation(10)])
+
+    diagnosis = diagnose(train(data="digits", optimizer="sgd", lr=0.02, batch_size=16, epochs=8, order=blocks))
+    finding = next(f for f in diagnosis.findings if f.cause == "incomplete_shuffle")
+    assert not finding.explains_jump
+    assert any("the content changes as well" in line for line in finding.against)
+    assert "no larger than those inside the epochs" in diagnosis.verdict
+    assert "beyond noise" not in diagnosis.verdict

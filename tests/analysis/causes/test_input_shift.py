@@ -151,3 +151,16 @@ def test_no_false_alarm_on_400_steady_runs() -> None:
 def test_an_input_without_spread_is_survived() -> None:
     run = Run.from_arrays(loss=np.ones(60), input_mean=np.zeros(60), input_std=np.zeros(60), epoch_length=20)
     assert checked(input_shift, run) == "the inputs have no spread"
+
+
+def test_a_shift_of_a_few_batches_has_no_name() -> None:
+    """Ten batches an epoch and one epoch a side leave open whether a scale or a random range changed."""
+    run = train(
+        data="gaussian", model="mlp", lr=0.05, samples=400, batch_size=32, epochs=2, drop_last=False,
+        change_inputs=lambda x, step, epoch: x * (3.0 if epoch else 1.0),
+    )  # fmt: skip
+    for finding in findings(input_shift, run):
+        assert finding.detail == ""
+        assert any("too few batches" in line for line in finding.evidence)
+        assert finding.advice
+    assert findings(input_shift, run)

@@ -133,9 +133,19 @@ def test_a_rise_that_the_loss_ignores_is_no_fault() -> None:
     assert "rises at boundary 6 (from 0.005 to 0.01), with no rise of the loss beyond noise" in said
 
 
-def test_a_reset_that_the_loss_ignores_is_possible_at_most() -> None:
-    (finding,) = findings(lr_increase, train(data="gaussian", lr=0.01, schedule=each_epoch, facts=COSINE))
-    assert (finding.kind, finding.strength, finding.explains_jump) == ("planned", "possible", False)
+def test_a_reset_that_the_loss_ignores_is_a_fault_without_effect() -> None:
+    run = train(data="gaussian", lr=0.01, schedule=each_epoch, facts=COSINE)
+    (finding,) = findings(lr_increase, run)
+    assert (finding.kind, finding.strength, finding.explains_jump) == ("fault", "proved", False)
+    assert "harmless so far" in finding.text
+    (limit,) = finding.against
+    band = np.median([b.placebo_high for b in build_context(run).boundaries])
+    assert f"rise by up to {band:.2g}" in limit
+
+
+def test_a_reset_of_an_unknown_scheduler_that_the_loss_ignores_is_no_fault() -> None:
+    (finding,) = findings(lr_increase, train(data="gaussian", lr=0.01, schedule=each_epoch))
+    assert (finding.kind, finding.strength, finding.explains_jump) == ("benign", "possible", False)
 
 
 @pytest.mark.parametrize(

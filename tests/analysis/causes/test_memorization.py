@@ -93,3 +93,16 @@ def test_a_sawtooth_is_left_alone() -> None:
 def test_a_loss_that_only_falls_is_no_stair() -> None:
     loss = 3 * np.exp(-np.arange(480) / 200) + 0.05 * np.random.default_rng(5).normal(size=480)
     assert "no drop" in checked(memorization, Run.from_arrays(loss=loss, epoch_length=40))
+
+
+def spikes_at_the_ends(last_size: int) -> Run:
+    """A flat loss whose last batch of each epoch lies far above the others."""
+    rng = np.random.default_rng(4)
+    last = np.arange(480) % 40 == 39
+    loss = 1 + 0.05 * rng.normal(size=480) + np.where(last, 3.0, 0.0)
+    return Run.from_arrays(loss=loss, batch_size=np.where(last, last_size, 32).astype(float), epoch_length=40)
+
+
+def test_a_drop_that_is_only_that_of_smaller_last_batches_is_none() -> None:
+    assert "smaller batches that end the epochs" in checked(memorization, spikes_at_the_ends(2))
+    assert "smaller batches" not in checked(memorization, spikes_at_the_ends(32))

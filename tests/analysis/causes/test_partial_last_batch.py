@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from tb_losslens.analysis.causes import partial_last_batch
-from tb_losslens.analysis.engine import diagnose
+from tb_losslens.analysis.engine import build_context, diagnose
+from tb_losslens.analysis.last_batches import is_sum, last_batches, proportion
+from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, faults, findings
 from tests.trainings import train
 
@@ -41,7 +43,8 @@ def test_a_summed_loss_shrinks_with_the_batch(model: str, data: str, samples: in
     assert finding.share is not None
     assert finding.share > 0.5
     assert finding.steps == tuple(e.last - 1 for e in run.epochs)
-    assert 'reduction="mean"' in finding.fix
+    assert "/ len(target)" in finding.fix
+    assert 'group["lr"] *= 64' in finding.fix  # as long steps as before
 
 
 @pytest.mark.parametrize(("model", "data"), [("mlp", "digits"), ("cnn", "digits"), ("lstm", "tokens")])
@@ -126,3 +129,68 @@ def test_sizes_that_vary_by_design_are_left_alone() -> None:
     run = train(epochs=5)
     sizes = np.random.default_rng(0).integers(8, 32, len(run))
     assert "vary all along" in checked(partial_last_batch, replace(run, columns={**run.columns, "batch_size": sizes}))
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("batch_size", "epochs"), [(24, 20), (64, 12)])
+def test_a_sum_over_a_constant_is_a_sum_and_its_twin_is_none(batch_size: int, epochs: int, seed: int) -> None:
+    """`mse_loss(reduction="sum") / N` is right for full batches; only the last one tells, and less so the more it overfits."""
+    options: dict[str, Any] = {
+        "data": "digits", "optimizer": "adam", "lr": 0.003, "samples": 560, "batch_size": batch_size, "epochs": epochs,
+        "drop_last": False, "seed": seed,
+    }  # fmt: skip
+    twin = train(**options)
+    last = int(twin.columns["batch_size"][-1])
+    assert 0.1 < last / batch_size < 0.9
+    run = train(**options, change_loss=lambda mean, losses: losses.sum() / batch_size)
+    (finding,) = findings(partial_last_batch, run)
+    assert (finding.kind, finding.detail) == ("fault", "sum")
+    assert faults(partial_last_batch, twin) == []
+
+
+def drawn(rng: np.random.Generator, *, heavy: float, factor: float, epochs: int = 16, small: int = 10) -> Run:
+    """40 batches of 32 samples an epoch and one of `small`, whose loss is the mean of lognormal ones times `factor`."""
+    size = np.tile(np.append(np.full(40, 32), small), epochs)
+    level = np.linspace(2.0, 1.0, len(size))
+    mean = np.array([rng.lognormal(-(heavy**2) / 2, heavy, n).mean() for n in size])
+    return Run.from_arrays(loss=level * mean * np.where(size == small, factor, 1.0), batch_size=size, epoch_length=41)
+
+
+@pytest.mark.parametrize(("heavy", "small"), [(0.5, 10), (1.5, 10), (2.5, 16)])
+def test_a_mean_of_skewed_losses_is_no_sum(heavy: float, small: int) -> None:
+    """A mean of few samples of a heavy-tailed loss lies below that of many in most epochs."""
+    rng = np.random.default_rng(4)
+    decided = {"mean": [0, 0], "sum": [0, 0]}
+    for _ in range(60):
+        for name, factor in (("mean", 1.0), ("sum", small / 32)):
+            context = build_context(drawn(rng, heavy=heavy, factor=factor, small=small))
+            found = last_batches(context, 32.0, 0.9)
+            told = proportion(found, 32.0, samples=16 * small)
+            decided[name][0] += told.is_mean()
+            decided[name][1] += told.is_sum() or is_sum(found, 32.0, samples=16 * small)
+    assert decided["mean"][1] == 0
+    assert decided["sum"][0] == 0
+    if heavy == 0.5:
+        assert decided["mean"][0] >= 50
+        assert decided["sum"][1] == 60
+
+
+def test_a_criterion_that_takes_the_mean_is_believed() -> None:
+    summed_up = drawn(np.random.default_rng(1), heavy=0.5, factor=10 / 32)
+    assert [f.detail for f in findings(partial_last_batch, summed_up)] == ["sum"]
+    facts = {"criterion": {"class": "CrossEntropyLoss", "reduction": "mean"}, "loss_source": "criterion"}
+    assert all(f.detail != "sum" for f in findings(partial_last_batch, replace(summed_up, facts=facts)))
+
+
+def test_what_the_last_batches_cannot_tell_is_said() -> None:
+    """Four last batches that stray as far as one sample may, up and down, fit a mean and a sum."""
+    run = train(data="plane", model="mlp", optimizer="adam", lr=0.003, samples=1283, batch_size=64, drop_last=False, epochs=4)
+    ends = [epoch.last - 1 for epoch in run.epochs]
+    size, loss = run.columns["batch_size"].copy(), run.loss.copy()
+    size[ends] = 3
+    for end, sign in zip(ends, (1, -1, 1, -1), strict=True):
+        loss[end] = loss[end - 8 : end].mean() + sign * 5 * np.std(np.diff(loss[end - 20 : end])) / np.sqrt(2)
+    (finding,) = findings(partial_last_batch, replace(run, columns={**run.columns, "loss": loss, "batch_size": size}))
+    assert (finding.kind, finding.strength) == ("artifact", "possible")
+    assert "is fine" not in finding.text
+    assert any("cannot tell whether the loss is a mean or a sum" in line for line in finding.against)

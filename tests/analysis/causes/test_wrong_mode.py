@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tb_losslens.analysis.causes import wrong_mode
+from tb_losslens.analysis.engine import diagnose
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings
 from tests.trainings import train
@@ -104,3 +105,15 @@ def test_statistics_that_move_in_a_validation_are_proof_whatever_the_mode_says()
     assert finding.detail == "validation_in_train"
     assert any("12 times" in line for line in finding.evidence)
     assert "none of 4 validations" in checked(wrong_mode, _with_bn_updates(run, 0))
+
+
+def test_in_a_steep_first_epoch_the_effect_is_left_open() -> None:
+    """Dropout is off from the second epoch on; the curve falls so fast there that its own cuts move as much."""
+    run = train(
+        data="digits", model="dropout", optimizer="adam", lr=0.001, batch_size=16, epochs=6, training_mode=lambda s, e: e < 1
+    )
+    (finding,) = findings(wrong_mode, run)
+    assert (finding.kind, finding.strength, finding.boundaries) == ("fault", "proved", (0,))
+    assert not finding.explains_jump
+    assert any("an effect within that range cannot be told" in line for line in finding.against)
+    assert "does not explain" not in diagnose(run).verdict

@@ -1,0 +1,56 @@
+"""Spans of batches whose loss steps up and down again at once: seen in the loss alone."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tb_losslens.analysis.bad_rows import loss_distance
+from tb_losslens.analysis.lr_steps import lr_columns
+from tb_losslens.analysis.outliers import local_level, spans
+from tb_losslens.store.run import Run
+
+
+def box_spans(
+    run: Run,
+    *,
+    least: int = 5,
+    most: float = 0.05,
+    high: float = 8.0,
+    flat: float = 0.3,
+    drop: float = 0.6,
+) -> list[tuple[int, int]]:
+    """Spans (first, last) whose loss steps up from one batch to the next, stays, and steps down again as fast.
+
+    Args:
+        run: with a loss.
+        least: batches in a span.
+        most: part of the run that it may take.
+        high: distance of each of its batches from the level around.
+        flat: its lowest batch over its highest, both above the level.
+        drop: part of its median height that the batches right before and after it lack.
+    """
+    distance = loss_distance(run)
+    level, _ = local_level(run.loss)
+    height = run.loss - level
+    out = []
+    for first, last in spans(np.flatnonzero(distance >= high), join=1):
+        length = last - first + 1
+        if length < least or length > most * len(distance) or first == 0 or last + 1 >= len(distance):
+            continue
+        inside = height[first : last + 1]
+        beside = max(height[first - 1], height[last + 1])
+        sharp = beside <= (1 - drop) * float(np.median(inside))
+        if sharp and inside.min() >= flat * inside.max() and not _settings_change(run, first, last + 1):
+            out.append((first, last))
+    return out
+
+
+def _settings_change(run: Run, first: int, after: int) -> bool:
+    """True if LR or mode change at either end of the rows first..after - 1, or an epoch begins at both."""
+    columns = [name for name in (*lr_columns(run), "train_mode") if run.has(name)]
+    for name in columns:
+        values = run.float(name)
+        if any(abs(values[row] - values[row - 1]) > 0.05 * abs(values[row - 1]) for row in (first, after)):
+            return True
+    starts = {epoch.first for epoch in run.epochs}
+    return first in starts and after in starts

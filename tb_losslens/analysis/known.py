@@ -1,0 +1,33 @@
+"""Of which batches a signal was read, and which of them were read without regard to their loss.
+
+On very quick trainings the recorder reads what costs something of some batches only: in turn, near epoch boundaries, and
+where the loss is unusual. The last are a selection: a statement on "the batches" must leave them out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.store.run import Run
+
+_BY_LOSS = 3
+
+
+def is_known(run: Run, name: str) -> NDArray[np.bool_]:
+    """Batches of which signal `name` was read, shape (n,); of a list, those that are not empty."""
+    if name in run.ragged:
+        return np.asarray(np.diff(run.ragged[name].offsets) > 0)
+    return np.isfinite(run.float(name))
+
+
+def by_turn(run: Run) -> NDArray[np.bool_]:
+    """Batches that were not chosen for their loss, shape (n,); all of them where the column `dense` is missing."""
+    return np.asarray(run.float("dense") != _BY_LOSS)
+
+
+def mostly_known(run: Run, name: str, first: int, last: int, *, part: float = 0.5) -> bool:
+    """True if signal `name` was read of at least `part` of the rows `first <= row < last`."""
+    if not run.has(name) or last <= first:
+        return False
+    return bool(is_known(run, name)[first:last].mean() >= part)
