@@ -58,8 +58,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _report(logdir: str, form: str, only: str | None, fail_on: str | None) -> int:
-    diagnoses = [_judged(run) for run in _load(logdir, only)]
-    _print(diagnoses, form)
+    runs, plain = _load(logdir, only)
+    diagnoses = [_judged(run) for run in runs]
+    _print(diagnoses, form, plain)
     found = any(finding.kind == fail_on for diagnosis in diagnoses for finding in diagnosis.findings)
     return _FAILED if found else 0
 
@@ -78,36 +79,40 @@ def _judged(run: Run) -> Diagnosis:
         )
 
 
-def _load(logdir: str, only: str | None) -> list[Run]:
-    """The recorded runs, sorted by name.
+def _load(logdir: str, only: str | None) -> tuple[list[Run], tuple[str, ...]]:
+    """The recorded runs, sorted by name, and the names of those that were not recorded; of these none where one is asked for.
 
     Raises:
-        LossLensError: if there is none, or none of the name `only`.
+        LossLensError: if there is nothing recorded, or nothing of the name `only`.
     """
-    from tb_losslens.store.logdir import load_runs
+    from tb_losslens.store.logdir import load_runs, unrecorded
 
     runs = {name: run for name, run in sorted(load_runs(logdir).items()) if not run.plain}
+    plain = unrecorded(logdir, runs)
+    if not runs and not plain:
+        raise LossLensError(f"no event files in {logdir} or below: give the directory that TensorBoard's --logdir gets")
     if not runs:
-        raise LossLensError(
-            f"no run in {logdir} was recorded with LossLens: use LossLensWriter in place of SummaryWriter, then train again"
-        )
+        count = f"the only run in {logdir} was not" if len(plain) == 1 else f"none of the {len(plain)} runs in {logdir} was"
+        raise LossLensError(f"{count} recorded with LossLens: use LossLensWriter in place of SummaryWriter, then train again")
     if only is None:
-        return list(runs.values())
+        return list(runs.values()), plain
+    if only in plain:
+        raise LossLensError(f"run {only!r} in {logdir} was not recorded with LossLens: use LossLensWriter for it")
     if only not in runs:
         raise LossLensError(f"no run {only!r} in {logdir}; the recorded runs are: {', '.join(map(repr, runs))}")
-    return [runs[only]]
+    return [runs[only]], ()
 
 
-def _print(diagnoses: list[Diagnosis], form: str) -> None:
+def _print(diagnoses: list[Diagnosis], form: str, plain: tuple[str, ...]) -> None:
     from rich.console import Console
 
     from tb_losslens import report
 
     if form == "json":
-        sys.stdout.write(report.to_json(diagnoses) + "\n")
+        sys.stdout.write(report.to_json(diagnoses, plain) + "\n")
         return
     if form == "markdown":
-        sys.stdout.write(report.to_markdown(diagnoses) + "\n")
+        sys.stdout.write(report.to_markdown(diagnoses, plain) + "\n")
         return
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the marks are not ASCII, and a run's name may be anything
@@ -116,6 +121,7 @@ def _print(diagnoses: list[Diagnosis], form: str) -> None:
         if number:
             console.rule(style="dim")
         report.print_text(diagnosis, console)
+    report.print_unrecorded(plain, console)
 
 
 def _demo(logdir: str) -> int:

@@ -18,17 +18,37 @@ SCHEMA = 1
 
 _STYLE = {"fault": "bold red", "artifact": "magenta", "planned": "cyan", "benign": "green", "unknown": "bold"}
 _MARK = {"fault": "▲", "artifact": "◆", "planned": "■", "benign": "●", "unknown": "?", "none": "·"}
+_MOST_NAMED = 12
 _CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
 
-def to_json(diagnoses: Sequence[Diagnosis]) -> str:
-    """`{"schema": 1, "runs": [...]}` with one `Diagnosis.to_dict()` a run; numbers that are not finite are null."""
-    return dumps({"schema": SCHEMA, "runs": [diagnosis.to_dict() for diagnosis in diagnoses]}, indent=2)
+def to_json(diagnoses: Sequence[Diagnosis], unrecorded: Sequence[str] = ()) -> str:
+    """`{"schema": 1, "runs": [...], "unrecorded": [...]}`; numbers that are not finite are null.
+
+    `runs` has one `Diagnosis.to_dict()` each, `unrecorded` the names of runs that have event files and no recording.
+    """
+    runs = [diagnosis.to_dict() for diagnosis in diagnoses]
+    return dumps({"schema": SCHEMA, "runs": runs, "unrecorded": list(unrecorded)}, indent=2)
 
 
-def to_markdown(diagnoses: Sequence[Diagnosis]) -> str:
-    """One section a run, to paste into an issue."""
-    return "\n\n".join(diagnosis.to_markdown().strip() for diagnosis in diagnoses)
+def to_markdown(diagnoses: Sequence[Diagnosis], unrecorded: Sequence[str] = ()) -> str:
+    """One section a run, to paste into an issue, and a line that names the runs without a recording."""
+    sections = [diagnosis.to_markdown().strip() for diagnosis in diagnoses]
+    if unrecorded:
+        sections.append(_unrecorded([f"`{_clean(name).replace('`', chr(39))}`" for name in unrecorded]))
+    return "\n\n".join(sections)
+
+
+def print_unrecorded(names: Sequence[str], console: Console) -> None:
+    """Prints which runs have nothing to diagnose, in one line; nothing where there is none."""
+    if names:
+        console.rule(style="dim")
+        console.print(Text(_unrecorded([_clean(name) for name in names]), style="dim"))
+
+
+def _unrecorded(names: Sequence[str]) -> str:
+    named = ", ".join(names[:_MOST_NAMED]) + (f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else "")
+    return f"Left out, not recorded with LossLens: {named}. LossLensWriter in place of SummaryWriter records a run."
 
 
 def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, boundaries: int = 10) -> None:

@@ -92,6 +92,10 @@ def lens_impl(cache: RunCache, run: str, *, boundary: int, m: int | None) -> dic
         raise errors.NotFoundError(f"the run has {count} boundaries, numbered from 0; there is no number {boundary}")
     body = lens(judged.run, judged.diagnosis, boundary, m)
     room = MAX_LENS_VALUES // max(1, len(body["columns"][0]))  # those that moved come first, so they are never cut
+    at = judged.diagnosis.boundaries[boundary].batch
+    around = [epoch.epoch for epoch in judged.run.epochs if at in (epoch.first, epoch.last)]
+    body["epochs"] = around if len(around) == 2 else []
+    body["gaps"] = timeline.gaps(judged.run, at - body["m"], at + body["m"])
     body["signals"] = [{**signal, "value": shortened(signal["value"])} for signal in body["signals"][:room]]
     return body
 
@@ -108,23 +112,46 @@ def report_impl(cache: RunCache, run: str) -> dict[str, str]:
     return {"markdown": _judged(cache, run).diagnosis.to_markdown()}
 
 
-def scalars_impl(scalars: Scalars, run: str) -> dict[str, Any]:
-    """The standard scalars of a run, recorded or not.
+def recorded_run(cache: RunCache, run: str) -> str:
+    """The name `run`, if it was recorded.
 
     Raises:
-        NotFoundError: if TensorBoard knows no scalars of that run.
+        NotFoundError: if it was not. Routes with more parameters ask this first, so that an unknown run is 404 whatever
+            the others are.
+    """
+    if not cache.has(run):
+        raise errors.NotFoundError(f"no run {shown(run)} was recorded with LossLens in this log directory")
+    return run
+
+
+def any_run(cache: RunCache, scalars: Scalars, run: str) -> str:
+    """The name `run`, if it was recorded or has scalars.
+
+    Raises:
+        NotFoundError: if neither is so.
+    """
+    if not cache.has(run) and run not in scalars.tags():
+        raise errors.NotFoundError(f"this log directory has no run {shown(run)}")
+    return run
+
+
+def scalars_impl(cache: RunCache, scalars: Scalars, run: str) -> dict[str, Any]:
+    """The standard scalars of a run, recorded or not; a recorded run may have none.
+
+    Raises:
+        NotFoundError: if there is no such run.
     """
     tags: Mapping[str, list[str]] = scalars.tags()
-    if run not in tags:
-        raise errors.NotFoundError(f"there are no scalars of a run {shown(run)}")
-    return {"tags": tags[run][:MAX_POINTS]}
+    return {"tags": tags.get(any_run(cache, scalars, run), [])[:MAX_POINTS]}
 
 
 def scalar_impl(cache: RunCache, scalars: Scalars, run: str, tag: str) -> dict[str, Any]:
-    """TensorBoard's points of one scalar, with the batch that each belongs to; a plain run's points are counted."""
-    recorded = cache.run(run)
-    if recorded is None and run not in scalars.tags():
-        raise errors.NotFoundError(_no_such_run(run))
+    """TensorBoard's points of one scalar, with the batch that each belongs to; a plain run's points are counted.
+
+    Raises:
+        NotFoundError: if there is no such run, or the run has no such scalar.
+    """
+    recorded = cache.run(any_run(cache, scalars, run))
     points = scalars.points(run, tag)
     rows = np.arange(len(points.step)) if recorded is None else rows_of(recorded, points)
     columns = [rows.tolist(), points.step[: len(rows)].tolist(), numbers(points.value[: len(rows)])]
@@ -154,21 +181,17 @@ def _plain_row(name: str) -> dict[str, Any]:
 
 
 def _run(cache: RunCache, name: str) -> Run:
-    run = cache.run(name)
-    if run is None:
-        raise errors.NotFoundError(_no_such_run(name))
+    run = cache.run(recorded_run(cache, name))
+    if run is None:  # it went away since
+        raise errors.NotFoundError(f"the run {shown(name)} is gone")
     return run
 
 
 def _judged(cache: RunCache, name: str) -> Judged:
-    judged = cache.judged(name)
-    if judged is None:
-        raise errors.NotFoundError(_no_such_run(name))
+    judged = cache.judged(recorded_run(cache, name))
+    if judged is None:  # it went away since
+        raise errors.NotFoundError(f"the run {shown(name)} is gone")
     return judged
-
-
-def _no_such_run(name: str) -> str:
-    return f"no run {shown(name)} was recorded with LossLens in this log directory"
 
 
 def _six_digits(value: Any) -> Any:

@@ -100,6 +100,10 @@ class RunCache:
         self._enqueue(due)
         return out
 
+    def has(self, name: str) -> bool:
+        """True if there is such a run; nothing is read for it."""
+        return name in self._tokens()
+
     def run(self, name: str) -> Run | None:
         """The run as it is now, or None if there is no such run."""
         entry = self._entry(name)

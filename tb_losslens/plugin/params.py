@@ -32,7 +32,7 @@ def whole(args: Mapping[str, str], name: str, *, default: int | None = None, low
     value = args.get(name)
     if value is None and default is not None:
         return default
-    raw = text(args, name)
+    raw = text(args, name) if default is None else value or ""
     if _WHOLE.fullmatch(raw) and low <= int(raw) <= high:
         return int(raw)
     raise errors.InvalidArgumentError(f"{name!r} must be a whole number from {low} to {high}, got {shown(raw)}")

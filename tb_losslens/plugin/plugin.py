@@ -130,7 +130,7 @@ def timeline_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict
     args = request.args
     return api.timeline_impl(
         cache,
-        params.text(args, "run"),
+        api.recorded_run(cache, params.text(args, "run")),
         first=params.whole(args, "from", default=0),
         last=params.whole(args, "to") if "to" in args else None,
         points=params.whole(args, "points", default=1000, low=10, high=1300),
@@ -142,7 +142,7 @@ def lens_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str
     args = request.args
     return api.lens_impl(
         cache,
-        params.text(args, "run"),
+        api.recorded_run(cache, params.text(args, "run")),
         boundary=params.whole(args, "boundary"),
         m=params.whole(args, "m", low=5, high=200) if "m" in args else None,
     )
@@ -150,19 +150,23 @@ def lens_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str
 
 def overlay_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
     """`/overlay?run=&points=`."""
+    args = request.args
     return api.overlay_impl(
-        cache, params.text(request.args, "run"), points=params.whole(request.args, "points", default=100, low=2, high=100)
+        cache,
+        api.recorded_run(cache, params.text(args, "run")),
+        points=params.whole(args, "points", default=100, low=2, high=100),
     )
 
 
-def scalars_route(_cache: RunCache, scalars: Scalars, request: Request) -> dict[str, Any]:
+def scalars_route(cache: RunCache, scalars: Scalars, request: Request) -> dict[str, Any]:
     """`/scalars?run=`."""
-    return api.scalars_impl(scalars, params.text(request.args, "run"))
+    return api.scalars_impl(cache, scalars, params.text(request.args, "run"))
 
 
 def scalar_route(cache: RunCache, scalars: Scalars, request: Request) -> dict[str, Any]:
     """`/scalar?run=&tag=`."""
-    return api.scalar_impl(cache, scalars, params.text(request.args, "run"), params.text(request.args, "tag"))
+    run = api.any_run(cache, scalars, params.text(request.args, "run"))
+    return api.scalar_impl(cache, scalars, run, params.text(request.args, "tag"))
 
 
 def report_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, str]:

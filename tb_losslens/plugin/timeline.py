@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.bad_rows import first_nonfinite
+from tb_losslens.events.columns import how_to_record
 from tb_losslens.plugin.wire import numbers
 from tb_losslens.store.downsample import bucket_starts, bucket_stats, spread
 from tb_losslens.store.run import Run, RunEvent
 
-_NOT_SHOWN = frozenset({"epoch_begin", "epoch_end", "validation_begin", "facts"})
+_NOT_SHOWN = frozenset({"epoch_begin", "epoch_end", "validation_begin", "facts", "probe"})
 _MAX_EPOCHS = 400
 _MAX_EVENTS = 400
 _MAX_VALIDATIONS = 4000
@@ -32,27 +34,64 @@ def build(run: Run, first: int, last: int, points: int) -> dict[str, Any]:
         "raw": last - first <= len(starts),
         "names": ["batch", "step", "mean", "min", "max"],
         "columns": [starts.tolist(), run.step[starts].tolist(), numbers(stats.mean), numbers(stats.low), numbers(stats.high)],
-        "lanes": _lanes(run, starts),
+        "lanes": _lanes(run, starts, last),
         "nonfinite": _nonfinite(run, loss, starts, last),
+        "gaps": gaps(run, first, last),
         "epochs": _epochs(run, first, last),
         "validation": _validation(run, first, last),
         "events": _events(run, first, last),
         "settings": {"loss_source": str(run.facts.get("loss_source", "")), "overhead": run.facts.get("overhead")},
+        "missing": _missing(run),
     }
 
 
-def _lanes(run: Run, starts: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Any]:
-    names, columns = ["batch"], [starts.tolist()]
-    if run.has("lr"):
-        names.append("lr")
-        columns.append(numbers(run.float("lr")[starts]))
-    return {"names": names, "columns": columns}
+def gaps(run: Run, first: int, last: int) -> dict[str, list[int]]:
+    """Where batches are missing in `first <= row <= last`: the row after each hole, and how many were lost in it."""
+    inside = [gap for gap in run.gaps if first <= gap.row <= last]
+    kept = [inside[at] for at in spread(len(inside), _MAX_EPOCHS).tolist()]
+    return {"batch": [gap.row for gap in kept], "lost": [gap.batches for gap in kept]}
+
+
+def _lanes(run: Run, starts: NDArray[np.int64], last: int) -> dict[str, Any]:
+    if not run.has("lr"):
+        return {"names": ["batch"], "columns": [starts.tolist()]}
+    lr = run.float("lr")
+    rows = _telling_rows(lr, starts, last)
+    return {"names": ["batch", "lr"], "columns": [rows.tolist(), numbers(lr[rows])]}
+
+
+def _telling_rows(values: NDArray[np.float64], starts: NDArray[np.int64], last: int) -> NDArray[np.int64]:
+    """First row of each bucket, its rows with the smallest and the largest value, and the last row of all; in order.
+
+    A line through them shows each extreme, and a step within a bucket where it is.
+    """
+    if not len(starts):
+        return starts
+    first = int(starts[0])
+    part = values[first:last]
+    bucket = np.repeat(np.arange(len(starts)), np.diff(starts, append=last))
+    stats = bucket_stats(values, starts, last)
+    found = [starts, np.array([last - 1], dtype=np.int64)]
+    for extreme in (stats.low, stats.high):
+        at = np.flatnonzero(part == extreme[bucket])
+        found.append(first + at[np.unique(bucket[at], return_index=True)[1]])
+    return np.unique(np.concatenate(found))
+
+
+def _missing(run: Run) -> list[dict[str, str]]:
+    """What this picture lacks because it was never recorded, each with the line of code that records it."""
+    lacking = [] if run.has("lr") else [{"label": "LR", "how": how_to_record("lr")}]
+    if not run.validations:
+        ran = any(event.kind == "validation_end" for event in run.events)
+        how = "writer.log_validation(value)" if ran else 'val_loader = writer.wrap(val_loader, split="val")'
+        lacking.append({"label": "validation", "how": how})
+    return lacking
 
 
 def _nonfinite(
     run: Run,
-    loss: np.ndarray[Any, np.dtype[np.float64]],
-    starts: np.ndarray[Any, np.dtype[np.int64]],
+    loss: NDArray[np.float64],
+    starts: NDArray[np.int64],
     last: int,
     *,
     rare: float = _RARE,
@@ -65,7 +104,12 @@ def _nonfinite(
     if not len(starts):
         return []
     bad = ~np.isfinite(loss[starts[0] : last])
-    if not bad.any() or first_nonfinite(run) is None:  # else it was not logged at every batch
+    if not bad.any():
+        return []
+    if not np.isfinite(loss).any():
+        every: list[int] = starts.tolist()
+        return every
+    if first_nonfinite(run) is None:  # it was not logged at every batch
         return []
     edges = starts - starts[0]
     count = np.add.reduceat(bad, edges, dtype=np.int64)

@@ -75,11 +75,40 @@ def write_run(
             recorder.record("note", step=len(loss), text=note)
 
 
+def write_bare(directory: Path, loss: np.ndarray, length: int) -> None:
+    """A training of which nothing but the loss and the epochs is known."""
+    with session(directory) as (recorder, _file):
+        for step, value in enumerate(loss.tolist()):
+            epoch, index = divmod(step, length)
+            if index == 0:
+                recorder.record("epoch_begin", step=step, fields={"epoch": epoch}, when=1.7e9 + step)
+            recorder.put({"step": step, "time": 1.7e9 + step, "loss": value, "epoch": epoch, "index": index})
+
+
 def write_plain(directory: Path, steps: int = 50) -> None:
     file = EventFile(directory)
     for step in range(steps):
         scalar(file, "loss", 1.0 / (1 + step), step, 1.7e9 + step)
     file.close()
+
+
+def write_gap(directory: Path, *, length: int = 100) -> None:
+    """Four epochs of which the second, a chunk of its own, was lost on the disk."""
+    with session(directory) as (recorder, file):
+        for epoch in range(4):
+            recorder.record("epoch_begin", step=epoch * length, fields={"epoch": epoch}, when=1.7e9 + epoch * length)
+            for index, value in enumerate(losses(1, length, seed=epoch).tolist()):
+                step = epoch * length + index
+                recorder.put(
+                    {"step": step, "time": 1.7e9 + step, "loss": value, "epoch": epoch, "index": index, "lr": 0.1 / (1 + step)}
+                )
+            recorder.flush()
+            file.flush()
+
+    def lost(_number: int, chunk: pb.Chunk) -> pb.Chunk | None:
+        return None if chunk.first_batch == length else chunk
+
+    rewrite_chunks(directory, lost)
 
 
 def rewrite_chunks(directory: Path, change: Callable[[int, pb.Chunk], pb.Chunk | bytes | None]) -> None:

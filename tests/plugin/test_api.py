@@ -8,7 +8,7 @@ from tb_losslens.analysis.engine import diagnose
 from tb_losslens.plugin import api
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.scalars import Points, rows_of
-from tb_losslens.store.run import Run, RunEvent
+from tb_losslens.store.run import Gap, Run, RunEvent
 from tb_losslens.strict_json import dumps
 
 
@@ -138,11 +138,16 @@ def test_unknown_runs_are_not_found(cache):
         lambda: api.lens_impl(cache, "nope", boundary=0, m=None),
         lambda: api.overlay_impl(cache, "nope", points=100),
         lambda: api.report_impl(cache, "nope"),
-        lambda: api.scalars_impl(NoScalars(), "nope"),
+        lambda: api.scalars_impl(cache, NoScalars(), "nope"),
         lambda: api.scalar_impl(cache, NoScalars(), "nope", "loss"),
     ):
         with pytest.raises(errors.NotFoundError, match="'nope'"):
             ask()
+
+
+def test_a_recorded_run_without_scalars_has_no_tags(cache):
+    assert api.scalars_impl(cache, NoScalars(plain=["loss"]), "jumping") == {"tags": []}
+    assert api.scalars_impl(cache, NoScalars(plain=["loss"]), "plain") == {"tags": ["loss"]}
 
 
 def test_an_unknown_boundary_is_not_found(cache):
@@ -206,6 +211,17 @@ def test_the_lens_speaks_of_the_run_that_was_judged():
     memory.runs["jumping"] = Run("jumping", short.columns, events=(RunEvent("restore", 5),))
     body = api.lens_impl(cache, "jumping", boundary=10, m=None)
     assert body["boundary"]["batch"] == 660
+
+
+def test_the_lens_names_the_epochs_on_both_sides_and_what_was_lost_between():
+    loss = np.random.default_rng(0).normal(1, 0.1, 300)
+    arrays = Run.from_arrays("r", loss=loss, epoch=np.repeat([0, 2, 3], 100), index=np.tile(np.arange(100), 3))
+    run = Run("r", arrays.columns, gaps=(Gap(100, 100),))
+    cache = RunCache(Memory(run), diagnose)
+    first = api.lens_impl(cache, "r", boundary=0, m=20)
+    assert (first["epochs"], first["gaps"]) == ([0, 2], {"batch": [100], "lost": [100]})
+    second = api.lens_impl(cache, "r", boundary=1, m=20)
+    assert (second["epochs"], second["gaps"]) == ([2, 3], {"batch": [], "lost": []})
 
 
 def test_a_lens_over_hundreds_of_columns_stays_small():

@@ -45,6 +45,27 @@ def test_an_unknown_run_is_not_found(server, name):
 
 
 @pytest.mark.parametrize(
+    ("route", "params"),
+    [
+        ("lens", {}),
+        ("lens", {"boundary": "x"}),
+        ("lens", {"boundary": "0", "m": "0"}),
+        ("scalar", {}),
+        ("timeline", {"from": "x"}),
+        ("timeline", {"points": "9"}),
+        ("overlay", {"points": "1"}),
+    ],
+)
+def test_an_unknown_run_is_named_before_any_other_parameter(server, route, params):
+    answer = server.ask(route, run="nope", **params)
+    assert answer.code == 404
+    assert "'nope'" in sentence(answer)
+    answer = server.ask(route, run="big", **params)
+    assert answer.code == 400
+    assert "nope" not in sentence(answer)
+
+
+@pytest.mark.parametrize(
     ("route", "name", "value"),
     [
         *itertools.product(["timeline"], ["from", "to", "points"], BAD_NUMBERS),

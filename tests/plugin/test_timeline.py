@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tb_losslens.plugin.timeline import build
-from tb_losslens.store.run import Run, RunEvent
+from tb_losslens.store.run import Gap, Run, RunEvent
 from tb_losslens.strict_json import dumps
 
 
@@ -67,6 +67,43 @@ def test_learning_rate_lane_only_where_it_was_recorded():
     assert lanes["columns"][1][0] == pytest.approx(0.1)
     assert lanes["columns"][1][-1] == pytest.approx(0.01)
     assert len(lanes["columns"][0]) == len(lanes["columns"][1])
+
+
+def test_the_lane_holds_each_extreme_of_the_learning_rate_and_where_it_steps():
+    """A cosine that restarts within a bucket, and one batch at ten times the LR: what a sample of rows would lose."""
+    at = np.arange(1000)
+    lr = 0.001 + 0.1 * (1 + np.cos(np.pi * (at % 333) / 333)) / 2
+    lr[777] = 1.0
+    body = build(a_run(lr=lr), 0, 1000, 20)
+    batch, value = body["lanes"]["columns"]
+    assert batch == sorted(set(batch))
+    assert (batch[0], batch[-1]) == (0, 999)
+    assert set(body["columns"][0]) <= set(batch)
+    assert {332, 333, 665, 666, 777} <= set(batch)
+    assert value == pytest.approx(lr[batch], rel=1e-6)
+    assert (min(value), max(value)) == pytest.approx((lr.min(), lr.max()), rel=1e-6)
+    noisy = a_run(n=9000, lr=np.random.default_rng(1).uniform(size=9000))
+    assert len(build(noisy, 0, 9000, 1300)["lanes"]["columns"][0]) <= 4000
+
+
+def test_a_learning_rate_with_gaps_is_shown_where_it_is_known():
+    lr = np.full(1000, np.nan)
+    lr[500:600] = 0.1
+    batch, value = build(a_run(lr=lr), 0, 1000, 10)["lanes"]["columns"]
+    assert [b for b, v in zip(batch, value, strict=True) if v is not None] == [500]
+    assert batch[-1] == 999
+
+
+def test_what_was_never_recorded_comes_with_the_line_that_records_it():
+    def said(**given):
+        return {item["label"]: item["how"] for item in build(a_run(**given), 0, 10, 50)["missing"]}
+
+    assert "watch(" in said()["LR"]
+    assert "wrap(" in said()["validation"]
+    ran = RunEvent("validation_end", 500, 500)
+    assert said(events=[ran])["validation"] == "writer.log_validation(value)"
+    measured = RunEvent("validation_end", 500, 500, fields={"value": 1.0})
+    assert said(events=[measured], lr=np.full(1000, 0.1)) == {}, "the range 0 to 10 holds none, but the run does"
 
 
 def test_epochs_are_thinned_to_groups_that_leave_no_gap():
@@ -138,3 +175,16 @@ def test_a_million_batches_are_quick_and_small():
     print(f"1,000,000 batches: {min(times) * 1000:.1f} ms, {len(text) / 1000:.0f} KB")
     assert min(times) < 0.05
     assert len(text) < 250_000
+
+
+def test_holes_in_the_record_are_named():
+    run = a_run()
+    run = Run("r", run.columns, gaps=(Gap(300, 50), Gap(700, 1)))
+    assert build(run, 0, 1000, 100)["gaps"] == {"batch": [300, 700], "lost": [50, 1]}
+    assert build(run, 400, 1000, 100)["gaps"] == {"batch": [700], "lost": [1]}
+    assert build(a_run(), 0, 1000, 100)["gaps"] == {"batch": [], "lost": []}
+
+
+def test_without_any_finite_loss_every_bucket_is_a_cross():
+    body = build(a_run(loss=np.full(1000, np.nan)), 0, 1000, 100)
+    assert body["nonfinite"] == body["columns"][0]
