@@ -20,8 +20,25 @@ export async function missing_run_shows_the_servers_sentence(page, base) {
   const response = await fetch(new URL("data/plugin/losslens/diagnosis?run=no%20such%20run", base));
   assert.equal(response.status, 404);
   assert.equal(await frame.locator(".verdict .failure p").textContent(), (await response.text()).trim());
+  await page.waitForTimeout(500);
+  assert.equal(await frame.locator(".failure").count(), 1, "one thing went wrong, and it is said once");
+  assert.equal(await frame.getByText("Reading").count(), 0, "nothing waits for what will not come");
+  assert.equal(await frame.locator(".select").count(), 0, "nothing to choose for a run that is not there");
   await frame.locator(".run").first().click();
   await frame.locator(".verdict h1:not(.quiet)").waitFor();
+  await frame.locator(".plot canvas").waitFor();
+  assert.equal(await frame.locator(".failure").count(), 0);
+}
+
+export async function what_was_not_recorded_says_how(page, base, { run }) {
+  const { missing } = await ask(base, "timeline", { run });
+  assert.deepEqual(missing.map(({ label }) => label), ["LR", "validation"]);
+  const frame = await open(page, base, { run });
+  for (const { label, how } of missing) {
+    const lane = frame.locator(".timeline .lane").filter({ has: frame.locator(".name", { hasText: label }) });
+    await lane.waitFor();
+    assert.equal(await lane.locator("code").textContent(), how);
+  }
 }
 
 export async function a_lost_connection_can_be_tried_again(page, base, { run }) {

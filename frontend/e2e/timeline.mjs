@@ -32,6 +32,42 @@ export async function zoom_shows_raw_batches(page, base, { run, batches }) {
   assert.ok(!hashOf(page).includes("from="));
 }
 
+/** With Ctrl the wheel zooms around the pointer, sideways it pans, and alone it is the page's. */
+export async function wheel_zooms_and_pans(page, base, { run, batches }) {
+  const frame = await open(page, base, { run });
+  await frame.locator(".plot canvas").waitFor();
+  const box = await frame.locator(".plot .u-over").boundingBox();
+  const range = () => ["from", "to"].map((name) => new RegExp(`losslens.${name}=(\\d+)`).exec(hashOf(page))?.[1]).map(Number);
+  const moved = async (act) => {
+    const answer = page.waitForResponse((response) => /\/timeline\?/.test(response.url()));
+    await act();
+    await answer;
+    return range();
+  };
+  await page.mouse.move(box.x + box.width / 4, box.y + box.height / 2);
+  await page.keyboard.down("Control");
+  const [from, to] = await moved(() => page.mouse.wheel(0, -200));
+  await page.keyboard.up("Control");
+  assert.ok(to - from < 0.7 * batches && to - from > 0.5 * batches, `${from} to ${to}`);
+  assert.ok(Math.abs(from + (to - from) / 4 - batches / 4) < 0.01 * batches, "the batch under the pointer stays");
+  const [low, high] = await moved(() => page.mouse.wheel(box.width / 10, 0));
+  assert.equal(high - low, to - from);
+  assert.ok(Math.abs(low - from - (to - from) / 10) <= 2, `${low} after ${from}`);
+  await page.setViewportSize({ width: 1400, height: 500 });
+  const top = () => frame.locator(".verdict").evaluate((verdict) => verdict.getBoundingClientRect().top);
+  const before = await top();
+  await page.mouse.wheel(0, 120);
+  await eventually(async () => assert.ok((await top()) < before, "the page scrolls"));
+  assert.deepEqual(range(), [low, high]);
+  await page.mouse.wheel(0, -400);
+  await page.keyboard.down("Control");
+  await moved(() => page.mouse.wheel(0, 500));
+  await moved(() => page.mouse.wheel(0, 500));
+  await page.keyboard.up("Control");
+  await eventually(() => assert.ok(!hashOf(page).includes("from="), "all the way out is the whole run"));
+  await frame.locator(".legend", { hasText: "min to max" }).waitFor();
+}
+
 export async function axes_switch(page, base, { run }) {
   const frame = await open(page, base, { run });
   await frame.locator(".plot canvas").waitFor();

@@ -1,7 +1,9 @@
 // What a reader can do. Each action changes the place, which loads what is new, or where something is lit.
 
+import { GUTTER } from "./lib/frame";
 import type { Place } from "./lib/hash";
 import { neighbour } from "./lib/marks";
+import { turned } from "./lib/wheel";
 import { go, openRun, start } from "./navigate";
 import { ask } from "./requests";
 import { type Answers, state } from "./state";
@@ -15,6 +17,25 @@ export function zoom(from: number, to: number): void {
   const batches = state.get().timeline.value?.batches ?? to;
   const low = Math.max(0, Math.min(from, batches - 2));
   go({ zoom: [low, Math.min(batches, Math.max(to, low + 2))] });
+}
+
+let settling = 0;
+
+/** Zooms or pans what is drawn at once, and asks the server when the wheel rests. */
+export function wheel(event: WheelEvent & { currentTarget: Element }, width: number): void {
+  const { place, timeline } = state.get();
+  const batches = timeline.value?.batches ?? 0;
+  const x = event.clientX - event.currentTarget.getBoundingClientRect().left - GUTTER.left;
+  const range = turned(place.zoom ?? [0, batches], batches, x, width, event);
+  if (range === undefined) return;
+  event.preventDefault();
+  state.set({ place: { ...place, zoom: range } });
+  clearTimeout(settling);
+  settling = window.setTimeout(() => {
+    if (place.run === null || state.get().place.run !== place.run) return;
+    go({}); // the address
+    void ask.timeline(place.run);
+  }, 120);
 }
 
 export function resetZoom(): void {

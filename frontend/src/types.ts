@@ -92,6 +92,18 @@ export interface Table {
   columns: Num[][];
 }
 
+/** A signal that was never recorded, and the line of code that records it. */
+export interface Missing {
+  label: string;
+  how: string;
+}
+
+/** Holes in the record: the first batch after each, and how many batches are missing before it. */
+export interface Gaps {
+  batch: number[];
+  lost: number[];
+}
+
 export interface Timeline extends Table {
   run: string;
   from: number;
@@ -100,10 +112,12 @@ export interface Timeline extends Table {
   raw: boolean;
   lanes: Table;
   nonfinite: number[];
+  gaps: Gaps;
   epochs: { epoch: number[]; from: number[]; to: number[] };
   validation: { batch: number[]; step: number[]; value: Num[] };
   events: { batch: number[]; step: number[]; kind: string[]; text: string[] };
   settings: { loss_source: string; overhead: Num };
+  missing: Missing[];
 }
 
 export interface LensSignal {
@@ -125,7 +139,9 @@ export interface Lens extends Table {
   signals: LensSignal[];
   waterfall: { label: string; value: number; kind: MarkKind | "rest" | "jump"; cause: string }[];
   waterfall_note: string;
-  missing: { label: string; how: string }[];
+  missing: Missing[];
+  epochs: number[];
+  gaps: Gaps;
 }
 
 export interface Overlay {

@@ -57,6 +57,12 @@ describe.each([":root", ":root.dark"])("the colours of %s", (selector) => {
     for (const surface of ["card", "page", "code", "lit", "hover"]) expect(contrast(get(name), get(surface)), surface).toBeGreaterThanOrEqual(4.5);
   });
 
+  it.each(["fault", "benign", "artifact", "planned", "unknown", "mute"])("the chosen run can be read on its tint of --%s (AA)", (kind) => {
+    const share = Number(/var\(--kind\) (\d+)%, var\(--card\)/.exec(readFileSync(new URL("../src/views/runs.css", import.meta.url), "utf8"))?.[1]) / 100;
+    const tint = get("card").map((value, index) => value + share * ((get(kind)[index] ?? 0) - value)) as Rgb;
+    for (const name of ["ink", "mute"]) expect(contrast(get(name), tint), name).toBeGreaterThanOrEqual(4.5);
+  });
+
   it.each(["fault", "benign", "artifact", "planned", "unknown", "data"])("--%s is text that can be read on a card (AA), and a mark that can be seen anywhere", (name) => {
     expect(contrast(get(name), get("card"))).toBeGreaterThanOrEqual(4.5);
     for (const surface of ["page", "lit", "shade", "placebo"]) expect(contrast(get(name), get(surface)), surface).toBeGreaterThanOrEqual(3);

@@ -11,6 +11,8 @@ from tests.plugin import logs
 from tests.tensorboard_process import tensorboard
 
 TRAINED = "cosine_restarts"
+BARE = "bare"
+GAP, SILENT, HUGE = "gap", "silent", "huge"
 LONG = "long " + "x" * 195
 
 
@@ -35,7 +37,14 @@ def logdir(tmp_path_factory):
     broken = logs.losses(10, 60)
     broken[125], broken[400:] = np.inf, np.nan
     logs.write_run(root / "nan", broken, 60)
+    logs.write_gap(root / GAP)
+    logs.write_run(root / SILENT, np.full(200, np.nan), 50)
+    diverged = logs.losses(4, 50)
+    diverged[150:] *= np.logspace(0, 16, 50, dtype=np.float32)
+    diverged[150:] += 11
+    logs.write_run(root / HUGE, diverged, 50, notes=("first note", "the second note"))
     logs.write_run(root / "one batch", logs.losses(1, 1), 1)
+    logs.write_bare(root / BARE, logs.losses(3, 50), 50)
     logs.write_plain(root / "plain")
     return root
 
@@ -44,7 +53,7 @@ def logdir(tmp_path_factory):
 def base(logdir):
     """Address of a TensorBoard with default flags that has read and judged every run."""
     with tensorboard(logdir) as server:
-        names = [TRAINED, "big", "nan", "one batch", LONG, *logs.NAMES]
+        names = [TRAINED, BARE, "big", "nan", GAP, SILENT, HUGE, "one batch", LONG, *logs.NAMES]
         server.wait_for_runs(names)
         server.wait_until(lambda: "plain" in [row["run"] for row in server.data("runs")["runs"]])
         yield server.base

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.e2e.browser import scenario
-from tests.e2e.conftest import TRAINED
+from tests.e2e.conftest import BARE, GAP, HUGE, SILENT, TRAINED
 from tests.plugin import logs
 from tests.tensorboard_process import tensorboard
 
@@ -47,6 +47,30 @@ def test_all_29_boundaries_are_marks(base):
 
 def test_zoom_shows_raw_batches(base):
     scenario("zoom_shows_raw_batches", base, run="big", batches=logs.STEPS)
+
+
+def test_wheel_zooms_and_pans(base):
+    scenario("wheel_zooms_and_pans", base, run="big", batches=logs.STEPS)
+
+
+def test_what_was_not_recorded_says_how(base):
+    scenario("what_was_not_recorded_says_how", base, run=BARE)
+
+
+def test_a_gap_is_not_bridged(base):
+    scenario("a_gap_is_not_bridged", base, run=GAP, before=100, lost=100)
+
+
+def test_no_finite_loss_is_crosses_everywhere(base):
+    scenario("no_finite_loss_is_crosses_everywhere", base, run=SILENT)
+
+
+def test_lens_follows_the_timelines_scale(base):
+    scenario("lens_follows_the_timelines_scale", base, run=HUGE, boundary=2)
+
+
+def test_notes_are_read_where_they_stand(base):
+    scenario("notes_are_read_where_they_stand", base, run=HUGE, notes=["first note", "the second note"])
 
 
 def test_scalar_is_laid_under(base):

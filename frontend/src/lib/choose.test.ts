@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { RunKind, RunRow } from "../types";
-import { chooseRun, meantRun } from "./choose";
+import { chooseRun, listed, MANY, meantRun } from "./choose";
 
 function row(run: string, kind: RunKind): RunRow {
   return { run, kind, batches: 1, epochs: 1, verdict: "", short: "", live: false, plain: kind === "plain" };
@@ -22,4 +22,16 @@ it("finds the run of a link that was written below another log directory", () =>
   expect(meantRun(runs, "nothing")).toBeNull();
   expect(meantRun([row(".", "fault")], "exp1")).toBe(".");
   expect(meantRun([], "exp1")).toBeNull();
+});
+
+it("lists few runs as they come, many with those that want to be read first, and finds them by words", () => {
+  const few = [row("a", "benign"), row("b", "fault")];
+  expect(listed(few, "")).toEqual(few);
+  const many = [...Array.from({ length: MANY }, (_, index) => row(`run ${index}`, "benign")), row("last", "fault")];
+  const names = (words: string): string[] => listed(many, words).map(({ run }) => run);
+  expect(names("")[0]).toBe("last");
+  expect(names("").slice(1)).toEqual(many.slice(0, MANY).map(({ run }) => run));
+  expect(names("RUN 11")).toEqual(["run 11"]);
+  expect(names("fault")).toEqual(["last"]);
+  expect(names("nothing like it")).toEqual([]);
 });

@@ -4,6 +4,16 @@ import type { RunKind, RunRow } from "../types";
 
 const ORDER: readonly RunKind[] = ["fault", "unknown", "artifact", "planned", "benign", "pending", "plain"];
 
+/** A list of more runs than this is sorted by what wants to be read, and can be searched. */
+export const MANY = 12;
+
+/** The runs to list: those whose name or verdict holds all `words`; of many, the kind that most wants to be read first. */
+export function listed(runs: readonly RunRow[], words: string): RunRow[] {
+  const wanted = words.toLowerCase().split(/\s+/);
+  const found = runs.filter((row) => wanted.every((word) => `${row.run} ${row.short} ${row.kind}`.toLowerCase().includes(word)));
+  return runs.length > MANY ? found.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind)) : found;
+}
+
 /** The first run of the kind that most wants to be read, or null if there is none. */
 export function chooseRun(runs: readonly RunRow[]): string | null {
   let best: RunRow | null = null;

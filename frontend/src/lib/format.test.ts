@@ -55,8 +55,11 @@ describe("signs, shares and counts", () => {
 
   it("writes parts with the decimals of the largest, and so that they add up as they are written", () => {
     expect(addingUp([0.252, 0.03, 0.0004, 0.0176, 0.3])).toEqual(["+0.25", "+0.03", "+0.00", "+0.02", "+0.30"]);
+    expect(addingUp([11, 0.3, 0, 11.3])).toEqual(["+11.0", "+0.3", "+0.0", "+11.3"]);
     expect(addingUp([0.776, -0.004, -0.004, 0.768])).toEqual(["+0.77", "+0.00", "+0.00", "+0.77"]);
-    expect(addingUp([2e-5, 2e-5, 4e-5])).toEqual(["+2e\u22125", "+2e\u22125", "+4e\u22125"]);
+    expect(addingUp([2e-5, 2e-5, 4e-5])).toEqual(["+2.0e\u22125", "+2.0e\u22125", "+4.0e\u22125"]);
+    expect(addingUp([7.1e7, 2e6, -3, 7.3e7 - 3])).toEqual(["+7.1e7", "+0.2e7", "0", "+7.3e7"]);
+    expect(addingUp([11.3, -0.2, -0.1, 11])).toEqual(["+11.3", "\u22120.2", "\u22120.1", "+11.0"]);
     for (let seed = 1; seed < 400; seed += 1) {
       const parts = [0, 1, 2, 3, 4].map((index) => Math.sin(seed * 12.9898 + index * 78.233) * 10 ** ((seed % 5) - 2));
       const total = parts.reduce((sum, part) => sum + part, 0);

@@ -57,6 +57,7 @@ function decimalsOf(largest: number): number | null {
 
 function fixed(value: number, decimals: number): string {
   const text = Math.abs(value).toFixed(decimals);
+  if (text === "0") return text;
   return (value < 0 && Number(text) !== 0 ? MINUS : "+") + text;
 }
 
@@ -71,9 +72,17 @@ export function change(value: number): string {
  * rounding would leave a difference, the parts that were rounded most take it.
  */
 export function addingUp(values: readonly number[]): string[] {
+  const largest = Math.max(...values.map(Math.abs));
+  const fitting = decimalsOf(largest);
+  if (fitting === null) {
+    // All in the power of ten of the largest, so that they can be compared.
+    const power = largest > 0 ? Math.floor(Math.log10(largest)) : 0;
+    return addingUp(values.map((value) => value / 10 ** power)).map((text) => (/[1-9]/.test(text) && power !== 0 ? `${text}e${String(power).replace("-", MINUS)}` : "0"));
+  }
   const total = values[values.length - 1] ?? 0;
-  const decimals = decimalsOf(Math.max(...values.map(Math.abs)));
-  if (decimals === null) return values.map((value) => signed(value, 2));
+  // One digit more where that shows a part which would else be rounded to nothing.
+  const lost = (value: number): boolean => Math.abs(value) < 0.5 * 10 ** -fitting && Math.abs(value) >= 0.05 * 10 ** -fitting;
+  const decimals = fitting + (fitting < 2 && values.some(lost) ? 1 : 0);
   const unit = 10 ** -decimals;
   const parts = values.slice(0, -1).map((value) => ({ exact: value / unit, whole: Math.round(value / unit) }));
   let rest = Math.round(total / unit) - parts.reduce((sum, part) => sum + part.whole, 0);

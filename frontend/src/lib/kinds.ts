@@ -2,7 +2,7 @@
 
 import type { MarkKind, RunKind } from "../types";
 
-export type Kind = MarkKind | RunKind | "rest" | "jump";
+export type Kind = MarkKind | RunKind | "rest" | "jump" | "open";
 
 const WORDS: Record<Kind, string> = {
   fault: "fault",
@@ -15,10 +15,16 @@ const WORDS: Record<Kind, string> = {
   plain: "scalars only",
   rest: "not explained",
   jump: "jump",
+  open: "cannot tell",
 };
 
 export function kindWords(kind: Kind): string {
   return WORDS[kind];
+}
+
+/** How a run is marked: green says that jumps were measured and are within noise or expected, so one that cannot be judged gets a grey dot. */
+export function runKind({ kind, short }: { kind: RunKind; short: string }): Kind {
+  return kind === "benign" && /^no verdict|to tell$/.test(short) ? "open" : kind;
 }
 
 /** An id of the catalogue in words: `repeated_order` is "repeated order". */

@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { LensSignal } from "../types";
-import { groupMissing, lensFrame, orderSignals } from "./lens";
+import { groupMissing, lensFrame, orderSignals, tells, unread } from "./lens";
 
-function signal(name: string, moved: boolean): LensSignal {
-  return { name, label: name, unit: "", offset: [], value: [], said: "", moved, z: null };
+function signal(name: string, moved: boolean, value = [1, 2], z: number | null = 0.3): LensSignal {
+  return { name, label: name, unit: "", offset: [-1, 0], value, said: "", moved, z };
 }
 
 describe("lensFrame", () => {
@@ -32,6 +32,23 @@ describe("signals", () => {
     const all = [signal("a", false), signal("b", true), signal("c", false), signal("d", false)];
     expect(orderSignals(all, null, 2)).toEqual({ rows: [all[1], all[0], all[2], all[3]], first: 2 });
     expect(orderSignals(all, "d", 1)).toEqual({ rows: [all[1], all[3], all[0], all[2]], first: 2 });
+  });
+
+  it("never lets the machine lead, puts counters behind noise, and leaves constants out but for the LR", () => {
+    const wait = signal("data_wait", true);
+    const counter = signal("opt_step", false, [1, 2], null);
+    const rows = orderSignals([wait, signal("dense", false, [2, 2], null), counter, signal("lr", false, [2, 2], null), signal("input_mean", false), signal("grad_norm", true)], null).rows;
+    expect(rows.map(({ name }) => name)).toEqual(["grad_norm", "lr", "input_mean", "opt_step", "data_wait"]);
+    expect(tells(wait)).toBe(false);
+    expect(orderSignals([signal("dense", false, [2, 2], null)], "dense").rows).toHaveLength(1);
+  });
+
+  it("colours no signal that has no values on both sides of the boundary, and names those without any", () => {
+    const far = { ...signal("grad_norm", true), value: [null, null] };
+    const late = { ...signal("input_mean", true), value: [null, 1] };
+    expect([tells(far), tells(late), tells(signal("a", true))]).toEqual([false, false, true]);
+    expect(orderSignals([far], null).rows).toEqual([]);
+    expect(unread([far, late])).toBe("grad_norm");
   });
 
   it("groups missing ones by their line of code", () => {

@@ -1,6 +1,7 @@
 // The frame of the boundary lens: labels at the left, the aligned plots, words at the right.
 
 import type { Lens, LensSignal } from "../types";
+import { extent } from "./path";
 
 export interface LensFrame {
   /** Left end and width of the plots in pixels, and where the words begin. */
@@ -14,12 +15,12 @@ export interface LensFrame {
 }
 
 /** Pixels that the name of the boundary needs on each side of the cut. */
-const NAME = 54;
+const NAME = 46;
 
 /** Divides `total` pixels; `m` batches lie on each side of the boundary. */
 export function lensFrame(m: number, total: number): LensFrame {
   const left = 88;
-  const words = total < 420 ? 96 : total < 620 ? 132 : 172;
+  const words = total < 420 ? 96 : total < 560 ? 132 : 172;
   const width = Math.max(60, total - left - words - 10);
   const x = (offset: number): number => ((offset + m + 0.5) / (2 * m)) * width;
   const step = [5, 10, 20, 50, 100].find((size) => (size / (2 * m)) * width >= 44 && m / size <= 3) ?? 100;
@@ -28,13 +29,39 @@ export function lensFrame(m: number, total: number): LensFrame {
   return { left, width, words: left + width + 10, x, ticks };
 }
 
-/** Signals that moved first, then the steady ones, with how many of them are shown before "more" is asked for. */
+/** Signals that tell of the machine and not of the training: shown, but never as what changed. */
+const ASIDE: ReadonlySet<string> = new Set(["data_wait", "time"]);
+
+/** True where the signal was seen to change at the boundary, with values on both sides, and says something about the loss by that. */
+export function tells({ name, moved, offset, value }: Pick<LensSignal, "name" | "moved" | "offset" | "value">): boolean {
+  const known = offset.filter((_, index) => (value[index] ?? null) !== null);
+  return moved && !ASIDE.has(name) && known.some((at) => at < 0) && known.some((at) => at >= 0);
+}
+
+/** Names of the signals that were recorded, but at none of the batches shown: not every batch is looked into. */
+export function unread(signals: readonly LensSignal[]): string {
+  return signals
+    .filter(({ value }) => extent(value) === null)
+    .map(({ label }) => label)
+    .join(", ");
+}
+
+/**
+ * The signals with something to see, and how many of them are shown before "more" is asked for: those that changed, the one that
+ * is `wanted`, the LR, those with noise of their own, then counters and the machine. Constants are left out, but for the LR.
+ */
 export function orderSignals(signals: readonly LensSignal[], wanted: string | null, least = 6): { rows: LensSignal[]; first: number } {
-  const moved = signals.filter((signal) => signal.moved);
-  const steady = signals.filter((signal) => !signal.moved);
-  const asked = steady.filter((signal) => signal.name === wanted);
-  const rows = [...moved, ...asked, ...steady.filter((signal) => !asked.includes(signal))];
-  return { rows, first: Math.max(least, moved.length + asked.length) };
+  const rank = (signal: LensSignal): number => {
+    if (tells(signal)) return 0;
+    if (signal.name === wanted) return 1;
+    if (/^lr(\.|$)/.test(signal.name)) return 2;
+    const range = extent(signal.value);
+    if (range === null || range[0] === range[1]) return NaN;
+    return ASIDE.has(signal.name) ? 5 : signal.z === null ? 4 : 3;
+  };
+  const ranked = signals.map((signal) => ({ signal, at: rank(signal) })).filter(({ at }) => !Number.isNaN(at));
+  const rows = ranked.sort((a, b) => a.at - b.at).map(({ signal }) => signal);
+  return { rows, first: Math.max(least, ranked.filter(({ at }) => at < 2).length) };
 }
 
 /** Missing signals by the line of code that records them. */

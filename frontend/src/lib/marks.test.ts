@@ -21,6 +21,9 @@ describe("marks", () => {
     expect(found.map((mark) => mark.x)).toEqual([172, 272]);
     expect(found[1]?.size).toBeGreaterThan(found[0]?.size ?? 99);
     expect(found[0]?.label).toContain("Boundary 1, epoch 1, step 10");
+    const [unknown] = marks([{ ...boundary(0, null, "none"), jump: null }], [], ROWS, { from: 0, to: 40, width: 490 }, null);
+    expect(unknown?.label).toMatch(/too few batches to measure$/);
+    expect([unknown?.measured, found[0]?.measured]).toEqual([false, true]);
     expect(markSize(null)).toBe(8);
     expect(markSize(1000)).toBe(15);
   });

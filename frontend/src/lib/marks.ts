@@ -17,6 +17,8 @@ export interface Mark {
   /** Index of the finding, or null for a boundary. */
   finding: number | null;
   label: string;
+  /** False for a boundary with too few finite losses beside it. */
+  measured: boolean;
 }
 
 /** Larger jumps get larger marks: 8 px at noise, 15 px from 20 times the noise on. */
@@ -29,8 +31,8 @@ export function boundaryName(boundary: Pick<Boundary, "index">): string {
 }
 
 function boundaryLabel(boundary: Boundary): string {
-  const jump = boundary.jump === null ? "too few batches to measure" : `${signed(boundary.jump)}, ${num(Math.abs(boundary.z ?? 0), 2)} times the noise`;
-  return `${boundaryName(boundary)}, epoch ${boundary.epoch}, step ${count(boundary.step)}: ${jump}, ${kindWords(boundary.kind)}`;
+  const jump = boundary.jump === null ? "too few batches to measure" : `${signed(boundary.jump)}, ${num(Math.abs(boundary.z ?? 0), 2)} times the noise, ${kindWords(boundary.kind)}`;
+  return `${boundaryName(boundary)}, epoch ${boundary.epoch}, step ${count(boundary.step)}: ${jump}`;
 }
 
 /**
@@ -56,6 +58,7 @@ export function marks(
       boundary: boundary.index,
       finding: null,
       label: boundaryLabel(boundary),
+      measured: boundary.jump !== null,
       weight: boundary.index === selected ? Infinity : (boundary.kind === "none" ? 0 : 1000) + Math.abs(boundary.z ?? 0),
     });
   }
@@ -65,7 +68,7 @@ export function marks(
     const batch = interpolate(rows.step, rows.batch, step);
     if (batch === null || batch < frame.from || batch >= frame.to) return;
     const label = `${finding.title}, step ${count(step)}: ${kindWords(finding.kind)}`;
-    all.push({ key: `f${index}`, x: xOf(frame, batch), size: 12, kind: finding.kind, boundary: null, finding: index, label, weight: 1e6 });
+    all.push({ key: `f${index}`, x: xOf(frame, batch), size: 12, kind: finding.kind, boundary: null, finding: index, label, measured: true, weight: 1e6 });
   });
   const kept: Mark[] = [];
   const taken = new Map<number, number[]>();

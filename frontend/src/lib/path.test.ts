@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { extent, linear, linePath, padded } from "./path";
+import { dotPath, extent, isSparse, linear, linePath, padded } from "./path";
 
 describe("linePath", () => {
   it("breaks at what is not a number and shows a lone point", () => {
@@ -27,5 +27,15 @@ describe("ranges", () => {
     const [low, high] = padded([0, 0], 0.1);
     expect(high).toBeGreaterThan(low);
     expect(padded([5, 5], 0.1)).toEqual([4.5, 5.5]);
+  });
+});
+
+describe("sparse values", () => {
+  it("are dots where most of them are missing, a line where few are", () => {
+    expect(isSparse([1, null, null, 2, null, 3])).toBe(true);
+    expect(isSparse([1, 2, 3, null, 5, 6])).toBe(false);
+    expect(isSparse([null, null, null, 1, 2, null])).toBe(false);
+    expect(isSparse([null, null])).toBe(false);
+    expect(dotPath([1, 2, 3], [4, null, 6])).toBe("M1 4h0M3 6h0");
   });
 });

@@ -23,6 +23,19 @@ export function linePath(xs: readonly number[], ys: readonly Num[]): string {
   return path;
 }
 
+/** A dot at each point that is there, for values that are missing in most places; drawn with round ends. */
+export function dotPath(xs: readonly number[], ys: readonly Num[]): string {
+  return xs.map((x, index) => (isNumber(ys[index]) ? `M${short(x)} ${short(ys[index] ?? 0)}h0` : "")).join("");
+}
+
+/** True where so many values are missing between the first and the last one that a line would be in pieces. */
+export function isSparse(values: readonly Num[], share = 0.3): boolean {
+  const there = values.map(isNumber);
+  const known = there.filter(Boolean).length;
+  const span = there.lastIndexOf(true) - there.indexOf(true) + 1;
+  return known > 0 && span - known > share * span;
+}
+
 function isNumber(value: Num | undefined): boolean {
   return value !== null && value !== undefined && Number.isFinite(value);
 }

@@ -1,13 +1,13 @@
 import { describe, expect, it } from "vitest";
 import type { Num, Timeline } from "../types";
-import { column, yRange } from "./range";
+import { alike, column, yRange } from "./range";
 
 function timeline(mean: Num[], validation: Num[] = []): Timeline {
   const batch = mean.map((_, index) => index);
   return {
     run: "r", from: 0, to: mean.length, batches: mean.length, raw: true, names: ["batch", "step", "mean", "min", "max"], columns: [batch, batch, mean, mean, mean],
-    lanes: { names: ["batch"], columns: [batch] }, nonfinite: [], epochs: { epoch: [], from: [], to: [] },
-    validation: { batch: validation.map((_, index) => index), step: [], value: validation }, events: { batch: [], step: [], kind: [], text: [] }, settings: { loss_source: "", overhead: null },
+    lanes: { names: ["batch"], columns: [batch] }, nonfinite: [], gaps: { batch: [], lost: [] }, epochs: { epoch: [], from: [], to: [] },
+    validation: { batch: validation.map((_, index) => index), step: [], value: validation }, events: { batch: [], step: [], kind: [], text: [] }, settings: { loss_source: "", overhead: null }, missing: [],
   };
 }
 
@@ -32,8 +32,18 @@ describe("yRange", () => {
   });
 
   it("survives a run without a finite value", () => {
-    expect(yRange(timeline([null, null]), "auto")).toEqual({ low: 0, high: 1, log: false });
-    expect(yRange(timeline([]), "auto")).toEqual({ low: 0, high: 1, log: false });
+    expect(yRange(timeline([null, null]), "auto")).toEqual({ low: 0, high: 1, log: false, empty: true });
+    expect(yRange(timeline([]), "auto")).toEqual({ low: 0, high: 1, log: false, empty: true });
+  });
+
+  it("follows the timeline's scale from close by, where the values allow it", () => {
+    const log = alike(0.5, 5e16, true);
+    expect(log.log).toBe(true);
+    expect(log.low).toBeLessThan(0.5);
+    expect(log.high).toBeGreaterThan(5e16);
+    expect(alike(0, 5, true).log).toBe(false);
+    expect(alike(0.5, 5, false)).toEqual({ low: 0.5 - 0.27, high: 5.27, log: false, empty: false });
+    expect(alike(2, 2, true).high).toBeGreaterThan(2);
   });
 
   it("finds columns by name", () => {

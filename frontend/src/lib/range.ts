@@ -7,6 +7,8 @@ export interface YRange {
   low: number;
   high: number;
   log: boolean;
+  /** Nothing finite is there to draw. */
+  empty: boolean;
 }
 
 /** A wide curve is easier to read on a log axis: where the largest value is this many times the median. */
@@ -14,6 +16,16 @@ const WIDE = 25;
 
 export function column(table: { names: readonly string[]; columns: readonly Num[][] }, name: string): Num[] {
   return table.columns[table.names.indexOf(name)] ?? [];
+}
+
+/** A scale for values from `low` to `high` that is logarithmic where the timeline's is, as long as no value forbids it. */
+export function alike(low: number, high: number, log: boolean): YRange {
+  if (log && low > 0) {
+    const pad = Math.max(1.02, (high / low) ** 0.06);
+    return { low: low / pad, high: high * pad, log: true, empty: false };
+  }
+  const [padLow, padHigh] = padded([low, high], 0.06);
+  return { low: padLow, high: padHigh, log: false, empty: false };
 }
 
 function median(values: readonly Num[]): number {
@@ -28,13 +40,13 @@ export function yRange(timeline: Timeline, scale: "auto" | "linear" | "log"): YR
     return batch >= timeline.from && batch <= timeline.to;
   });
   const found = extent([...column(timeline, "min"), ...column(timeline, "max"), ...inside]);
-  if (found === null) return { low: 0, high: 1, log: false };
+  if (found === null) return { low: 0, high: 1, log: false, empty: true };
   const [low, high] = found;
   const wide = high > WIDE * median(column(timeline, "mean"));
   if (low > 0 && (scale === "log" || (scale === "auto" && wide))) {
     const pad = (high / low) ** 0.04;
-    return { low: low / pad, high: high * Math.max(pad, 1.02), log: true };
+    return { low: low / pad, high: high * Math.max(pad, 1.02), log: true, empty: false };
   }
   const [padLow, padHigh] = padded([low, high], 0.04);
-  return { low: low >= 0 ? Math.max(0, padLow) : padLow, high: padHigh, log: false };
+  return { low: low >= 0 ? Math.max(0, padLow) : padLow, high: padHigh, log: false, empty: false };
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { comments, facts, groupSkipped, pieces, pill, where } from "./words";
+import type { Finding } from "../types";
+import { breakable, comments, facts, groupSkipped, pieces, pill, toDo, where } from "./words";
 
 describe("words", () => {
   it("says strength and share", () => {
@@ -8,6 +9,20 @@ describe("words", () => {
     expect(pill({ ...base, share: null })).toBe("proved");
     expect(pill({ ...base, explains_jump: false })).toBe("proved · not the jump");
     expect(pill({ ...base, kind: "unknown" })).toBe("unknown");
+  });
+
+  it("says what to do where something is to be done", () => {
+    const finding = (kind: Finding["kind"], advice: string): Finding => ({ kind, advice }) as Finding;
+    expect(toDo({ findings: [finding("fault", "Shuffle."), finding("benign", "Nothing.")] })).toBe("Shuffle.");
+    expect(toDo({ findings: [finding("unknown", "Record more.")] })).toBe("Record more.");
+    expect(toDo({ findings: [finding("benign", "Nothing to fix."), finding("fault", "Shuffle.")] })).toBe("");
+    expect(toDo({ findings: [] })).toBe("");
+  });
+
+  it("breaks the name of a run where a reader would", () => {
+    expect(breakable("lr_0.1/seed-7")).toEqual(["lr", "_0", ".", "1", "/", "seed", "-", "7"]);
+    for (const name of ["", "ünï ☃ 😀", "a__b", "<img src=x>"]) expect(breakable(name).join("")).toBe(name);
+    expect(breakable("😀😀")).toEqual(["😀😀"]);
   });
 
   it("says where a finding acts", () => {
@@ -25,8 +40,8 @@ describe("words", () => {
       { cause: "outlier_samples", why: "no per-sample losses", how: "a" },
     ]);
     expect(groups).toEqual([
-      { title: "Label noise, outlier samples", why: ["no per-sample losses"], how: "a" },
-      { title: "Wrong mode", why: ["no mode"], how: "b" },
+      { title: "Label noise, outlier samples", why: "no per-sample losses", how: "a" },
+      { title: "Wrong mode", why: "no mode", how: "b" },
     ]);
     const unrecordable = [
       { cause: "a_b", why: "one epoch", how: "" },
@@ -35,6 +50,22 @@ describe("words", () => {
     ];
     expect(groupSkipped(unrecordable).map((group) => group.title)).toEqual(["A b, d e", "C"]);
     expect(groupSkipped([])).toEqual([]);
+  });
+
+  it("names each missing signal once, with its own line of code", () => {
+    const groups = groupSkipped([
+      { cause: "partial_last_batch", why: "needs loss and epoch and batch size, which were not recorded", how: "log; wrap; size" },
+      { cause: "repeated_order", why: "needs loss and epoch, which were not recorded", how: "log; wrap" },
+      { cause: "wrong_mode", why: "needs mode, which was not recorded", how: "watch" },
+    ]);
+    expect(groups).toEqual([
+      { title: "Loss", why: "not recorded, for partial last batch, repeated order", how: "log" },
+      { title: "Epoch", why: "not recorded, for partial last batch, repeated order", how: "wrap" },
+      { title: "Batch size", why: "not recorded, for partial last batch", how: "size" },
+      { title: "Mode", why: "not recorded, for wrong mode", how: "watch" },
+    ]);
+    const [shared] = groupSkipped([{ cause: "a", why: "needs epoch and batch size, which were not recorded", how: "wrap" }]);
+    expect(shared).toEqual({ title: "Epoch, batch size", why: "not recorded, for a", how: "wrap" });
   });
 
   it("finds code in sentences without losing a letter", () => {

@@ -11,6 +11,12 @@ export function pill(finding: Pick<Finding, "kind" | "strength" | "share" | "exp
   return finding.share === null ? finding.strength : `${finding.strength} · ${percent(finding.share)}`;
 }
 
+/** What the verdict tells the reader to do: the advice of the best finding, unless there is nothing to mend. */
+export function toDo({ findings }: Pick<Diagnosis, "findings">): string {
+  const [best] = findings;
+  return best === undefined || best.kind === "benign" || best.kind === "planned" ? "" : best.advice;
+}
+
 /** Where a finding acts, as "at 11 of 11 boundaries", "at boundary 3", "from step 1 045"; empty if it does not say. */
 export function where(finding: Pick<Finding, "boundaries" | "steps">, total: number): string {
   const [first] = finding.boundaries;
@@ -22,27 +28,45 @@ export function where(finding: Pick<Finding, "boundaries" | "steps">, total: num
 }
 
 export interface Unchecked {
-  /** Titles of the causes that wait for the same line of code. */
+  /** What was not recorded, or the causes that could not be tested. */
   title: string;
-  /** Their reasons, each once. */
-  why: string[];
+  /** What waits for it, or why. */
+  why: string;
+  /** The line of code that records it. */
   how: string;
 }
 
-/** Causes that were skipped, one entry for each line of code that would record what they need, or for each reason. */
+/** What was not checked: an entry for each signal that is missing (or for those of one line of code), then one for each other reason. */
 export function groupSkipped(skipped: Diagnosis["skipped"]): Unchecked[] {
-  const groups = new Map<string, { causes: string[]; why: string[]; how: string }>();
+  const lines = new Map<string, { missing: Set<string>; causes: Set<string> }>();
+  const reasons = new Map<string, Diagnosis["skipped"]>();
   for (const item of skipped) {
-    const key = item.how === "" ? `why:${item.why}` : `how:${item.how}`;
-    const group = groups.get(key) ?? { causes: [], why: [], how: item.how };
-    group.causes.push(item.cause);
-    if (!group.why.includes(item.why)) group.why.push(item.why);
-    groups.set(key, group);
+    const needs = /^needs (.+), which w(?:as|ere) not recorded$/.exec(item.why)?.[1]?.split(" and ");
+    if (needs === undefined) {
+      const key = item.how || item.why;
+      reasons.set(key, [...(reasons.get(key) ?? []), item]);
+      continue;
+    }
+    const hows = item.how.split("; ");
+    needs.forEach((label, index) => {
+      // Signals that one line records share it; else they are named in the same order as their lines.
+      const how = hows.length === needs.length ? (hows[index] ?? "") : item.how;
+      const line = lines.get(how) ?? { missing: new Set(), causes: new Set() };
+      line.missing.add(label);
+      line.causes.add(item.cause);
+      lines.set(how, line);
+    });
   }
-  return [...groups.values()].map(({ causes, why, how }) => {
-    const [first = "", ...rest] = causes;
-    return { title: [causeTitle(first), ...rest.map(causeWords)].join(", "), why, how };
+  const needed = [...lines].map(([how, { missing, causes }]) => ({
+    title: causeTitle([...missing].join(", ")),
+    why: `not recorded, for ${[...causes].map(causeWords).join(", ")}`,
+    how,
+  }));
+  const others = [...reasons.values()].map((items) => {
+    const [first = "", ...rest] = items.map((item) => item.cause);
+    return { title: [causeTitle(first), ...rest.map(causeWords)].join(", "), why: [...new Set(items.map((item) => item.why))].join("; "), how: items[0]?.how ?? "" };
   });
+  return [...needed, ...others];
 }
 
 export interface Piece {
@@ -69,6 +93,11 @@ export function comments(code: string): { text: string; comment: string }[] {
     }
     return { text: line, comment: "" };
   });
+}
+
+/** A name cut where a line may break: before an underscore, and on both sides of any other mark. */
+export function breakable(name: string): string[] {
+  return name.split(/\b|(?=_)/);
 }
 
 /** The facts below the run list. */

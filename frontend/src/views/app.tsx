@@ -14,13 +14,19 @@ import { TimelineCard } from "./timeline";
 import { useStore } from "./use";
 import { Verdict } from "./verdict";
 
+function isLost({ diagnosis }: State): boolean {
+  return diagnosis.status === "failed" && diagnosis.value === null;
+}
+
 function Main({ state, row }: { state: State; row: RunRow | undefined }): JSX.Element {
   if (row?.plain === true) return <Plain key={row.run} state={state} row={row} />;
+  // Where there is no verdict its sentence says why; what could not be read either has nothing to add.
+  const lost = isLost(state);
   return (
     <>
       <Verdict state={state} />
-      <TimelineCard state={state} />
-      <LensCard state={state} />
+      {lost && state.timeline.value === null ? null : <TimelineCard state={state} />}
+      {lost && state.lens.value === null ? null : <LensCard state={state} />}
       <Findings state={state} />
     </>
   );
@@ -47,7 +53,7 @@ export function App(): JSX.Element {
     <div class="page">
       <aside class="side" aria-label="Runs and signals">
         <RunList state={state} />
-        {row?.plain === true ? null : <Choices state={state} />}
+        {row?.plain === true || isLost(state) ? null : <Choices state={state} />}
         <Facts state={state} />
       </aside>
       <main>

@@ -43,9 +43,11 @@ export function Copy({ text, label, name, class: extra = "button" }: Props): JSX
       setFailed(error instanceof Error ? error.message : String(error));
     }
   };
+  const shown = done ? "Copied" : failed ? "Not copied" : label;
   return (
-    <button type="button" class={extra} aria-label={name ?? label} title={failed || undefined} onClick={() => void copy()}>
-      <span aria-live="polite">{done ? "Copied" : failed ? "Not copied" : label}</span>
+    <button type="button" class={`${extra} copy`} aria-label={name ?? label} title={failed || undefined} onClick={() => void copy()}>
+      <span class={shown === label ? "" : "hid"}>{label}</span>
+      <span aria-live="polite">{shown === label ? "" : shown}</span>
     </button>
   );
 }

@@ -3,8 +3,8 @@
 import type { JSX } from "preact";
 import { openFinding, showEvidence } from "../actions";
 import { counted } from "../lib/format";
-import { causeTitle } from "../lib/kinds";
-import { groupSkipped, pill, where } from "../lib/words";
+import { causeTitle, causeWords } from "../lib/kinds";
+import { groupSkipped, pill, toDo, where } from "../lib/words";
 import type { State } from "../state";
 import type { Diagnosis, EvidencePlace, Finding } from "../types";
 import { Shape } from "./shape";
@@ -45,11 +45,20 @@ function EvidenceList({ title, items, places, index, shown }: ListProps): JSX.El
   );
 }
 
-function FindingCard({ finding, index, state, total }: { finding: Finding; index: number; state: State; total: number }): JSX.Element {
+interface CardProps {
+  finding: Finding;
+  index: number;
+  state: State;
+  total: number;
+  /** Its advice is part of the verdict already. */
+  told: boolean;
+}
+
+function FindingCard({ finding, index, state, total, told }: CardProps): JSX.Element {
   const open = state.finding === index;
   const place = where(finding, total);
   return (
-    <article class={`card finding t-${finding.kind}`} id={`finding-${index}`} aria-label={finding.title}>
+    <article class={`card finding k-${finding.kind}`} id={`finding-${index}`} aria-label={finding.title}>
       <header>
         <Shape kind={finding.kind} size={13} named />
         <h3>{finding.title}</h3>
@@ -62,7 +71,7 @@ function FindingCard({ finding, index, state, total }: { finding: Finding; index
         <>
           <EvidenceList title="For" items={finding.evidence} places={finding.evidence_at} index={index} shown={state.highlight} />
           <EvidenceList title="Against" items={finding.against} places={finding.against_at} index={index} shown={state.highlight} />
-          {finding.advice === "" ? null : (
+          {finding.advice === "" || told ? null : (
             <p class="advice">
               <Sentence text={finding.advice} />
             </p>
@@ -89,22 +98,27 @@ function FindingCard({ finding, index, state, total }: { finding: Finding; index
   );
 }
 
-function CheckedCard({ checked }: { checked: Diagnosis["checked"] }): JSX.Element | null {
+function CheckedCard({ checked, found }: { checked: Diagnosis["checked"]; found: boolean }): JSX.Element | null {
   if (checked.length === 0) return null;
   return (
-    <article class="card finding t-benign quiet" aria-label="Checked, fine">
+    <article class="card finding k-benign quiet" aria-label="Checked, fine">
       <header>
         <Shape kind="benign" size={13} />
-        <h3>{counted(checked.length, "other cause", "other causes")} tested</h3>
+        <h3>{found ? counted(checked.length, "other cause", "other causes") : counted(checked.length, "cause", "causes")} tested</h3>
         <span class="pill">checked, fine</span>
       </header>
-      <ul>
-        {checked.map((item) => (
-          <li>
-            <b>{causeTitle(item.cause)}</b>: <Sentence text={item.text} />
-          </li>
-        ))}
-      </ul>
+      <details>
+        <summary>
+          <span>{causeTitle(checked.map((item) => causeWords(item.cause)).join(", "))}</span>
+        </summary>
+        <ul>
+          {checked.map((item) => (
+            <li>
+              <b>{causeTitle(item.cause)}</b>: <Sentence text={item.text} />
+            </li>
+          ))}
+        </ul>
+      </details>
     </article>
   );
 }
@@ -119,7 +133,7 @@ function SkippedCard({ skipped }: { skipped: Diagnosis["skipped"] }): JSX.Elemen
       {groupSkipped(skipped).map((group) => (
         <div class="skipped">
           <p>
-            <b>{group.title}</b>: <Sentence text={group.why.join("; ")} />
+            <b>{group.title}</b>: <Sentence text={group.why} />
           </p>
           {group.how === "" ? null : <Code code={group.how} name="the line that records it" />}
         </div>
@@ -134,9 +148,9 @@ export function Findings({ state }: { state: State }): JSX.Element | null {
   return (
     <section class="findings" aria-label="Findings">
       {diagnosis.findings.map((finding, index) => (
-        <FindingCard key={`${finding.cause}/${finding.detail}/${index}`} finding={finding} index={index} state={state} total={diagnosis.pooled.total} />
+        <FindingCard key={`${finding.cause}/${finding.detail}/${index}`} finding={finding} index={index} state={state} total={diagnosis.pooled.total} told={index === 0 && toDo(diagnosis) !== ""} />
       ))}
-      <CheckedCard checked={diagnosis.checked} />
+      <CheckedCard checked={diagnosis.checked} found={diagnosis.findings.length > 0} />
       <SkippedCard skipped={diagnosis.skipped} />
     </section>
   );

@@ -1,11 +1,11 @@
 // The loss on both sides of the boundary: each batch a dot, the two levels, and what noise alone would do.
 
 import type { JSX } from "preact";
-import { niceTicks } from "../lib/axis";
+import { logTicks, niceTicks } from "../lib/axis";
 import { change, num, tickLabels } from "../lib/format";
 import type { LensFrame } from "../lib/lens";
-import { extent, linear, padded } from "../lib/path";
-import { column } from "../lib/range";
+import { extent, linear } from "../lib/path";
+import { alike, column } from "../lib/range";
 import { spread } from "../lib/spread";
 import { boundaryName } from "../lib/marks";
 import type { Lens, Num } from "../types";
@@ -17,23 +17,30 @@ interface Props {
   lens: Lens;
   frame: LensFrame;
   lit: boolean;
+  /** The timeline is logarithmic. */
+  log: boolean;
 }
 
 function middle(a: number, b: number): number {
   return (a + b) / 2;
 }
 
-export function Jump({ lens, frame, lit }: Props): JSX.Element {
+export function Jump({ lens, frame, lit, log }: Props): JSX.Element {
   const { boundary, placebo } = lens;
   const loss = column(lens, "loss");
   const offsets = column(lens, "offset").map((value) => value ?? 0);
   const level = (value: Num): number | null => (boundary.before === null || value === null ? null : boundary.before + value);
   const [bandLow, bandHigh] = [level(placebo.low), level(placebo.high)];
-  const range = extent([...loss, bandLow, bandHigh, boundary.before, boundary.after]) ?? [0, 1];
-  const domain = padded(range, 0.06);
-  const y = linear(domain, [HEIGHT, 4]);
-  const ticks = niceTicks(domain[0], domain[1], 4);
-  const texts = tickLabels(ticks);
+  const levels = [...loss, boundary.before, boundary.after];
+  const seen = extent(levels);
+  // What noise alone would do may reach below zero, which no logarithm can show.
+  const [least, most] = (log && seen !== null && seen[0] > 0 ? extent([...levels, bandHigh]) : extent([...levels, bandLow, bandHigh])) ?? [0, 1];
+  const range = alike(least, most, log);
+  const height = (value: number): number => (range.log ? Math.log(Math.max(value, range.low)) : value);
+  const scale = linear([height(range.low), height(range.high)], [HEIGHT, 4]);
+  const y = (value: number): number => scale(height(value));
+  const ticks = seen === null ? [] : range.log ? logTicks(range.low, range.high, 5) : niceTicks(range.low, range.high, 4);
+  const texts = range.log ? ticks.map((tick) => num(tick)) : tickLabels(ticks);
   const cut = frame.x(-0.5);
   const bar = frame.x(Math.min(lens.m - 1, boundary.m + 1));
   const [jumpAt = 0, bandAt = 0] = spread(
@@ -57,13 +64,13 @@ export function Jump({ lens, frame, lit }: Props): JSX.Element {
         {bandLow === null || bandHigh === null ? null : (
           <rect class="placebo" x={0} y={y(bandHigh)} width={frame.width} height={Math.max(1, y(bandLow) - y(bandHigh))} />
         )}
-        <path class={`cut s-${boundary.kind}`} d={`M${cut} 0V${HEIGHT}`} />
+        <path class={`cut k-${boundary.kind}`} d={`M${cut} 0V${HEIGHT}`} />
         {offsets.map((offset, index) => {
           const value = loss[index];
           if (value === null || value === undefined) {
             return (
               <text class="bad" x={frame.x(offset)} y={12} text-anchor="middle">
-                ×<title>not finite</title>
+                ×<title>no finite loss</title>
               </text>
             );
           }
@@ -72,7 +79,7 @@ export function Jump({ lens, frame, lit }: Props): JSX.Element {
         {boundary.before === null ? null : <path class="level" d={`M${frame.x(-boundary.m - 0.5)} ${y(boundary.before)}H${cut}`} />}
         {boundary.after === null ? null : <path class="level" d={`M${cut} ${y(boundary.after)}H${frame.x(boundary.m - 0.5)}`} />}
         {boundary.before === null || boundary.after === null ? null : (
-          <path class={`jump s-${boundary.kind}`} d={`M${bar} ${y(boundary.before)}V${y(boundary.after)}`} />
+          <path class={`jump k-${boundary.kind}`} d={`M${bar} ${y(boundary.before)}V${y(boundary.after)}`} />
         )}
         {frame.ticks.map((tick) => (
           <text x={frame.x(tick)} y={HEIGHT + 14} text-anchor="middle">
@@ -83,11 +90,11 @@ export function Jump({ lens, frame, lit }: Props): JSX.Element {
           {boundaryName(boundary).toLowerCase()}
         </text>
       </svg>
-      <b class={`words amount c-${boundary.kind}`} style={{ left: frame.words, top: jumpAt }}>
+      <b class={`words amount k-${boundary.kind}`} style={{ left: frame.words, top: jumpAt }}>
         {boundary.jump === null ? "not measured" : change(boundary.jump)}
       </b>
       <span class="words" style={{ left: frame.words, top: bandAt }}>
-        {placebo.count === 0 ? "too few batches for a placebo band" : "placebo band: 95\u202f% of cuts that are no boundary"}
+        {seen === null ? "no finite loss on either side" : placebo.count === 0 ? "too few batches for a placebo band" : "placebo band: 95\u202f% of cuts that are no boundary"}
       </span>
     </div>
   );

@@ -1,8 +1,9 @@
 // Lanes below the timeline, on its x axis: learning rate, events, and a standard scalar.
 
-import type { JSX } from "preact";
+import type { ComponentChildren, JSX } from "preact";
 import { counted, num } from "../lib/format";
 import { crowding, type Frame, GUTTER, inner, xOf } from "../lib/frame";
+import { withGaps } from "../lib/gaps";
 import { extent, linePath, linear, padded } from "../lib/path";
 import type { Num, Timeline } from "../types";
 
@@ -13,34 +14,41 @@ interface LineProps {
   values: readonly Num[];
   height: number;
   lit: boolean;
+  gaps?: readonly number[];
   /** Says why there is nothing to draw. */
   empty: string;
 }
 
-export function LineLane({ frame, label, batches, values, height, lit, empty }: LineProps): JSX.Element {
+/** A lane with words in place of a drawing. */
+export function EmptyLane({ label, children }: { label: string; children: ComponentChildren }): JSX.Element {
+  return (
+    <div class="lane" style={{ height: 22 }}>
+      <span class="name" title={label}>
+        {label}
+      </span>
+      <span class="none" style={{ left: GUTTER.left }}>
+        {children}
+      </span>
+    </div>
+  );
+}
+
+export function LineLane({ frame, label, batches, values, height, lit, empty, gaps = [] }: LineProps): JSX.Element {
   const seen = values.filter((_, index) => (batches[index] ?? -1) >= frame.from && (batches[index] ?? -1) <= frame.to);
   const range = extent(seen);
-  if (range === null)
-    return (
-      <div class="lane" style={{ height: 20 }}>
-        <span class="name" title={label}>
-          {label}
-        </span>
-        <span class="none" style={{ left: GUTTER.left }}>
-          {empty}
-        </span>
-      </div>
-    );
+  if (range === null) return <EmptyLane label={label}>{empty}</EmptyLane>;
   const y = linear(range[0] === range[1] ? range : padded(range, 0.08), [height - 4, 4]);
-  const xs = batches.map((batch) => xOf(frame, batch));
+  const [at = [], broken = []] = withGaps([batches, values], { batch: [...gaps] });
+  const xs = at.map((batch) => xOf(frame, batch ?? 0));
   return (
     <div class={`lane line ${lit ? "lit" : ""}`} style={{ height }} role="img" aria-label={`${label}: ${num(range[0])} to ${num(range[1])}`}>
       <span class="name" title={label}>
         {label}
-        <small>{range[0] === range[1] ? num(range[0]) : `${num(range[0], 2)}…${num(range[1], 2)}`}</small>
       </span>
+      {range[0] === range[1] ? null : <small class="top">{num(range[1], 2)}</small>}
+      <small class={range[0] === range[1] ? "mid" : ""}>{num(range[0], 2)}</small>
       <svg style={{ left: GUTTER.left }} width={inner(frame)} height={height} viewBox={`${GUTTER.left} 0 ${inner(frame)} ${height}`}>
-        <path class="trace" d={linePath(xs, values.map((value) => (value === null ? null : y(value))))} />
+        <path class="trace" d={linePath(xs, broken.map((value) => (value === null ? null : y(value))))} />
       </svg>
     </div>
   );
@@ -63,23 +71,34 @@ function drawGlyph(glyph: Glyph, x: number, y: number, width = 6): JSX.Element {
   return <path class="e-note" d={`M${x} ${y - 5}v10`} />;
 }
 
-export function EventLane({ frame, timeline }: { frame: Frame; timeline: Timeline }): JSX.Element | null {
+export function EventLane({ frame, timeline, say }: { frame: Frame; timeline: Timeline; say: (text: string) => void }): JSX.Element | null {
   const { batch, kind, text } = timeline.events;
   if (batch.length === 0) return null;
   const before = crowding(batch);
   const room = inner(frame) / Math.max(1, batch.filter((at) => at >= frame.from && at <= frame.to).length);
   return (
-    <div class="lane" style={{ height: 22 }} role="img" aria-label={counted(batch.length, "event", "events")}>
+    <div class="lane" style={{ height: 22 }} role="group" aria-label={counted(batch.length, "event", "events")}>
       <span class="name">events</span>
       <svg style={{ left: 0 }} width={frame.width} height="22">
         {batch.map((at, index) => {
           const name = kind[index] ?? "";
           if (at < frame.from || at > frame.to) return null;
           const said = [name.replaceAll("_", " "), text[index] ?? ""].filter((part) => part !== "").join(": ");
+          const x = xOf(frame, at) + Math.min(10, room) * (before[index] ?? 0);
           return (
-            <g>
-              <title>{said}</title>
-              {drawGlyph(glyphOf(name), xOf(frame, at) + Math.min(10, room) * (before[index] ?? 0), 11, Math.max(1, Math.min(6, room / 2)))}
+            <g
+              class="event"
+              role="img"
+              aria-label={said}
+              tabIndex={name === "validation_end" ? -1 : 0}
+              onPointerEnter={() => say(said)}
+              onPointerLeave={() => say("")}
+              onFocus={() => say(said)}
+              onBlur={() => say("")}
+            >
+              {/* A note is as thin as a hair: what the pointer must meet is wider. */}
+              <rect x={x - 5} width="10" height="22" fill="none" pointer-events="all" />
+              {drawGlyph(glyphOf(name), x, 11, Math.max(1, Math.min(6, room / 2)))}
             </g>
           );
         })}

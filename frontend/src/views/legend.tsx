@@ -1,11 +1,17 @@
 // What the timeline's marks and colours mean; only what is there.
 
 import type { JSX } from "preact";
+import { lostWords } from "../lib/gaps";
 import { kindWords } from "../lib/kinds";
 import type { Mark } from "../lib/marks";
 import type { MarkKind, Timeline } from "../types";
 import { EventLegend } from "./lanes";
 import { Shape } from "./shape";
+
+/** Marks without a kind are within noise, unless nothing could be measured there. */
+function words(kind: MarkKind, marks: readonly Mark[]): string {
+  return kind === "none" && !marks.some((mark) => mark.kind === "none" && mark.measured) ? "not measured" : kindWords(kind);
+}
 
 const ORDER: readonly MarkKind[] = ["fault", "artifact", "planned", "benign", "unknown", "none"];
 
@@ -39,13 +45,19 @@ export function Legend({ timeline, marks }: { timeline: Timeline; marks: readonl
       {timeline.nonfinite.length === 0 ? null : (
         <li>
           <i class="sw cross">×</i>
-          not finite
+          no finite loss
+        </li>
+      )}
+      {timeline.gaps.batch.length === 0 ? null : (
+        <li>
+          <i class="sw gap" />
+          {lostWords(timeline.gaps)}
         </li>
       )}
       {kinds.map((kind) => (
         <li>
           <Shape kind={kind} size={11} />
-          {kindWords(kind)}
+          {words(kind, marks)}
         </li>
       ))}
       <EventLegend timeline={timeline} />

@@ -3,6 +3,7 @@
 import type { JSX } from "preact";
 import { retry, stepBoundary } from "../actions";
 import { count } from "../lib/format";
+import { lostWords } from "../lib/gaps";
 import { neighbour } from "../lib/marks";
 import type { State } from "../state";
 import { Card } from "./card";
@@ -13,16 +14,19 @@ import { Shape } from "./shape";
 import { useWidth } from "./use";
 import { Waterfall } from "./waterfall";
 import { lensFrame } from "../lib/lens";
+import { yRange } from "../lib/range";
 import type { Lens } from "../types";
 
 function Stack({ lens, state }: { lens: Lens; state: State }): JSX.Element {
   const [ref, width] = useWidth();
   const frame = lensFrame(lens.m, width);
+  const timeline = state.timeline.value;
+  const log = timeline !== null && yRange(timeline, state.place.scale).log;
   return (
     <div class="stack" ref={ref}>
       {width === 0 ? null : (
         <>
-          <Jump lens={lens} frame={frame} lit={state.highlight?.signal === "loss"} />
+          <Jump lens={lens} frame={frame} lit={state.highlight?.signal === "loss"} log={log} />
           <SignalRows lens={lens} frame={frame} lit={state.highlight?.signal ?? null} />
         </>
       )}
@@ -71,6 +75,10 @@ export function LensCard({ state }: { state: State }): JSX.Element | null {
         </p>
       </section>
     );
+  const lens = state.lens.value;
+  const here = lens !== null && lens.boundary.index === chosen?.index ? lens : null;
+  const [from, to] = here?.epochs ?? [];
+  const lost = here === null ? "" : lostWords(here.gaps);
   const index = chosen?.index ?? state.place.boundary;
   return (
     <Card
@@ -81,8 +89,9 @@ export function LensCard({ state }: { state: State }): JSX.Element | null {
       note={
         chosen === undefined ? null : (
           <span class="sub">
-            <Shape kind={chosen.kind} size={11} named /> epoch {chosen.epoch - 1} → {chosen.epoch} · step {count(chosen.step)}
+            <Shape kind={chosen.kind} size={11} named /> epoch {from === undefined || to === undefined ? chosen.epoch : `${from} → ${to}`} · step {count(chosen.step)}
             {chosen.shape === "none" ? "" : ` · ${chosen.shape.replaceAll("_", " ")}`}
+            {lost === "" ? null : <b class="lost"> · {lost}</b>}
           </span>
         )
       }

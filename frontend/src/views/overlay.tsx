@@ -8,6 +8,8 @@ import { useWidth } from "./use";
 
 const HEIGHT = 112;
 const LEFT = 34;
+/** Losses that differ by more than this factor are drawn on a log axis: on another one all but the largest would lie on one line. */
+const WIDE = 100;
 
 /** `chosen` is the epoch that is drawn strong, the one that begins at the boundary in the lens. */
 export function EpochOverlay({ overlay, chosen }: { overlay: Overlay; chosen: number | null }): JSX.Element | null {
@@ -16,7 +18,10 @@ export function EpochOverlay({ overlay, chosen }: { overlay: Overlay; chosen: nu
   const last = overlay.position[overlay.position.length - 1];
   if (range === null || last === undefined || overlay.epoch.length < 2) return null;
   const x = linear([0, Math.max(1, last)], [LEFT, Math.max(LEFT + 1, width - 4)]);
-  const y = linear(padded(range, 0.04), [HEIGHT, 0]);
+  const log = range[0] > 0 && range[1] > WIDE * range[0];
+  const height = (value: number): number => (log ? Math.log(value) : value);
+  const scale = linear(padded([height(range[0]), height(range[1])], 0.04), [HEIGHT, 0]);
+  const y = (value: number): number => scale(height(value));
   const xs = overlay.position.map(x);
   const path = (values: readonly (number | null)[]): string => linePath(xs, values.map((value) => (value === null ? null : y(value))));
   const strong = chosen === null ? -1 : overlay.epoch.indexOf(chosen);
@@ -24,7 +29,7 @@ export function EpochOverlay({ overlay, chosen }: { overlay: Overlay; chosen: nu
   return (
     <figure class="overlay">
       <figcaption>
-        All epochs, aligned
+        All epochs, aligned{log ? ", log" : ""}
         {strong >= 0 ? <span class="key"> epoch {overlay.epoch[strong]}</span> : null}
       </figcaption>
       <div ref={ref}>

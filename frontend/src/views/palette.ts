@@ -4,6 +4,7 @@ import type { MarkKind } from "../types";
 
 export interface Palette {
   ink: string;
+  page: string;
   mute: string;
   line: string;
   shade: string;
@@ -19,6 +20,7 @@ export function readPalette(): Palette {
   const get = (name: string): string => style.getPropertyValue(`--${name}`).trim();
   return {
     ink: get("ink"),
+    page: get("page"),
     mute: get("mute"),
     line: get("line"),
     shade: get("shade"),

@@ -4,7 +4,7 @@ import uPlot from "uplot";
 import type { Tick } from "../lib/axis";
 import { GUTTER } from "../lib/frame";
 import type { YRange } from "../lib/range";
-import type { MarkKind, Num } from "../types";
+import type { Gaps, MarkKind, Num } from "../types";
 import type { Palette } from "./palette";
 
 export interface Curve {
@@ -26,6 +26,7 @@ export interface Curve {
   boundaries: readonly { batch: number; kind: MarkKind; chosen: boolean }[];
   points: readonly { batch: number; value: Num }[];
   nonfinite: readonly number[];
+  gaps: Gaps;
   /** Rows that the clicked evidence speaks of. */
   span: readonly [number, number] | null;
   palette: Palette;
@@ -67,6 +68,24 @@ function under(u: uPlot, curve: Curve): void {
   ctx.save();
   for (const [from, to] of curve.shading) fill(from, to, curve.palette.shade, 0);
   if (curve.span !== null) fill(curve.span[0], curve.span[1], curve.palette.span, 3 * devicePixelRatio);
+  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+  ctx.textBaseline = "bottom";
+  let free = -Infinity;
+  curve.gaps.batch.forEach((batch, index) => {
+    const at = x(batch - 0.5);
+    if (at < bbox.left || at > bbox.left + bbox.width) return;
+    const half = 3 * devicePixelRatio;
+    ctx.fillStyle = curve.palette.page;
+    ctx.fillRect(at - half, bbox.top, 2 * half, bbox.height);
+    ctx.fillStyle = curve.palette.mute;
+    for (const edge of [at - half, at + half]) ctx.fillRect(edge - 0.5, bbox.top, devicePixelRatio, bbox.height);
+    const text = `${curve.gaps.lost[index] ?? 0} lost`;
+    const width = ctx.measureText(text).width;
+    const left = at + half + 4 * devicePixelRatio;
+    if (left < free || left + width > bbox.left + bbox.width) return;
+    free = left + width;
+    ctx.fillText(text, left, bbox.top + bbox.height - 4 * devicePixelRatio);
+  });
   ctx.lineWidth = devicePixelRatio;
   for (const { batch, kind, chosen } of curve.boundaries) {
     ctx.strokeStyle = curve.palette.kinds[kind];
@@ -99,8 +118,11 @@ function over(u: uPlot, curve: Curve): void {
   const size = 3.5 * devicePixelRatio;
   ctx.strokeStyle = curve.palette.kinds.fault;
   ctx.lineWidth = 1.6 * devicePixelRatio;
+  let last = -Infinity;
   for (const batch of curve.nonfinite) {
     const x = u.valToPos(batch, "x", true);
+    if (x < last + 3 * size) continue;
+    last = x;
     const y = bbox.top + 2 * size;
     ctx.beginPath();
     ctx.moveTo(x - size, y - size);

@@ -1,10 +1,11 @@
 // The list of runs, and what else can be chosen: three selects.
 
 import type { JSX } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { selectRun, setAxis, setScalar, setScale } from "../actions";
-import { kindWords } from "../lib/kinds";
-import { facts } from "../lib/words";
+import { listed, MANY } from "../lib/choose";
+import { kindWords, runKind } from "../lib/kinds";
+import { breakable, facts } from "../lib/words";
 import type { State } from "../state";
 import type { RunRow } from "../types";
 import { Shape } from "./shape";
@@ -14,23 +15,30 @@ function subtitle(row: RunRow): string {
   return row.kind === "pending" ? "reading the verdict…" : kindWords(row.kind);
 }
 
-function Row({ row, chosen, among }: { row: RunRow; chosen: boolean; among: number }): JSX.Element {
+function Row({ row, chosen, room }: { row: RunRow; chosen: boolean; room: string }): JSX.Element {
   const self = useRef<HTMLLIElement>(null);
   useEffect(() => {
     if (chosen) self.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
-  }, [chosen, among]);
+  }, [chosen, room]);
   return (
     <li
       ref={self}
       role="option"
       aria-selected={chosen}
-      class={`run t-${row.kind}`}
+      class={`run k-${runKind(row)}`}
       title={row.verdict === "" ? row.run : `${row.run}\n${row.verdict}`}
       onClick={() => selectRun(row.run)}
     >
-      <Shape kind={row.kind} size={12} named />
+      <Shape kind={runKind(row)} size={12} named />
       <div class="names">
-        <b>{row.run}</b>
+        <b>
+          {breakable(row.run).map((part) => (
+            <>
+              {part}
+              <wbr />
+            </>
+          ))}
+        </b>
         <span>
           {row.live ? <em>live · </em> : null}
           {subtitle(row)}
@@ -40,9 +48,17 @@ function Row({ row, chosen, among }: { row: RunRow; chosen: boolean; among: numb
   );
 }
 
+function lossSource(state: State): string {
+  return state.timeline.value?.settings.loss_source ?? "";
+}
+
 export function RunList({ state }: { state: State }): JSX.Element {
-  const rows = state.runs.value?.runs ?? [];
+  const all = state.runs.value?.runs ?? [];
+  const [words, setWords] = useState("");
+  const rows = listed(all, words);
   const at = rows.findIndex((row) => row.run === state.place.run);
+  // What moves the list while a run is opened: other runs, and the lines below it.
+  const room = `${rows.length} ${lossSource(state)}`;
   const keys = (event: KeyboardEvent): void => {
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 }[event.key];
     const row = to === undefined ? undefined : rows[to];
@@ -54,9 +70,10 @@ export function RunList({ state }: { state: State }): JSX.Element {
       <h2 class="label" id="runs-label">
         Runs
       </h2>
+      {all.length <= MANY ? null : <input type="search" aria-label="Find runs" placeholder={`find in ${all.length} runs`} value={words} onInput={(event) => setWords(event.currentTarget.value)} />}
       <ul class="runs" role="listbox" aria-labelledby="runs-label" tabIndex={0} onKeyDown={keys}>
         {rows.map((row) => (
-          <Row key={row.run} row={row} chosen={row.run === state.place.run} among={rows.length} />
+          <Row key={row.run} row={row} chosen={row.run === state.place.run} room={room} />
         ))}
       </ul>
     </>
@@ -88,18 +105,16 @@ function Select({ label, value, options, onChange }: Choice): JSX.Element {
 export function Choices({ state }: { state: State }): JSX.Element {
   const { place } = state;
   const tags = state.tags.value?.tags ?? [];
-  const listed = place.scalar === null || tags.includes(place.scalar) ? tags : [place.scalar, ...tags];
-  const source = state.timeline.value?.settings.loss_source ?? "";
+  const known = place.scalar === null || tags.includes(place.scalar) ? tags : [place.scalar, ...tags];
+  const source = lossSource(state);
   return (
     <div class="choices">
       <h2 class="label">Signal</h2>
-      <p class="source" title={source}>
-        batch loss, every batch{source === "" ? "" : ` · ${source}`}
-      </p>
+      <p class="source">batch loss, every batch{source === "" ? "" : ` · ${source}`}</p>
       <Select
         label="under it"
         value={place.scalar === null ? "" : `=${place.scalar}`}
-        options={[["", "nothing"], ...listed.map((tag) => [`=${tag}`, tag] as const)]}
+        options={[["", "nothing"], ...known.map((tag) => [`=${tag}`, tag] as const)]}
         onChange={(value) => setScalar(value === "" ? null : value.slice(1))}
       />
       <Select

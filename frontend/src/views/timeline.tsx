@@ -2,26 +2,26 @@
 
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
-import { resetZoom, retry, selectBoundary, showFinding, zoom } from "../actions";
+import { resetZoom, retry, selectBoundary, showFinding, wheel, zoom } from "../actions";
 import { epochTicks, logTicks, niceTicks, stepTicks, type Tick } from "../lib/axis";
-import { count, num, tickLabels } from "../lib/format";
+import { count, counted, num, tickLabels } from "../lib/format";
 import { type Frame, inner } from "../lib/frame";
+import { withGaps } from "../lib/gaps";
 import { type Mark, marks as layMarks } from "../lib/marks";
 import { column, yRange } from "../lib/range";
 import type { State } from "../state";
 import type { Num, Timeline } from "../types";
 import { Card } from "./card";
-import { EventLane, LineLane } from "./lanes";
+import { EmptyLane, EventLane, LineLane } from "./lanes";
 import { Legend } from "./legend";
 import { readPalette } from "./palette";
 import { createPlot, type Curve, type Plot } from "./plot";
 import { Shape } from "./shape";
 import { useWidth } from "./use";
 
-const HELP = "drag to zoom · click a mark to look closer · ← → next boundary";
+const HELP = "drag or Ctrl+wheel to zoom · click a mark to look closer · ← → next boundary";
 /** Epochs narrower than this many pixels are not shaded: stripes would only make the page grey. */
 const STRIPE = 6;
-const NO_LR = "not recorded: writer.watch(model, optimizer)";
 
 function numbers(values: readonly Num[]): number[] {
   return values.map((value) => value ?? 0);
@@ -39,6 +39,8 @@ function epochOf(timeline: Timeline, batch: number): number | null {
 
 /** What lies under the pointer, in words. */
 function readout(timeline: Timeline, index: number): string {
+  const gap = timeline.gaps.batch.findIndex((first) => first - 0.5 === column(timeline, "batch")[index]);
+  if (gap >= 0) return `${counted(timeline.gaps.lost[gap] ?? 0, "batch was", "batches were")} lost here`;
   const at = (name: string): Num => column(timeline, name)[index] ?? null;
   const batch = at("batch") ?? 0;
   const epoch = epochOf(timeline, batch);
@@ -81,7 +83,8 @@ interface BodyProps {
   say: (text: string) => void;
 }
 
-function Body({ state, timeline, say }: BodyProps): JSX.Element {
+function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
+  const timeline = useMemo(() => ({ ...answer, columns: withGaps(answer.columns, answer.gaps) }), [answer]);
   const [ref, width] = useWidth();
   const host = useRef<HTMLDivElement>(null);
   const plot = useRef<Plot | null>(null);
@@ -99,7 +102,7 @@ function Body({ state, timeline, say }: BodyProps): JSX.Element {
   );
   const curve = useMemo((): Curve => {
     const y = yRange(timeline, place.scale);
-    const yTicks = y.log ? logTicks(y.low, y.high) : niceTicks(y.low, y.high, 5);
+    const yTicks = y.empty ? [] : y.log ? logTicks(y.low, y.high) : niceTicks(y.low, y.high, 5);
     const inEpochs = timeline.epochs.from.map((first, index) => [first, timeline.epochs.to[index] ?? first] as const);
     return {
       width,
@@ -122,6 +125,7 @@ function Body({ state, timeline, say }: BodyProps): JSX.Element {
       }),
       points: timeline.validation.batch.map((batch, index) => ({ batch, value: timeline.validation.value[index] ?? null })),
       nonfinite: timeline.nonfinite,
+      gaps: timeline.gaps,
       span: highlight?.span ?? null,
       palette: readPalette(),
     };
@@ -152,19 +156,27 @@ function Body({ state, timeline, say }: BodyProps): JSX.Element {
   return (
     <div ref={ref} class={state.timeline.status === "loading" ? "stale" : ""}>
       <MarkButtons marks={marks} chosen={place.boundary} />
-      <div ref={host} class="plot" role="img" aria-label={loss} style={{ height: curve.height }} />
+      <div ref={host} class="plot" role="img" aria-label={loss} style={{ height: curve.height }} onWheel={(event) => wheel(event, inner(frame))} />
       {width === 0 ? null : (
         <>
-          <LineLane
-            frame={frame}
-            label="LR"
-            batches={numbers(column(timeline.lanes, "batch"))}
-            values={column(timeline.lanes, "lr")}
-            height={36}
-            lit={highlight?.signal?.startsWith("lr") === true}
-            empty={NO_LR}
-          />
-          <EventLane frame={frame} timeline={timeline} />
+          {timeline.lanes.names.includes("lr") ? (
+            <LineLane
+              frame={frame}
+              label="LR"
+              batches={numbers(column(timeline.lanes, "batch"))}
+              values={column(timeline.lanes, "lr")}
+              height={36}
+              lit={highlight?.signal?.startsWith("lr") === true}
+              empty="not known here"
+              gaps={timeline.gaps.batch}
+            />
+          ) : null}
+          <EventLane frame={frame} timeline={timeline} say={say} />
+          {timeline.missing.map(({ label, how }) => (
+            <EmptyLane key={label} label={label}>
+              not recorded: <code>{how}</code>
+            </EmptyLane>
+          ))}
           {place.scalar === null ? null : state.scalar.status === "failed" ? (
             <p class="note indent">{state.scalar.error}</p>
           ) : (

@@ -4,10 +4,13 @@ import type { JSX } from "preact";
 import { retry } from "../actions";
 import { api } from "../api";
 import { address } from "../host";
+import { runKind } from "../lib/kinds";
+import { toDo } from "../lib/words";
 import type { State } from "../state";
 import { Failure } from "./card";
 import { Copy } from "./copy";
 import { Shape } from "./shape";
+import { Sentence } from "./text";
 
 export function Verdict({ state }: { state: State }): JSX.Element {
   const { value, status, error } = state.diagnosis;
@@ -26,16 +29,28 @@ export function Verdict({ state }: { state: State }): JSX.Element {
         )}
       </div>
     );
+  const todo = toDo(value);
   return (
-    <div class={`verdict t-${value.kind}`}>
-      <Shape kind={value.kind} size={19} named />
+    <div class={`verdict k-${value.kind}`}>
+      <Shape kind={runKind(value)} size={19} named />
       <div class="says" aria-live="polite">
         <h1>
           {value.headline || value.verdict} {value.aside === "" ? null : <small>{value.aside}</small>}
         </h1>
-        {value.subline === "" ? null : <p>{value.subline}</p>}
+        {value.subline === "" ? null : (
+          <p>
+            <Sentence text={value.subline} />
+          </p>
+        )}
+        {todo === "" ? null : (
+          <p>
+            <b>What to do:</b> <Sentence text={todo} />
+          </p>
+        )}
         {value.problems.map((problem) => (
-          <p class="problem">{problem}</p>
+          <p class="problem">
+            <Sentence text={problem} />
+          </p>
         ))}
         {status === "failed" ? <Failure sentence={error} onRetry={() => retry("diagnosis")} /> : null}
       </div>

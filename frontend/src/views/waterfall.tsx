@@ -23,7 +23,7 @@ export function Waterfall({ lens }: { lens: Lens }): JSX.Element | null {
             <div class="room">
               <i class="zero" style={{ bottom: percent(zero) }} />
               {index < bars.length - 1 ? <i class="step" style={{ bottom: percent(bar.level) }} /> : null}
-              <b class={`f-${bar.kind}`} style={{ bottom: percent(bar.bottom), height: `max(1px, ${percent(bar.top - bar.bottom)})` }} />
+              <b class={`k-${bar.kind}`} style={{ bottom: percent(bar.bottom), height: `max(1px, ${percent(bar.top - bar.bottom)})` }} />
               <span style={{ bottom: `calc(${percent(bar.top)} + 3px)` }}>{texts[index]}</span>
             </div>
             <small>{bar.label}</small>
