@@ -1,0 +1,93 @@
+"""What recording costs a training, beside other watchers: `python -m benchmarks.overhead [--device cuda] [--json]`.
+
+A share is extra time over the time of the training alone. Both run in turns in this process, each time from the start; the
+time of the training thread is taken (wall time on a device), and the median of the turns. Recording also measures itself
+inside each step; that is the finer figure where a step is long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from benchmarks.figures import Figure, show
+from benchmarks.peers import Attach, installed, losslens, nothing, synchronize
+from benchmarks.trainings import TRAININGS, Training
+
+STEPS = {"MLP": 8000, "CNN": 80, "transformer": 30, "ResNet-18": 30}
+WARM = {"MLP": 8000, "CNN": 3, "transformer": 2, "ResNet-18": 2}
+"""Steps before the clock starts: threads start, memory is taken, and what short runs are granted is spent on short steps."""
+TURNS = {"MLP": 5, "CNN": 3, "transformer": 3, "ResNet-18": 3}
+
+
+def run(training: Training, attach: Attach, steps: int, folder: Path) -> tuple[float, float]:
+    """Seconds of `steps` steps with a watcher, and what it says that it spent of them (NaN if it does not say)."""
+    watcher = attach(training, folder)
+    clock = time.perf_counter if training.device.type == "cuda" else time.thread_time
+    done, warm, start, spent = 0, WARM[training.name], 0.0, 0.0
+    begin = time.perf_counter()
+    while done < steps + warm:
+        for inputs, targets in watcher.loader:
+            if done == warm:
+                synchronize(training.device)
+                start, begin = clock(), time.perf_counter()
+                spent = watcher.spent() if watcher.spent else 0.0
+            loss = training.step(inputs, targets)
+            if watcher.after is not None:
+                watcher.after(loss, done)
+            done += 1
+            if done == steps + warm:
+                break
+    synchronize(training.device)
+    seconds, elapsed = clock() - start, time.perf_counter() - begin
+    told = (watcher.spent() - spent) / elapsed * seconds if watcher.spent else float("nan")
+    watcher.close()
+    return seconds, told
+
+
+def shares(name: str, device: torch.device, peers: dict[str, Attach]) -> tuple[dict[str, float], float, float]:
+    """Share of each watcher in per cent by name, LossLens as it measures itself, and milliseconds of a step alone."""
+    make = next(make for make in TRAININGS if make(torch.device("cpu")).name == name)
+    ways: dict[str, Attach] = {"alone": nothing, "LossLens": losslens, **peers}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    steps, told = STEPS[name], []
+    for _ in range(TURNS[name]):
+        for way, attach in ways.items():
+            torch.manual_seed(0)
+            with tempfile.TemporaryDirectory() as folder:
+                taken, inside = run(make(device), attach, steps, Path(folder))
+            seconds[way].append(taken)
+            if way == "LossLens":
+                told.append(inside / taken)
+    alone = median(seconds.pop("alone"))
+    return {way: (median(times) / alone - 1) * 100 for way, times in seconds.items()}, median(told) * 100, alone / steps * 1e3
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", choices=list(STEPS))
+    parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    device = torch.device(args.device)
+    peers = {} if args.no_peers else installed()
+    figures: dict[str, Figure] = {}
+    for name in [args.only] if args.only else list(STEPS):
+        extra, told, alone = shares(name, device, peers)
+        ours = extra.pop("LossLens")
+        step = f"% of a step of {alone:.3g} ms"
+        figures[f"{name}, in situ"] = Figure(told, step)
+        figures[f"{name}, with against without"] = Figure(ours, step, extra)
+    show(figures)
+
+
+if __name__ == "__main__":
+    main()
