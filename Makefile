@@ -9,13 +9,14 @@ PAGE := tb_losslens/plugin/static/index.js
 PROTOC := .tools/protoc/.ready
 RUNS ?= demo/runs
 
-.PHONY: demo demo-runs test setup page lint screenshots clean help
+.PHONY: demo demo-runs test soak setup page lint screenshots clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       train the demo runs and open them in TensorBoard"
 	@echo "make demo-runs  train the demo runs only"
 	@echo "make test       everything that CI runs"
+	@echo "make soak       long tests: kill -9 at 260 moments, 10,000,000 batches, a month, a million steps (20 minutes)"
 	@echo "make page       build the page again after a change in frontend/"
 	@echo "make screenshots  pictures of the tab over the demo runs, and the one of the README"
 	@echo "make clean      remove .venv, built files and demo runs"
@@ -57,6 +58,10 @@ test: setup $(PROTOC) lint
 	$(PY) frontend/npm.py test
 	@$(PY) -m tests.browser
 	$(PY) -m pytest
+
+soak: setup
+	$(PY) -m pytest -s tests/soak
+	$(PY) -m benchmarks.long --steps 1000000
 
 screenshots: demo-runs
 	$(PY) -m tests.e2e.pictures --runs $(RUNS) --readme

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -48,6 +49,41 @@ def test_json_is_what_the_library_says(logdir, capsys):
     runs = load_runs(logdir)
     for told in report["runs"]:
         assert told == json.loads(json.dumps(diagnose(runs[told["run"]]).to_dict()))
+
+
+def test_a_run_that_was_not_recorded_is_named_in_one_line(logdir, capsys):
+    text = run_cli(capsys, "report", logdir)[1]
+    assert [line for line in text.splitlines() if "not recorded with" in line] == [
+        "Left out, not recorded with LossLens: old. LossLensWriter in place of SummaryWriter records a run."
+    ]
+    assert json.loads(run_cli(capsys, "report", logdir, "--format", "json")[1])["unrecorded"] == ["old"]
+    assert "not recorded with LossLens: `old`." in run_cli(capsys, "report", logdir, "--format", "markdown")[1].splitlines()[-1]
+    for form in ("text", "json", "markdown"):
+        assert "old" not in run_cli(capsys, "report", logdir, "--run", "flat", "--format", form)[1]
+
+
+def test_a_run_without_a_recording_is_told_from_one_that_is_not_there(logdir, capsys):
+    code, _, err = run_cli(capsys, "report", logdir, "--run", "old")
+    assert code == 2
+    assert "run 'old'" in err
+    assert "was not recorded with LossLens" in err
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda at: None, "does not exist"),
+        (lambda at: at.write_text("x"), "is not a directory"),
+        (lambda at: at.mkdir(), "no event files in"),
+        (logs.write_plain, "the only run in .* was not recorded with LossLens: use LossLensWriter"),
+        (lambda at: [logs.write_plain(at / name) for name in "abc"], "none of the 3 runs in .* was recorded with LossLens"),
+    ],
+)
+def test_what_there_is_in_place_of_a_recording(tmp_path, capsys, make, sentence):
+    make(tmp_path / "at")
+    code, _, err = run_cli(capsys, "report", tmp_path / "at")
+    assert code == 2
+    assert re.search(sentence, err)
 
 
 def test_markdown_and_one_run_only(logdir, capsys):

@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 
 
 def serve(logdir: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "demo.serve", "--logdir", str(logdir)]
+    # a shell ignores interrupts for what it runs in the background, and so would everything below it
+    heeding = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", heeding + "runpy.run_module('demo.serve', run_name='__main__')", "--logdir", str(logdir)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

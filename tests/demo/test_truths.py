@@ -48,8 +48,10 @@ def test_wider_augmentation_changes_inputs_and_loss_for_good(demo_runs: Mapping[
     steady, widened = demo_runs["random_scaling"], demo_runs["random_scaling_widened"]
     cut = widened.epochs[6].first
     std = widened.float("input_std")
-    assert std[cut:].min() > std[:cut].max()
-    assert np.ptp(steady.float("input_std")) < np.ptp(std) / 2
+    # of a quick training not every batch has its inputs read
+    assert np.nanmin(std[cut:]) > np.nanmax(std[:cut])
+    usual = steady.float("input_std")
+    assert np.nanmax(usual) - np.nanmin(usual) < (np.nanmax(std) - np.nanmin(std)) / 2
     assert jump(widened, 5, 10) > 1
     np.testing.assert_array_equal(steady.loss[:cut], widened.loss[:cut])
 
