@@ -14,8 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from benchmarks.figures import Figure, show
 from tb_losslens import LossLensWriter
-from tb_losslens.record.event_file import EventFile
-from tb_losslens.record.session import Session
+from tb_losslens.record.disk.event_file import EventFile
+from tb_losslens.record.disk.session import Session
 
 COLUMNS = tuple(f"signal_{i}" for i in range(24))
 

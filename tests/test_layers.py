@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "cli": {"errors", "events", "store", "analysis", "report"},
 }
 TORCH = ("record/", "integrations/")
+NO_TORCH = ("record/disk/",)
 TENSORBOARD = ("record/", "events/metadata.py", "events/codec.py", "store/provider.py", "store/logdir.py", "plugin/")
 
 
@@ -47,8 +48,10 @@ def violations(path, source):
         parts = module.split(".")
         if parts[0] == "tb_losslens" and len(parts) > 1 and parts[1] in MAY_IMPORT and parts[1] not in MAY_IMPORT[layer]:
             out.append(f"{path} imports {module}: {layer} must not know {parts[1]}")
-        if parts[0] == "torch" and not path.startswith(TORCH):
+        if parts[0] == "torch" and (path.startswith(NO_TORCH) or not path.startswith(TORCH)):
             out.append(f"{path} imports {module}: torch belongs to {', '.join(TORCH)}")
+        if path.startswith(NO_TORCH) and parts[:2] == ["tb_losslens", "record"] and parts[2:3] != ["disk"]:
+            out.append(f"{path} imports {module}: what writes files knows nothing of trainings")
         if parts[0] == "tensorboard" and not path.startswith(TENSORBOARD):
             out.append(f"{path} imports {module}: tensorboard belongs to {', '.join(TENSORBOARD)}")
     return sorted(set(out))
@@ -71,6 +74,7 @@ def test_arrows_go_one_way(path):
         ("analysis/x.py", "def f():\n    import torch"),
         ("store/run.py", "from tensorboard import errors"),
         ("record/x.py", "from tb_losslens.store.run import Run"),
+        ("record/disk/x.py", "import torch"),
         ("cli.py", "import tensorboard.program"),
         ("events/x.py", "from tb_losslens import store"),
     ],

@@ -19,7 +19,7 @@ from tb_losslens.record.facts import plain
 from tb_losslens.record.lane import OTHER, PULL
 from tb_losslens.record.loader import Pass, wrap_loader
 from tb_losslens.record.logged_batch import fill
-from tb_losslens.record.probing import ProbeCall
+from tb_losslens.record.probe.probing import ProbeCall
 from tb_losslens.record.recorder import Recorder
 
 _Loader = TypeVar("_Loader")

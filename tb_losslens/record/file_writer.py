@@ -7,7 +7,7 @@ from typing import Any
 
 from torch.utils.tensorboard import FileWriter
 
-from tb_losslens.record.event_file import EventFile
+from tb_losslens.record.disk.event_file import EventFile
 
 
 class EventFileWriter(FileWriter):

@@ -18,10 +18,10 @@ from tb_losslens.record.batch import storages_of, tensors_of
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
-from tb_losslens.record.inputs import moments_of
 from tb_losslens.record.lane import FORWARD, Lane
 from tb_losslens.record.measures import batch_counters, first_floating, training_share, unwrapped
 from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.signals.inputs import moments_of
 from tb_losslens.record.validation import Validation
 
 

@@ -16,8 +16,8 @@ from tb_losslens.record.cadence import SPARSE
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.loader_facts import loader_facts
 from tb_losslens.record.order import OrderDigest
-from tb_losslens.record.rng import worker_seed
 from tb_losslens.record.sampler_tap import Trail, tapped, unknown_ids, untap
+from tb_losslens.record.signals.rng import worker_seed
 
 
 class Pass:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.record.deferred import Deferred
-from tb_losslens.record.session import Session
+from tb_losslens.record.disk.session import Session
 
 
 @dataclass(eq=False)

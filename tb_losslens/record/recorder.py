@@ -11,12 +11,12 @@ from torch import Tensor
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.boundary_jump import BoundaryJump
 from tb_losslens.record.cadences import Cadences
+from tb_losslens.record.disk.session import Session
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.lane import SCALAR, Lane
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.outbox import Outbox, Sent
 from tb_losslens.record.row import Row
-from tb_losslens.record.session import Session
 from tb_losslens.record.step import Steps
 from tb_losslens.record.validations import Validations
 

@@ -8,19 +8,19 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from tb_losslens.record.amp import LossScale
 from tb_losslens.record.collectors import Collectors
-from tb_losslens.record.config_snapshot import Objects
 from tb_losslens.record.facts import criterion_facts, model_facts, optimizer_facts, scheduler_facts
 from tb_losslens.record.forwards import Forwards
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.losses import Losses
 from tb_losslens.record.measures import unwrapped
-from tb_losslens.record.probe import Probe
+from tb_losslens.record.probe.probe import Probe
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
-from tb_losslens.record.signals import all_collectors
+from tb_losslens.record.signals.amp import LossScale
+from tb_losslens.record.signals.catalogue import all_collectors
+from tb_losslens.record.signals.config_snapshot import Objects
 from tb_losslens.record.updates import Updates
 
 

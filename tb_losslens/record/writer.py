@@ -15,13 +15,13 @@ from tb_losslens.events.metadata import JUMP_TAG, SUMMARY_TAG
 from tb_losslens.record import arguments as check
 from tb_losslens.record import exits
 from tb_losslens.record.calls import Calls
+from tb_losslens.record.disk.session import Session
 from tb_losslens.record.facts import plain, versions
 from tb_losslens.record.file_writer import EventFileWriter
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.loader import Pass
-from tb_losslens.record.loss_identity import identity_facts
 from tb_losslens.record.recorder import Recorder
-from tb_losslens.record.session import Session
+from tb_losslens.record.signals.loss_identity import identity_facts
 from tb_losslens.record.summary import markdown, run_name
 from tb_losslens.record.watch import Watch
 

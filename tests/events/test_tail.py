@@ -19,7 +19,7 @@ from tb_losslens.events.tail import (
     record_payload,
     tail_token,
 )
-from tb_losslens.record.ring import Ring
+from tb_losslens.record.disk.ring import Ring
 
 LAYOUT = (("loss", "d"), ("step", "q"))
 

@@ -12,8 +12,8 @@ from tensorboard.compat.proto import event_pb2, summary_pb2
 
 from tb_losslens.events import losslens_pb2 as pb
 from tb_losslens.events.metadata import PLUGIN_NAME
-from tb_losslens.record.event_file import EventFile, frame
-from tb_losslens.record.session import Session
+from tb_losslens.record.disk.event_file import EventFile, frame
+from tb_losslens.record.disk.session import Session
 
 EPOCHS, LENGTH = 30, 782  # 60,000 samples in batches of 77, thirty times: 23,460 steps
 STEPS = EPOCHS * LENGTH

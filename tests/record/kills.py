@@ -55,7 +55,7 @@ while True:
 """
 
 CHUNK_SECONDS = 0.5
-"""How long the rows of a young run may wait for their chunk (`SHORTEST` in record/session.py)."""
+"""How long the rows of a young run may wait for their chunk (`SHORTEST` in record/disk/session.py)."""
 
 
 class Counted:

@@ -16,8 +16,8 @@ from tests.record.processes import Server
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
 import sys
-from tb_losslens.record.event_file import EventFile
-from tb_losslens.record.session import Session
+from tb_losslens.record.disk.event_file import EventFile
+from tb_losslens.record.disk.session import Session
 logdir, pause = sys.argv[1], float(sys.argv[2])
 file = EventFile(logdir)
 session = Session(logdir, file)

@@ -3,10 +3,10 @@ import pytest
 import torch
 from torch import nn
 
-from tb_losslens.record import fingerprints
 from tb_losslens.record.cadence import DEEP, SPARSE
 from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.lane import Lane
+from tb_losslens.record.signals import fingerprints
 from tests.record.test_loops import Loop
 from tests.record.training import events, loader, mlp, two_classes
 

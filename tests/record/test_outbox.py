@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tb_losslens.record.deferred import Deferred
-from tb_losslens.record.event_file import EventFile
+from tb_losslens.record.disk.event_file import EventFile
+from tb_losslens.record.disk.session import Session
 from tb_losslens.record.outbox import Outbox, Sent
-from tb_losslens.record.session import Session
 from tb_losslens.store.logdir import load_runs
 
 

@@ -293,7 +293,7 @@ def test_what_is_refused(recorded):
 
 
 def test_a_collector_that_fails_is_one_warning_and_the_rest_goes_on(recorded, monkeypatch):
-    import tb_losslens.record.inputs as inputs
+    import tb_losslens.record.signals.inputs as inputs
 
     def broken(tensor):
         raise ValueError("no moments today")

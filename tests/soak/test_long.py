@@ -5,9 +5,9 @@ import time
 import numpy as np
 import pytest
 
-from tb_losslens.record import session as session_module
-from tb_losslens.record.event_file import EventFile
-from tb_losslens.record.session import Session
+from tb_losslens.record.disk import session as session_module
+from tb_losslens.record.disk.event_file import EventFile
+from tb_losslens.record.disk.session import Session
 from tb_losslens.store.logdir import load_runs
 
 STEPS_A_EPOCH = 10_000

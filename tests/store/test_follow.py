@@ -5,8 +5,8 @@ import pytest
 
 from tb_losslens.events.codec import Chunk, decode_chunk, encode_chunk
 from tb_losslens.events.metadata import batch_tag, ids_tag
-from tb_losslens.record.chunks import chunk_event
-from tb_losslens.record.event_file import EventFile
+from tb_losslens.record.disk.chunks import chunk_event
+from tb_losslens.record.disk.event_file import EventFile
 from tb_losslens.store import follow
 from tb_losslens.store.follow import Follower
 

@@ -10,9 +10,9 @@ from tb_losslens.errors import LogdirError
 from tb_losslens.events import losslens_pb2 as pb
 from tb_losslens.events.codec import Chunk, encode_chunk
 from tb_losslens.events.metadata import batch_tag
-from tb_losslens.record.chunks import chunk_event
-from tb_losslens.record.event_file import EventFile, frame
-from tb_losslens.record.session import Session
+from tb_losslens.record.disk.chunks import chunk_event
+from tb_losslens.record.disk.event_file import EventFile, frame
+from tb_losslens.record.disk.session import Session
 from tb_losslens.store.logdir import events_in, load_runs, unrecorded
 from tb_losslens.store.records import Damage, scan_records
 

@@ -12,9 +12,9 @@ from tensorboard.util import grpc_util
 from tb_losslens.errors import LossLensError
 from tb_losslens.events import losslens_pb2 as pb
 from tb_losslens.events.metadata import batch_tag
-from tb_losslens.record.chunks import chunk_event
-from tb_losslens.record.event_file import EventFile
-from tb_losslens.record.session import Session
+from tb_losslens.record.disk.chunks import chunk_event
+from tb_losslens.record.disk.event_file import EventFile
+from tb_losslens.record.disk.session import Session
 from tb_losslens.store.logdir import load_runs
 from tb_losslens.store.provider import ProviderSource
 

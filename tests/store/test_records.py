@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tensorboard.compat.proto import event_pb2
 
-from tb_losslens.record.event_file import frame
+from tb_losslens.record.disk.event_file import frame
 from tb_losslens.store.records import Damage, scan_records
 
 RNG = np.random.default_rng(0)

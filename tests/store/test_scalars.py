@@ -5,7 +5,7 @@ from tensorboard.plugins.scalar import metadata as scalar_metadata
 from tensorboard.util import tensor_util
 
 from tb_losslens.errors import LogdirError
-from tb_losslens.record.event_file import EventFile
+from tb_losslens.record.disk.event_file import EventFile
 from tb_losslens.store.scalars import read_scalars, scalar_tags
 
 

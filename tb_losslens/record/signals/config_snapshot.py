@@ -1,0 +1,141 @@
+"""Notices by itself what somebody changed in the configuration of a training: nobody sends an event for a bug."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+from tb_losslens.record.batch import Batch
+from tb_losslens.record.collector import Collector
+from tb_losslens.record.signals.config_values import config_values
+
+GRADUAL = 3
+"""Epochs in a row in which a value changed, from which on it is taken for a schedule and not noted again."""
+
+MOST_CHANGES = 32
+"""Pairs that one event holds."""
+
+_GROUP = re.compile(r"^optimizer(?: \d+)? group \d+ (?P<setting>\w+)$")
+_CYCLED = frozenset({"momentum", "betas"})
+_CYCLIC = ("OneCycleLR", "CyclicLR")
+_SETTINGS = frozenset(
+    {
+        *("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps", "alpha", "rho", "amsgrad", "centered"),
+        "decoupled_weight_decay",
+    }
+)
+"""Numbers of a parameter group that somebody sets; some optimisers keep counters beside them that move every step."""
+
+
+@dataclass
+class Objects:
+    """What is watched, as lists that the recorder keeps up to date.
+
+    Attributes:
+        models: outer modules.
+        optimizers: those whose steps are seen.
+        schedulers: their LR schedulers.
+        criteria: loss modules.
+    """
+
+    models: Sequence[nn.Module] = ()
+    optimizers: Sequence[Optimizer] = ()
+    schedulers: Sequence[Any] = ()
+    criteria: Sequence[Any] = field(default_factory=list)
+
+
+def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What differs between two snapshots: (old, new) by name, in the order of `new`.
+
+    Left out: learning rates and what a cyclic scheduler moves with them; the optimiser's own counters, which some keep among
+    their settings; and what only one of the two snapshots has, an object that came or went.
+    """
+    cyclic = any(str(new.get(key)) in _CYCLIC for key in new if key.startswith("scheduler") and key.endswith("class"))
+    cyclic |= any(key.endswith(" max_momentum") for key in new)
+    return {
+        key: (old[key], value)
+        for key, value in new.items()
+        if key in old and old[key] != value and _is_setting(key, cyclic=cyclic)
+    }
+
+
+def in_words(changes: Mapping[str, tuple[Any, Any]]) -> str:
+    """One line that names every change; the same change of many modules is one."""
+    same: dict[str, list[str]] = {}
+    for key, (old, new) in changes.items():
+        kind = key.split(" of ")[0] if " of " in key else key
+        same.setdefault(f"{kind}|{_shown(old)} -> {_shown(new)}", []).append(key)
+    parts = []
+    for change, keys in list(same.items())[:MOST_CHANGES]:
+        kind, pair = change.split("|", 1)
+        parts.append(f"{keys[0]} {pair}" if len(keys) == 1 else f"{kind} of {len(keys)} modules {pair}")
+    return ", ".join(parts)
+
+
+class ConfigSnapshots(Collector):
+    """The configuration at both ends of each epoch, and an event for each change that is not a learning rate.
+
+    Args:
+        objects: gives what is watched.
+        note: called with kind, text and fields of an event. The fields of a change are `automatic`: true, `when`: "between
+            epochs" or "within an epoch", and `changes`: [old, new] by name.
+    """
+
+    name = "configuration"
+
+    def __init__(self, objects: Callable[[], Objects], note: Callable[[str, str, dict[str, Any]], None]) -> None:
+        self._objects = objects
+        self._note = note
+        self._last: dict[str, Any] | None = None
+        self._loader: Mapping[str, Any] = {}
+        self._changed: dict[str, tuple[int, int]] = {}
+
+    def delivered(self, batch: Batch, raw: Any) -> None:  # noqa: ARG002 - a collector's signature
+        """Keeps the facts of the loader."""
+        self._loader = getattr(batch.source, "loader", None) or {}
+
+    def epoch_begins(self, epoch: int) -> dict[str, Any] | None:
+        """`config`: the whole snapshot, where it is the first or another than the last one."""
+        return self._look("between epochs", epoch)
+
+    def epoch_ends(self, epoch: int) -> dict[str, Any] | None:
+        """The same."""
+        return self._look("within an epoch", epoch)
+
+    def _look(self, when: str, epoch: int) -> dict[str, Any] | None:
+        its = self._objects()
+        now = config_values(its.models, its.optimizers, its.schedulers, its.criteria, self._loader)
+        last, self._last = self._last, now
+        if last is None:
+            return {"config": now} if now else None
+        if now == last:
+            return None
+        changes = {key: pair for key, pair in diff(last, now).items() if self._is_noteworthy(key, epoch)}
+        if changes:
+            pairs = {key: list(pair) for key, pair in list(changes.items())[:MOST_CHANGES]}
+            self._note("config_change", in_words(changes), {"automatic": True, "when": when, "changes": pairs})
+        return {"config": now}
+
+    def _is_noteworthy(self, key: str, epoch: int) -> bool:
+        """False for what changes every epoch: a schedule of weight decay or dropout is no change of mind."""
+        latest, count = self._changed.get(key, (-2, 0))
+        count = 1 if epoch > latest + 1 else count + (epoch != latest)
+        self._changed[key] = (epoch, count)
+        return count < GRADUAL
+
+
+def _is_setting(key: str, *, cyclic: bool) -> bool:
+    group = _GROUP.match(key)
+    if group is not None:
+        setting = group["setting"]
+        return setting == "tensors" or (setting in _SETTINGS and not (cyclic and setting in _CYCLED))
+    return not (key.startswith("scheduler") and key.endswith("base_lrs"))
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,170 @@
+"""Proves that a sample came back with another target or another input than in the epoch before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tb_losslens.record.batch import Batch, tensors_of
+from tb_losslens.record.collector import Collector
+from tb_losslens.record.signals.fingerprint_table import FingerprintTable, prints_of, words_of
+
+FIRST = 16
+"""Changed targets of an epoch that are told one by one."""
+
+AT_ONCE = 4096
+"""Samples that are compared at once: their words take at most 1 MB."""
+
+MOST_LEFT_OUT = 31
+"""Passes between two that are read, at most."""
+
+TWO = 2
+
+_TARGETS = ("labels", "label", "targets", "target", "y")
+
+
+class Fingerprints(Collector):
+    """Fingerprints of the input and the target of each sample, as the loader delivers them.
+
+    Needs sample ids, and tensors whose first axis are the samples. An input that is augmented differs in each epoch; then only
+    the share of those that changed means something: all, as ever, or suddenly none.
+
+    Where the steps are so short that this takes more than its share, whole passes over the loader are left out, as many as make
+    up for it: what comes back different is then seen in the next pass that is read.
+
+    Args:
+        share: of the time of the training that this may take.
+    """
+
+    name = "fingerprints of the samples"
+    each_step = True
+
+    @property
+    def asleep(self) -> bool:  # type: ignore[override]
+        """True in a pass that is left out."""
+        return self._left_out > 0
+
+    def __init__(self, share: float = 0.01) -> None:
+        self._share = share
+        self._inputs = _Waiting(FingerprintTable())
+        self._targets = _Waiting(FingerprintTable(keep=FIRST))
+        self._labels = True
+        self._source: Any = None
+        self._began = self._spent = 0.0
+        self._passes = self._left_out = 0
+
+    def delivered(self, batch: Batch, raw: Any) -> None:
+        """Takes a few words of each sample; many batches are compared at once."""
+        ids = batch.ids
+        if ids is None or not len(ids):
+            return
+        start = perf_counter()
+        if batch.source is not self._source:
+            self._next_pass(batch.source, start)
+        if self._left_out:
+            return
+        self._take(ids, raw)
+        self._spent += perf_counter() - start
+
+    def _next_pass(self, source: Any, now: float) -> None:
+        """Decides which passes are read: the first two always, to have something to compare."""
+        self._source = source
+        if self._left_out:
+            self._left_out -= 1
+        elif self._passes >= TWO:
+            took = self._spent / max(now - self._began, 1e-9)
+            self._left_out = min(MOST_LEFT_OUT, int(took / self._share))
+        if not self._left_out:
+            self._passes += 1
+            self._began, self._spent = now, 0.0
+
+    def _take(self, ids: NDArray[np.int64], raw: Any) -> None:
+        inputs, target = _parts(raw)
+        if inputs is not None and inputs.dim() and len(inputs) == len(ids):
+            self._inputs.add(ids, words_of(inputs))
+        if target is not None and target.dim() and len(target) == len(ids):
+            words = words_of(target)
+            self._targets.add(ids, words)
+            if words is not None and words.dtype != np.int64:
+                self._labels = False
+
+    def epoch_ends(self, epoch: int) -> dict[str, Any] | None:  # noqa: ARG002 - a collector's signature
+        """What came back different since the samples were seen before; nothing where no sample came back.
+
+        Returns:
+            `targets_compared`, `targets_changed`: counts; `target_changes`: the first ones, [id, label before, label now], or
+            [id] where targets are no labels. `inputs_compared`, `inputs_changed`: counts.
+        """
+        fields: dict[str, Any] = {}
+        inputs, targets = self._inputs.compared(), self._targets.compared()
+        if targets.compared:
+            changes = targets.changes
+            shown = [[c.sample, _label(c.before), _label(c.now)] if self._labels else [c.sample] for c in changes]
+            fields["targets_compared"], fields["targets_changed"] = targets.compared, targets.changed
+            if shown:
+                fields["target_changes"] = shown
+        if inputs.compared:
+            fields["inputs_compared"], fields["inputs_changed"] = inputs.compared, inputs.changed
+        inputs.reset()
+        targets.reset()
+        return fields or None
+
+
+class _Waiting:
+    """Samples that are compared a few thousand at once: a handful is not worth the calls.
+
+    Args:
+        table: what they are compared with.
+    """
+
+    def __init__(self, table: FingerprintTable) -> None:
+        self._table = table
+        self._ids: list[NDArray[np.int64]] = []
+        self._words: list[NDArray[Any]] = []
+        self._count = 0
+
+    def add(self, ids: NDArray[np.int64], words: NDArray[Any] | None) -> None:
+        """A batch; words of another shape or type than those before close the pile."""
+        if words is None:
+            return
+        if self._words and (self._words[0].dtype != words.dtype or self._words[0].shape[1] != words.shape[1]):
+            self.compared()
+        self._ids.append(ids)
+        self._words.append(words)
+        self._count += len(ids)
+        if self._count >= AT_ONCE:
+            self.compared()
+
+    def compared(self) -> FingerprintTable:
+        """The table, with all samples so far."""
+        if self._ids:
+            ids, words = np.concatenate(self._ids), np.concatenate(self._words)
+            self._ids, self._words, self._count = [], [], 0
+            self._table.add(ids.astype(np.int64, copy=False), prints_of(words))
+        return self._table
+
+
+def _label(bits: int) -> int:
+    return bits - 2**32 if bits >= 2**31 else bits
+
+
+def _parts(raw: Any) -> tuple[Tensor | None, Tensor | None]:
+    """Input and target where loaders put them: the first tensor, and the second element or a key that says so."""
+    target: Any = None
+    if isinstance(raw, (tuple, list)) and len(raw) > 1 and isinstance(raw[0], Tensor):
+        return raw[0], raw[1] if isinstance(raw[1], Tensor) else None
+    if isinstance(raw, Mapping):
+        key = next((name for name in _TARGETS if name in raw), None)
+        target = raw[key] if key is not None else None
+        inputs = next((one for name, part in raw.items() if name != key for one in tensors_of(part)), None)
+    elif isinstance(raw, Sequence) and not isinstance(raw, str):
+        target = raw[1] if len(raw) > 1 else None
+        inputs = next(tensors_of(raw[0]), None) if len(raw) else None
+    else:
+        inputs = next(tensors_of(raw), None)
+    return inputs, target if isinstance(target, Tensor) else None

@@ -1,0 +1,182 @@
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from tb_losslens.record.batch import Batch
+from tb_losslens.record.loader import Pass
+from tb_losslens.record.signals.fingerprint_table import MOST_IDS, FingerprintTable, words_of
+from tb_losslens.record.signals.fingerprint_table import prints_of as of_words
+from tb_losslens.record.signals.fingerprints import Fingerprints
+
+
+def prints_of(batch):
+    return of_words(words_of(batch))
+
+
+class Samples(Dataset):
+    def __init__(self, labels=None, augment=0.0):
+        generator = torch.Generator().manual_seed(0)
+        self.inputs = torch.rand(50, 3, 8, 8, generator=generator)
+        self.labels = torch.arange(50) % 7 if labels is None else labels
+        self.augment = augment
+
+    def __len__(self):
+        return 50
+
+    def __getitem__(self, index):
+        x = self.inputs[index]
+        return x + self.augment * torch.rand_like(x) if self.augment else x, self.labels[index], index
+
+
+def epoch(fingerprints, dataset, shape=lambda x, y: (x, y)):
+    for x, y, ids in DataLoader(dataset, 8, shuffle=True):
+        fingerprints.delivered(Batch(ids=ids.numpy()), shape(x, y))
+    return fingerprints.epoch_ends(0)
+
+
+def test_a_data_set_that_stays_the_same():
+    fingerprints, dataset = Fingerprints(), Samples()
+    assert epoch(fingerprints, dataset) is None
+    same = {"targets_compared": 50, "targets_changed": 0, "inputs_compared": 50, "inputs_changed": 0}
+    assert epoch(fingerprints, dataset) == same
+    assert epoch(fingerprints, dataset) == same
+
+
+def test_sample_17_had_label_3_and_now_has_4():
+    fingerprints, dataset = Fingerprints(), Samples()
+    epoch(fingerprints, dataset)
+    assert dataset.labels[17] == 3
+    dataset.labels[17] = 4
+    dataset.labels[20] = -100
+    found = epoch(fingerprints, dataset)
+    assert found["targets_changed"] == 2
+    assert sorted(found["target_changes"]) == [[17, 3, 4], [20, 6, -100]]
+    assert epoch(fingerprints, dataset)["targets_changed"] == 0
+
+
+def test_many_changes_are_counted_and_the_first_ones_told():
+    fingerprints, dataset = Fingerprints(), Samples()
+    epoch(fingerprints, dataset)
+    dataset.labels = (dataset.labels + 1) % 7
+    found = epoch(fingerprints, dataset)
+    assert found["targets_changed"] == 50
+    assert len(found["target_changes"]) == 16
+    assert all(now == (before + 1) % 7 for _, before, now in found["target_changes"])
+
+
+def test_passes_are_left_out_where_they_would_take_too_much():
+    def passes(share):
+        fingerprints, read = Fingerprints(share), []
+        for number in range(70):
+            source = Pass(None, "train", {})
+            for begin in range(0, 40, 8):
+                ids = np.arange(begin, begin + 8)
+                fingerprints.delivered(Batch(ids=ids, source=source), (torch.ones(8, 3), torch.full((8,), number)))
+            found = fingerprints.epoch_ends(number)
+            if found and number:
+                assert (found["targets_compared"], found["targets_changed"]) == (40, 40)
+                read.append(number)
+                before = read[-2] if len(read) > 1 else 0
+                assert found["target_changes"][0][1:] == [before, number]  # against the last pass that was read
+        return read
+
+    assert passes(1.1) == list(range(1, 70))
+    assert passes(1e-9) == [1, 33, 65]
+
+
+def test_augmented_inputs_change_each_epoch_and_targets_do_not():
+    fingerprints, dataset = Fingerprints(), Samples(augment=0.1)
+    epoch(fingerprints, dataset)
+    found = epoch(fingerprints, dataset)
+    assert (found["inputs_changed"], found["targets_changed"]) == (50, 0)
+
+
+@pytest.mark.parametrize("labels", [torch.rand(50), torch.rand(50, 4), torch.randint(0, 9, (50, 5)), torch.rand(50).bfloat16()])
+def test_targets_that_are_no_labels(labels):
+    fingerprints, dataset = Fingerprints(), Samples(labels.clone())
+    epoch(fingerprints, dataset)
+    dataset.labels[31] = dataset.labels[31] + 1
+    found = epoch(fingerprints, dataset)
+    assert found["target_changes"] == [[31]]
+
+
+def test_batches_of_other_shapes():
+    for shape in (
+        lambda x, y: {"pixel_values": x, "labels": y},
+        lambda x, y: {"labels": y, "pixel_values": x},
+        lambda x, y: [(x, y), y],
+    ):
+        fingerprints, dataset = Fingerprints(), Samples()
+        epoch(fingerprints, dataset, shape)
+        dataset.labels[17] = 5
+        found = epoch(fingerprints, dataset, shape)
+        assert found["target_changes"] == [[17, 3, 5]]
+        assert (found["inputs_compared"], found["inputs_changed"]) == (50, 0)
+    only_inputs = Fingerprints()
+    epoch(only_inputs, Samples(), lambda x, y: x)
+    assert epoch(only_inputs, Samples(), lambda x, y: x) == {"inputs_compared": 50, "inputs_changed": 0}
+
+
+def test_what_cannot_be_told_apart_by_id_is_left_alone():
+    fingerprints = Fingerprints()
+    x = torch.rand(4, 2)
+    for ids in (None, np.arange(3), np.arange(0)):
+        fingerprints.delivered(Batch(ids=ids), (x, x))
+    fingerprints.delivered(Batch(ids=np.arange(4)), (torch.tensor(1.0), "text"))
+    fingerprints.delivered(Batch(ids=np.arange(4)), ())
+    assert fingerprints.epoch_ends(0) is None
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.float64, torch.float16, torch.uint8, torch.int64, torch.bool, torch.complex64]
+)
+@pytest.mark.parametrize("shape", [(5, 3), (5, 1), (5,), (5, 3, 16, 16)])
+def test_one_element_at_a_place_that_is_looked_at_changes_one_fingerprint(dtype, shape):
+    generator = torch.Generator().manual_seed(1)
+    batch = (torch.rand(*shape, generator=generator) * 9).to(dtype)
+    if dtype == torch.bool:
+        batch = torch.rand(*shape, generator=generator) > 0.5
+    if batch.shape == (5,) and not batch.is_floating_point() and not batch.is_complex() and dtype != torch.bool:
+        assert prints_of(batch).tolist() == batch.tolist()
+    before = prints_of(batch)
+    batch.reshape(5, -1)[2, 0] = ~batch.reshape(5, -1)[2, 0] if dtype == torch.bool else batch.reshape(5, -1)[2, 0] + 1
+    assert (before != prints_of(batch)).tolist() == [False, False, True, False, False]
+    assert before.shape == (5,)
+
+
+def test_fingerprints_rarely_meet():
+    batch = torch.randn(20_000, 8, generator=torch.Generator().manual_seed(2))
+    assert len(np.unique(prints_of(batch))) > 19_990
+    tokens = torch.randint(0, 1000, (20_000, 8), generator=torch.Generator().manual_seed(2))
+    assert len(np.unique(prints_of(tokens))) > 19_990
+
+
+def test_what_a_label_is():
+    assert prints_of(torch.tensor([[3], [-4]])).view(np.int32).tolist() == [3, -4]
+    assert words_of(torch.tensor([0.5])).dtype == np.uint32
+    assert words_of(torch.zeros(2, device="meta")) is None
+    assert words_of(torch.eye(2).to_sparse()) is None
+
+
+def test_many_batches_and_batches_of_changing_length_are_all_compared():
+    fingerprints = Fingerprints()
+    for _ in range(2):
+        for begin in range(0, 10_000, 100):
+            ids = np.arange(begin, begin + 100)
+            tokens = torch.from_numpy(ids)[:, None] + torch.arange(5 + begin // 1000)
+            fingerprints.delivered(Batch(ids=ids), (tokens, torch.from_numpy(ids)))
+        found = fingerprints.epoch_ends(0)
+    assert found == {"targets_compared": 10_000, "targets_changed": 0, "inputs_compared": 10_000, "inputs_changed": 0}
+
+
+def test_the_memory_is_bounded():
+    table = FingerprintTable(keep=2)
+    for begin in range(0, 3_000_000, 50_000):
+        ids = np.arange(begin, begin + 50_000)
+        table.add(ids, ids.astype(np.uint32))
+    assert table.nbytes == 5 * MOST_IDS
+    table.add(np.array([-1, MOST_IDS, 7]), np.array([1, 2, 7], np.uint32))
+    assert (table.compared, table.changed) == (1, 0)
+    table.add(np.array([7, 7, 9]), np.array([7, 8, 1], np.uint32))
+    assert [change.sample for change in table.changes] == [7, 9]
