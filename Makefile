@@ -57,7 +57,7 @@ lint: setup
 test: setup $(PROTOC) lint
 	$(PY) frontend/npm.py test
 	@$(PY) -m tests.browser
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses=auto --dist=loadfile
 
 soak: setup
 	$(PY) -m pytest -s tests/soak
