@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.orders import loader_of
+from tb_losslens.store.run import Epoch
 
 
 def repair_shuffle(context: Context, buffer: float) -> tuple[str, str]:
@@ -32,15 +34,15 @@ def repair_shuffle(context: Context, buffer: float) -> tuple[str, str]:
     )
 
 
-def repair_order(context: Context, times: int) -> tuple[str, str, list[Evidence]]:
-    """(advice, code, what speaks against) for the loader of this run."""
-    loader = loader_of(context.run)
+def repair_order(context: Context, repeated: Sequence[Epoch]) -> tuple[str, str, list[Evidence]]:
+    """(advice, code, what speaks against) for the loader of the epochs that had one order."""
+    loader = loader_of(context.run, repeated)
     size = loader.get("batch_size")
     batch = f", batch_size={size}" if isinstance(size, int) else ""
     sampler = loader.get("sampler")
     epochs = len(context.epochs)
     if sampler == "DistributedSampler":
-        line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {times} epochs had one order\n"
+        line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {len(repeated)} epochs had one order\n"
         fix = f"for epoch in range({epochs}):\n{line}    for x, y in train_loader:\n        ..."
         return "Tell the distributed sampler the epoch.", fix, []
     if loader.get("shuffle") is False or sampler == "SequentialSampler":

@@ -137,9 +137,9 @@ def _trivial(run: Run, epochs: Sequence[Epoch], least_samples: int) -> str:
     return ""
 
 
-def loader_of(run: Run) -> dict[str, object]:
-    """What is known of the training loader: of the last epoch that says it, else of the run."""
-    for epoch in reversed(run.epochs):
+def loader_of(run: Run, epochs: Sequence[Epoch] | None = None) -> dict[str, object]:
+    """What is known of the training loader: of the last of `epochs` (by default all) that says it, else of the run."""
+    for epoch in reversed(run.epochs if epochs is None else epochs):
         facts = epoch.fields.get("loader")
         if isinstance(facts, dict):
             return dict(facts)

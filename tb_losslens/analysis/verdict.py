@@ -114,18 +114,17 @@ def _what(pooled: Pooled, alone: Sequence[Boundary], batches: int) -> tuple[str,
             headline = f"Loss {verb} at boundary {most.index + 1} of {pooled.total}, by {signed(most.jump)}"
             return headline, _aside(abs(most.z), 1.0, [most]), f"{verb} at boundary {most.index + 1}"
         places = some([b.index + 1 for b in alone])
-        headline = (
-            f"Loss jumps at {len(alone)} of {plural(pooled.total, 'epoch boundary')} ({places}), by up to {signed(most.jump)}"
-        )
-        return headline, _aside(abs(most.z), 1.0, alone), f"jumps at {len(alone)} of {pooled.total}"
+        largest = signed(max((b.jump for b in alone), key=abs))
+        headline = f"Loss jumps at {len(alone)} of {plural(pooled.total, 'epoch boundary')} ({places}), by up to {largest}"
+        return headline, _aside(abs(most.z), 1.0, alone, upto=True), f"jumps at {len(alone)} of {pooled.total}"
     return f"No jump beyond noise at {plural(pooled.total, 'boundary')}", "", "nothing beyond noise"
 
 
-def _aside(z: float, p: float, moved: Sequence[Boundary]) -> str:
+def _aside(z: float, p: float, moved: Sequence[Boundary], *, upto: bool = False) -> str:
     """The size in noises, p where it is small, and how long the jump lasts where most of those that moved recover."""
     parts = []
     if math.isfinite(z) and z >= 0.1:
-        parts.append(f"{number(z, 2)}× the noise")
+        parts.append(f"{'up to ' if upto else ''}{number(z, 2)}× the noise")
     if p < 0.05:
         parts.append(p_value(p))
     back = [b.recovery for b in moved if b.recovery is not None]

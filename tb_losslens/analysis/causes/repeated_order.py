@@ -31,6 +31,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -45,6 +46,7 @@ from tb_losslens.analysis.phase import phase_profile
 from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.text import number, p_value, plural, signed, some
 from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Epoch
 
 ID = "repeated_order"
 REQUIRES: tuple[str, ...] = ("epoch",)
@@ -83,7 +85,7 @@ def find(context: Context, *, least_correlation: float = 0.4, least_z: float = 3
     if profile.correlation < needed:
         return Checked(ID, said)
     everywhere = tuple(b.index for b in context.boundaries)
-    return _finding(context, everywhere, strength="likely", evidence=[Evidence(said, "loss")], times=len(context.epochs))
+    return _finding(context, everywhere, strength="likely", evidence=[Evidence(said, "loss")], repeated=context.epochs)
 
 
 def _proved(context: Context, seen: Repeats) -> Finding:
@@ -101,7 +103,10 @@ def _proved(context: Context, seen: Repeats) -> Finding:
     if len(first):
         evidence.append(Evidence(f"they begin with samples {some(list(first)[:5], 5)}", "sample_ids"))
     at = tuple(b.index for b in context.boundaries if b.index + 1 in seen.again)
-    return _finding(context, at, strength="proved", evidence=evidence, times=len({*seen.again, *seen.later}) + 1)
+    keys = [order_key(epoch) for epoch in epochs]
+    earlier = {keys.index(keys[k]) for k in seen.later}
+    alike = sorted({*seen.again, *(k - 1 for k in seen.again), *seen.later, *earlier})
+    return _finding(context, at, strength="proved", evidence=evidence, repeated=[epochs[k] for k in alike])
 
 
 def _finding(
@@ -110,7 +115,7 @@ def _finding(
     *,
     strength: Strength,
     evidence: list[Evidence],
-    times: int,
+    repeated: Sequence[Epoch],
 ) -> Finding:
     against: list[Evidence] = []
     share = None
@@ -120,9 +125,10 @@ def _finding(
         (evidence if explains else against).append(said)
     elif at:
         against.append(Evidence("the loss moves at these boundaries no more than at cuts inside the epochs", "loss"))
-    how, fix, said_of_loader = repair_order(context, times)
+    how, fix, said_of_loader = repair_order(context, repeated)
     against += said_of_loader
-    text = f"The order of samples {'is' if strength == 'proved' else 'seems to be'} the same in {plural(times, 'epoch')}."
+    is_so = "is" if strength == "proved" else "seems to be"
+    text = f"The order of samples {is_so} the same in {_epochs(repeated, context.epochs)}."
     if not explains and at and jumps(context, at):
         text += " It is worth mending, but it is not why the loss jumps."
     return Finding(
@@ -143,6 +149,14 @@ def _finding(
         fix=fix,
         confirm="Print the first five sample ids of two epochs in a row: they are equal now and must differ after the change.",
     )
+
+
+def _epochs(repeated: Sequence[Epoch], epochs: Sequence[Epoch]) -> str:
+    """How many epochs, and which where it is not all of them and they are in a row."""
+    count = plural(len(repeated), "epoch")
+    first, last = repeated[0].epoch, repeated[-1].epoch
+    in_a_row = 2 < len(repeated) == last - first + 1 < len(epochs)
+    return f"{count}, {first} to {last}" if in_a_row else count
 
 
 def _boundary_is_like_other_places(

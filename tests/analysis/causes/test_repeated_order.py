@@ -59,6 +59,20 @@ def test_one_order_for_all_epochs_is_proved(model: str, data: str, optimizer: st
     assert any(f"begin with samples {run.epochs[0].fields['first_ids'][0]:,}" in line for line in finding.evidence)
 
 
+def test_the_advice_is_for_the_loader_of_the_epochs_that_repeat() -> None:
+    def off_then_on(epoch: int, samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        return np.arange(samples) if epoch < 4 else rng.permutation(samples)
+
+    run = train(data="gaussian", optimizer="momentum", lr=0.02, epochs=10, order=off_then_on)
+    facts = [{"sampler": "SequentialSampler" if k < 4 else "RandomSampler", "shuffle": k >= 4} for k in range(10)]
+    ends = iter(facts)
+    events = tuple(replace(e, fields={**e.fields, "loader": next(ends)}) if e.kind == "epoch_end" else e for e in run.events)
+    (finding,) = findings(repeated_order, replace(run, events=events))
+    assert "the same in 4 epochs, 0 to 3" in finding.text
+    assert "was shuffle=False" in finding.fix
+    assert any("shuffle=False" in line for line in finding.against)
+
+
 def test_a_step_that_any_place_in_the_epoch_has_is_explained() -> None:
     """Without ids the boundaries look like many observations; under one order their steps are as all others in the epoch."""
     run = without_ids(train(data="gaussian", optimizer="momentum", lr=0.02, epochs=12, order=once))
