@@ -1,73 +1,199 @@
-"""The code that mends the order of a loader, with the numbers of the loader that was recorded."""
+"""The code that mends the order of a loader: it runs as it stands for the kind of loader that was recorded, with its numbers."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.orders import loader_of
 from tb_losslens.store.run import Epoch
 
+LoaderKind = Literal["map", "weighted", "distributed", "sampler", "batch_sampler", "iterable", "list", "unknown"]
+"""What draws the order: the loader itself, one of torch's samplers with a purpose, a sampler of the user's own, the data set."""
+
+MOST_BUFFERED = 10_000
+"""Samples that a proposed buffer holds at most: it lies in memory, once in each worker."""
+
+_BUFFER = '''\
+import random
+
+class Mixed(torch.utils.data.IterableDataset):
+    """The samples of another one, drawn from a buffer."""
+
+    def __init__(self, dataset, size):
+        self.dataset, self.size = dataset, size
+
+    def __iter__(self):
+        buffer = []
+        for sample in self.dataset:{workers}
+            if len(buffer) < self.size:
+                buffer.append(sample)
+                continue
+            at = random.randrange(self.size)
+            sample, buffer[at] = buffer[at], sample
+            yield sample
+        random.shuffle(buffer)
+        yield from buffer
+
+train_loader = DataLoader(Mixed(dataset, {size}){arguments})'''
+
+
+def loader_kind(loader: Mapping[str, Any]) -> LoaderKind:
+    """What kind of loader these facts are of; `loader` as `loader_of` gives it."""
+    if "sampler" in loader:
+        sampler, batches = loader["sampler"], loader.get("batch_sampler")
+        if sampler is None:
+            return "iterable"
+        if "sampler_epoch" in loader or sampler == "DistributedSampler":
+            return "distributed"
+        if batches not in (None, "BatchSampler"):
+            return "batch_sampler"
+        if sampler in ("RandomSampler", "SequentialSampler"):
+            return "map"
+        return "weighted" if sampler in ("WeightedRandomSampler", "SubsetRandomSampler") else "sampler"
+    if loader.get("class") in ("list", "tuple"):
+        return "list"
+    return "map" if isinstance(loader.get("shuffle"), bool) else "unknown"
+
 
 def repair_shuffle(context: Context, buffer: float) -> tuple[str, str]:
-    """(advice, code) for the loader of this run."""
+    """(advice, code) for the loader of this run; `buffer` is the size of the one that it seems to mix with, NaN if none."""
     loader = loader_of(context.run)
-    size = loader.get("batch_size")
-    batch = f", batch_size={size}" if isinstance(size, int) else ""
+    kind = loader_kind(loader)
     total = loader.get("dataset_size") or context.run.facts.get("dataset_size")
-    if loader.get("shuffle") is False or loader.get("sampler") == "SequentialSampler":
-        return (
-            "Shuffle the samples in each epoch.",
-            f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # was shuffle=False",
-        )
+    advice = "Shuffle the samples in each epoch." if _in_order(loader) else "Draw the order of each epoch from all samples."
+    now = ""
     if math.isfinite(buffer) and isinstance(total, int):
         now = f"# mixes within about {max(1, round(buffer)):,} of {total:,} samples now\n"
-        return (
-            "Draw each epoch from all samples, or shuffle the shards and keep a buffer over several of them.",
-            f"{now}train_loader = DataLoader(dataset{batch}, shuffle=True)",
-        )
-    return (
-        "Draw the order of each epoch from all samples; with shards, shuffle them and mix several at a time.",
-        f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # or a sampler over all {total or 'samples'}",
-    )
+    if kind == "iterable":
+        return "Shuffle the shards, and mix their samples in a buffer: the larger, the better.", now + _mixed(context, loader)
+    return advice, now + _shuffling(context, loader)
 
 
 def repair_order(context: Context, repeated: Sequence[Epoch]) -> tuple[str, str, list[Evidence]]:
     """(advice, code, what speaks against) for the loader of the epochs that had one order."""
     loader = loader_of(context.run, repeated)
-    size = loader.get("batch_size")
-    batch = f", batch_size={size}" if isinstance(size, int) else ""
-    sampler = loader.get("sampler")
+    kind = loader_kind(loader)
     epochs = len(context.epochs)
-    if sampler == "DistributedSampler":
+    if kind == "distributed" and loader.get("shuffle") is not False:
         line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {len(repeated)} epochs had one order\n"
         fix = f"for epoch in range({epochs}):\n{line}    for x, y in train_loader:\n        ..."
         return "Tell the distributed sampler the epoch.", fix, []
-    if loader.get("shuffle") is False or sampler == "SequentialSampler":
-        fix = f"train_loader = DataLoader(dataset{batch}, shuffle=True)     # was shuffle=False"
+    if kind == "iterable":
+        advice = "The data set gives its samples in one order each time. Shuffle its shards anew in `__iter__`, or mix in a buffer."
+        return advice, _mixed(context, loader), []
+    if _in_order(loader):
         against = Evidence("the loader was built with shuffle=False, so a fixed order may be meant")
         advice = "Let the loader draw a new order each epoch. Shuffling the data once beforehand only fixes another order."
-        return advice, fix, [against]
-    if loader.get("shuffle") is True or sampler in ("RandomSampler", "WeightedRandomSampler", "SubsetRandomSampler"):
+        return advice, _shuffling(context, loader), [against]
+    if kind == "map" or kind == "weighted":
         fix = (
             "generator = torch.Generator().manual_seed(0)     # once, before the epochs\n"
-            f"train_loader = DataLoader(dataset{batch}, shuffle=True, generator=generator)\n"
+            f"{_drawing(loader, 'generator=generator')}\n"
             f"for epoch in range({epochs}):                          # no manual_seed and no new loader in here\n"
             "    for x, y in train_loader:\n        ..."
         )
         return "The loader shuffles, but from the same seed each epoch: seed once, and build the loader once.", fix, []
-    name = f"`{sampler}`" if isinstance(sampler, str) else "the sampler"
-    fix = (
-        f"rng = numpy.random.default_rng(0)                # once\nfor epoch in range({epochs}):\n"
-        "    order = rng.permutation(len(dataset))        # new each epoch\n    ..."
-    )
-    return f"Let {name} draw a new order in each epoch, from one generator for the whole run.", fix, []
+    if kind in ("list", "unknown"):
+        return "Draw a new order in each epoch.", _shuffling(context, loader), []
+    name = f"`{loader['batch_sampler' if kind == 'batch_sampler' else 'sampler']}`"
+    advice = f"Let {name} draw a new order in each epoch from one generator for the whole run, or let the loader shuffle."
+    return advice, _shuffling(context, loader), []
 
 
 def repair_last_batch(context: Context, usual: float, n: float) -> str:
-    """The line that leaves the ragged batch out: `n` samples where the others have `usual`."""
-    shuffle = loader_of(context.run).get("shuffle")
+    """The lines that leave the ragged batch out: `n` samples where the others have `usual`."""
+    loader = loader_of(context.run)
+    kind = loader_kind(loader)
+    said = f"     # the last one has {n:.0f}"
+    if kind in ("batch_sampler", "list", "unknown"):
+        return f"for x, y in train_loader:\n    if len(x) < {usual:.0f}:{said}\n        continue\n    ..."
+    batch = f", batch_size={usual:.0f}"
+    if kind in ("sampler", "weighted", "distributed"):
+        return f"train_loader = DataLoader(dataset{batch}, sampler=train_loader.batch_sampler.sampler{_workers(loader)}, drop_last=True){said}"
+    shuffle = loader.get("shuffle")
     keep = f", shuffle={shuffle}" if isinstance(shuffle, bool) else ""
-    return f"train_loader = DataLoader(dataset, batch_size={usual:.0f}{keep}, drop_last=True)     # the last one has {n:.0f}"
+    return f"train_loader = DataLoader(dataset{batch}{keep}{_workers(loader)}, drop_last=True){said}"
+
+
+def _in_order(loader: Mapping[str, Any]) -> bool:
+    return loader.get("shuffle") is False or loader.get("sampler") == "SequentialSampler"
+
+
+def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
+    """Code that draws a new order of all samples in each epoch, for anything but an IterableDataset."""
+    kind = loader_kind(loader)
+    if kind == "distributed":
+        return (
+            "sampler = torch.utils.data.DistributedSampler(dataset, shuffle=True)\n"
+            f"train_loader = DataLoader(dataset{_arguments(loader)}, sampler=sampler)\n"
+            f"for epoch in range({len(context.epochs)}):\n"
+            "    sampler.set_epoch(epoch)\n    for x, y in train_loader:\n        ..."
+        )
+    if kind == "list":
+        size = _typical_size(context)
+        return (
+            "# train_loader is the list of batches: its samples, not its batches, must be mixed\n"
+            "samples = [sample for batch in train_loader for sample in zip(*batch)]\n"
+            f"train_loader = DataLoader(samples{f', batch_size={size}' if size else ''}, shuffle=True)"
+        )
+    if kind == "unknown":
+        size = _typical_size(context)
+        return (
+            "# dataset: whatever gives a sample by its index\n"
+            f"train_loader = writer.wrap(DataLoader(dataset{f', batch_size={size}' if size else ''}, shuffle=True))"
+        )
+    code = f"train_loader = DataLoader(dataset{_arguments(loader)}, shuffle=True)"
+    if kind == "batch_sampler":
+        return f"{code}     # in place of batch_sampler={loader['batch_sampler']}(...)"
+    if kind in ("sampler", "weighted"):
+        return f"{code}     # in place of sampler={loader['sampler']}(...)"
+    return f"{code}     # was shuffle=False" if _in_order(loader) else code
+
+
+def _drawing(loader: Mapping[str, Any], generator: str) -> str:
+    """The loader as it is, with a generator for its sampler."""
+    sampler = loader.get("sampler")
+    if sampler == "WeightedRandomSampler":
+        made = f"torch.utils.data.WeightedRandomSampler(weights, len(weights), {generator})"
+    elif sampler == "SubsetRandomSampler":
+        made = f"torch.utils.data.SubsetRandomSampler(indices, {generator})"
+    else:
+        return f"train_loader = DataLoader(dataset{_arguments(loader)}, shuffle=True, {generator})"
+    return f"train_loader = DataLoader(dataset{_arguments(loader)}, sampler={made})"
+
+
+def _mixed(context: Context, loader: Mapping[str, Any]) -> str:
+    """A buffer around an IterableDataset, as large as an epoch where that fits."""
+    workers = loader.get("workers")
+    many = isinstance(workers, int) and workers > 1
+    note = f"     # each of the {workers} workers must get its own share of them, see get_worker_info()" if many else ""
+    samples = float(sum(_sizes(context)))
+    size = int(min(MOST_BUFFERED, max(2, samples / max(1, len(context.epochs)))))
+    return _BUFFER.format(workers=note, size=size, arguments=_arguments(loader))
+
+
+def _sizes(context: Context) -> list[float]:
+    sizes = context.run.float("batch_size")
+    return [float(size) for size in sizes if math.isfinite(size)]
+
+
+def _typical_size(context: Context) -> int:
+    """The most frequent batch size, 0 where none is known."""
+    sizes = _sizes(context)
+    return int(max(set(sizes), key=sizes.count)) if sizes else 0
+
+
+def _arguments(loader: Mapping[str, Any]) -> str:
+    """Arguments of the recorded loader that have nothing to do with the order, each with a comma before it."""
+    size = loader.get("batch_size")
+    batch = f", batch_size={size}" if isinstance(size, int) else ""
+    return f"{batch}{_workers(loader)}{', drop_last=True' if loader.get('drop_last') is True else ''}"
+
+
+def _workers(loader: Mapping[str, Any]) -> str:
+    workers = loader.get("workers")
+    return f", num_workers={workers}" if isinstance(workers, int) and workers > 0 else ""
