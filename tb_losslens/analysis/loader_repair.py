@@ -1,4 +1,4 @@
-"""The code that mends the order of a loader: it runs as it stands for the kind of loader that was recorded, with its numbers."""
+"""The code that mends the order of a loader: it runs as it stands for the kind of loader that was recorded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tb_losslens.analysis.orders import loader_of
 from tb_losslens.store.run import Epoch
 
 LoaderKind = Literal["map", "weighted", "distributed", "sampler", "batch_sampler", "iterable", "list", "unknown"]
-"""What draws the order: the loader itself, one of torch's samplers with a purpose, a sampler of the user's own, the data set."""
+"""What draws the order: the loader itself, a sampler of torch's or of the user's own, or the data set."""
 
 MOST_BUFFERED = 10_000
 """Samples that a proposed buffer holds at most: it lies in memory, once in each worker."""
@@ -83,13 +83,15 @@ def repair_order(context: Context, repeated: Sequence[Epoch]) -> tuple[str, str,
         fix = f"for epoch in range({epochs}):\n{line}    for x, y in train_loader:\n        ..."
         return "Tell the distributed sampler the epoch.", fix, []
     if kind == "iterable":
-        advice = "The data set gives its samples in one order each time. Shuffle its shards anew in `__iter__`, or mix in a buffer."
+        advice = (
+            "The data set gives its samples in one order each time. Shuffle its shards anew in `__iter__`, or mix in a buffer."
+        )
         return advice, _mixed(context, loader), []
     if _in_order(loader):
         against = Evidence("the loader was built with shuffle=False, so a fixed order may be meant")
         advice = "Let the loader draw a new order each epoch. Shuffling the data once beforehand only fixes another order."
         return advice, _shuffling(context, loader), [against]
-    if kind == "map" or kind == "weighted":
+    if kind in ("map", "weighted"):
         fix = (
             "generator = torch.Generator().manual_seed(0)     # once, before the epochs\n"
             f"{_drawing(loader, 'generator=generator')}\n"
@@ -113,7 +115,8 @@ def repair_last_batch(context: Context, usual: float, n: float) -> str:
         return f"for x, y in train_loader:\n    if len(x) < {usual:.0f}:{said}\n        continue\n    ..."
     batch = f", batch_size={usual:.0f}"
     if kind in ("sampler", "weighted", "distributed"):
-        return f"train_loader = DataLoader(dataset{batch}, sampler=train_loader.batch_sampler.sampler{_workers(loader)}, drop_last=True){said}"
+        keep = f", sampler=train_loader.batch_sampler.sampler{_workers(loader)}"
+        return f"train_loader = DataLoader(dataset{batch}{keep}, drop_last=True){said}"
     shuffle = loader.get("shuffle")
     keep = f", shuffle={shuffle}" if isinstance(shuffle, bool) else ""
     return f"train_loader = DataLoader(dataset{batch}{keep}{_workers(loader)}, drop_last=True){said}"
@@ -129,7 +132,7 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
     if kind == "distributed":
         return (
             "sampler = torch.utils.data.DistributedSampler(dataset, shuffle=True)\n"
-            f"train_loader = DataLoader(dataset{_arguments(loader)}, sampler=sampler)\n"
+            f"train_loader = DataLoader(dataset{_arguments(loader, 'sampler=sampler')})\n"
             f"for epoch in range({len(context.epochs)}):\n"
             "    sampler.set_epoch(epoch)\n    for x, y in train_loader:\n        ..."
         )
@@ -146,7 +149,7 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
             "# dataset: whatever gives a sample by its index\n"
             f"train_loader = writer.wrap(DataLoader(dataset{f', batch_size={size}' if size else ''}, shuffle=True))"
         )
-    code = f"train_loader = DataLoader(dataset{_arguments(loader)}, shuffle=True)"
+    code = f"train_loader = DataLoader(dataset{_arguments(loader, 'shuffle=True')})"
     if kind == "batch_sampler":
         return f"{code}     # in place of batch_sampler={loader['batch_sampler']}(...)"
     if kind in ("sampler", "weighted"):
@@ -162,8 +165,8 @@ def _drawing(loader: Mapping[str, Any], generator: str) -> str:
     elif sampler == "SubsetRandomSampler":
         made = f"torch.utils.data.SubsetRandomSampler(indices, {generator})"
     else:
-        return f"train_loader = DataLoader(dataset{_arguments(loader)}, shuffle=True, {generator})"
-    return f"train_loader = DataLoader(dataset{_arguments(loader)}, sampler={made})"
+        return f"train_loader = DataLoader(dataset{_arguments(loader, f'shuffle=True, {generator}')})"
+    return f"train_loader = DataLoader(dataset{_arguments(loader, f'sampler={made}')})"
 
 
 def _mixed(context: Context, loader: Mapping[str, Any]) -> str:
@@ -187,11 +190,12 @@ def _typical_size(context: Context) -> int:
     return int(max(set(sizes), key=sizes.count)) if sizes else 0
 
 
-def _arguments(loader: Mapping[str, Any]) -> str:
-    """Arguments of the recorded loader that have nothing to do with the order, each with a comma before it."""
+def _arguments(loader: Mapping[str, Any], order: str = "") -> str:
+    """Arguments of the recorded loader, with `order` in place of those that draw the order, each with a comma before it."""
     size = loader.get("batch_size")
     batch = f", batch_size={size}" if isinstance(size, int) else ""
-    return f"{batch}{_workers(loader)}{', drop_last=True' if loader.get('drop_last') is True else ''}"
+    drop = ", drop_last=True" if loader.get("drop_last") is True else ""
+    return f"{batch}{order and f', {order}'}{_workers(loader)}{drop}"
 
 
 def _workers(loader: Mapping[str, Any]) -> str:

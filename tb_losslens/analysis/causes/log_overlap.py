@@ -1,19 +1,20 @@
 """Steps go back or repeat, so one curve is drawn over another.
 
 What it sees:
-    A step that is not larger than the one before it, as where a counter begins again at each epoch or is set back by hand. Also rows
-    that a newer session in the same directory overtook: two writers in one directory, or a restart without `purge_step`.
+    A step that is not larger than the one before it, as where a counter begins again at each epoch or is set back by
+    hand. Also rows that a newer session in the same directory overtook: two writers in one directory, or a restart
+    without `purge_step`.
 
 Why it matters:
     TensorBoard's own charts join such points with lines across the whole picture. Smoothing then mixes two trainings,
     and what looks like a jump is a line between them.
 
 How it decides:
-    Exact: `step[i] <= step[i - 1]` for neighbouring rows, and the count of overtaken rows. Rows of an older session from the first
-    step of a newer one on are left out, so what goes back among the rows that are left does so within one session: the
-    counter that the training passes. LossLens measures by rows, in the order of training, so its own boundaries are right
-    either way; hence this is said and never used as an explanation. Steps that repeat and never go back are how accumulation
-    counts, and called benign.
+    Exact: `step[i] <= step[i - 1]` for neighbouring rows, and the count of overtaken rows. Rows of an older session from
+    the first step of a newer one on are left out, so what goes back among the rows that are left does so within one
+    session: the counter that the training passes. LossLens measures by rows, in the order of training, so its own
+    boundaries are right either way; hence this is said and never used as an explanation. Steps that repeat and never go
+    back are how accumulation counts, and called benign.
 
 What to try:
     A step that counts on over epochs; one directory for each run; `SummaryWriter(..., purge_step=step)` on a restart.
@@ -64,7 +65,8 @@ def find(context: Context, *, at_boundaries: float = 0.8) -> list[Outcome]:
 
 def _fine(run: Run) -> str:
     if run.superseded:
-        return f"{plural(run.superseded, 'row')} from step {run.facts['purge_step']:,} on were purged by a resumed writer, as asked"
+        rows = plural(run.superseded, "row")
+        return f"{rows} from step {run.facts['purge_step']:,} on were purged by a resumed writer, as asked"
     last = f" from {int(run.step[0]):,} to {int(run.step[-1]):,}" if len(run) else ""
     return f"steps rise throughout{last}; one writer"
 
@@ -86,7 +88,8 @@ def _counter(context: Context, back: NDArray[np.int64], at_boundaries: float) ->
     went = f"from {int(step[row - 1]):,} to {int(step[row]):,} at batch {row:,}"
     if restarts:
         title = "The step counter restarts each epoch"
-        text = f"The step goes back at {len(cut)} of {plural(len(starts), 'boundary')}, first {went}: it counts batches of the epoch."
+        where = f"{len(cut)} of {plural(len(starts), 'boundary')}"
+        text = f"The step goes back at {where}, first {went}: it counts batches of the epoch."
     else:
         title = "The step goes back"
         more = f" and at {plural(len(back) - 1, 'other batch')}" if len(back) > 1 else ""
@@ -108,8 +111,8 @@ def _shared(run: Run, repeated: NDArray[np.int64]) -> Finding:
     step = run.step
     return Finding(
         ID, "benign", "proved", "Several batches share a step",
-        f"The step repeats {plural(len(repeated), 'time')} and never goes back: several batches have one step, as under accumulation "
-        f"of gradients. {_ORDER}",
+        f"The step repeats {plural(len(repeated), 'time')} and never goes back: several batches have one step, as under "
+        f"accumulation of gradients. {_ORDER}",
         detail="shared", score=0.5, steps=tuple(int(step[r]) for r in repeated[:20]), explains_jump=False,
         evidence=(_evidence(step, repeated, "repeat at"),),
         advice="Nothing to fix if a step is one update by several batches. Else pass a step that rises with each batch.",
@@ -123,8 +126,8 @@ def _sessions(run: Run) -> Finding:
     since = "" if first is None else f" The newest one begins at step {first:,}."
     return Finding(
         ID, "artifact", "proved", "Two logs overlap",
-        f"Two recordings overlap: {plural(max(len(run.sessions), 2), 'session')} wrote into this directory.{since} The standard charts "
-        "draw a line back and forth between them.",
+        f"Two recordings overlap: {plural(max(len(run.sessions), 2), 'session')} wrote into this directory.{since} The "
+        "standard charts draw a line back and forth between them.",
         detail="sessions", score=1.0, steps=() if first is None else (first,), explains_jump=False,
         evidence=(Evidence(f"{plural(run.superseded, 'row')} of an older session were overtaken by a newer one"),),
         advice="Give each run its own directory; when resuming, purge what the resumed run will write again.",
@@ -137,7 +140,11 @@ def _rising(run: Run) -> str:
     """Code that counts batches over the whole run, for the call that the loss came from; it needs no length of a loader."""
     source = str(run.facts.get("loss_source", ""))
     tag = source.removeprefix("scalar:") if source.startswith("scalar:") else "Loss/train"
-    call = "writer.log_batch(loss, step=global_step)" if source == "log_batch" else f'writer.add_scalar("{tag}", loss.item(), global_step)'
+    call = (
+        "writer.log_batch(loss, step=global_step)"
+        if source == "log_batch"
+        else f'writer.add_scalar("{tag}", loss.item(), global_step)'
+    )
     return (
         "global_step = 0                    # once, before the epochs\n"
         f"for epoch in range({max(1, len(run.epochs))}):\n    for x, y in train_loader:\n        ...\n"

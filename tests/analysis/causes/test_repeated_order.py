@@ -121,10 +121,13 @@ def test_only_the_epochs_that_repeat_are_named() -> None:
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
-        ({"shuffle": False, "sampler": "SequentialSampler"}, "batch_size=32, shuffle=True)     # was shuffle=False"),
+        (
+            {"shuffle": False, "sampler": "SequentialSampler"},
+            "batch_size=32, shuffle=True, drop_last=True)     # was shuffle=False",
+        ),
         ({"shuffle": True, "sampler": "RandomSampler"}, "generator=generator"),
         ({"shuffle": True, "sampler": "DistributedSampler"}, "train_loader.sampler.set_epoch(epoch)"),
-        ({"shuffle": None, "sampler": "MySampler"}, "rng.permutation(len(dataset))"),
+        ({"shuffle": None, "sampler": "MySampler"}, "shuffle=True, drop_last=True)     # in place of sampler=MySampler(...)"),
     ],
 )
 def test_the_repair_fits_the_loader(facts: dict[str, Any], code: str) -> None:
