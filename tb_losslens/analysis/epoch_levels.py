@@ -7,31 +7,12 @@ where batches do not; their medians ignore a span of bad batches.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
+from tb_losslens.analysis.epoch_pool import Levels, needed_t, pooled_shifts
 from tb_losslens.analysis.stats import Floats, finite, median, robust_sigma
 from tb_losslens.store.run import Epoch
-
-
-@dataclass(frozen=True)
-class Levels:
-    """One signal over the epochs, arrays of shape (epochs,).
-
-    Attributes:
-        middle: median over batches.
-        total: mean over batches, weighted by their samples.
-        noise: standard deviation of batches within the epoch, without those beyond 3 robust ones.
-        count: batches with a known value.
-        inside: how far the medians of the two halves of the epoch lie apart.
-    """
-
-    middle: Floats
-    total: Floats
-    noise: Floats
-    count: Floats
-    inside: Floats
 
 
 def levels(values: Floats, weight: Floats, epochs: tuple[Epoch, ...]) -> Levels:
@@ -61,6 +42,7 @@ def shifts(
     *,
     least: float,
     least_t: float = 8.0,
+    least_p: float = 1e-6,
     least_count: int = 5,
     beyond_inside: float = 1.5,
     beyond_others: float = 4.0,
@@ -68,10 +50,13 @@ def shifts(
 ) -> list[int]:
     """Boundaries k at which the level of epoch k + 1 differs from that of epoch k for good (or for whole epochs).
 
+    Where few batches of each epoch were read and single epochs show nothing, neighbouring epochs are taken together.
+
     Args:
         seen: levels of one signal.
         least: smallest difference, in units of the signal.
         least_t: it must be this many standard errors of the two medians.
+        least_p: and so many that Student's t with the batches there are does it no more often than this.
         least_count: batches that both epochs must have.
         beyond_inside: and this many times what the halves of either epoch differ by, or it happened inside one.
         beyond_others: and this many times the median difference at the other boundaries: a level that drifts by as much at
@@ -80,20 +65,27 @@ def shifts(
     """
     move, total = np.diff(seen.middle), np.diff(seen.total)
     error = 1.2533 * seen.noise / np.sqrt(np.maximum(seen.count, 1))
+    count = np.minimum(seen.count[:-1], seen.count[1:])
+    allowed = least_t * np.hypot(error[:-1], error[1:])
+    with np.errstate(invalid="ignore"):
+        large = (count >= least_count) & (np.abs(move) >= np.fmax(least, allowed))
     out = []
-    for k in range(len(move)):
-        if min(seen.count[k], seen.count[k + 1]) < least_count or not math.isfinite(move[k]):
-            continue
+    for k in np.flatnonzero(large).tolist():
         size = abs(move[k])
-        allowed = math.hypot(error[k], error[k + 1])
+        needed = allowed[k] / least_t * needed_t(seen.count[k] + seen.count[k + 1] - 2, least_t, least_p)
         halves = float(np.fmax(seen.inside[k], seen.inside[k + 1]))
         others = finite(np.abs(np.delete(move, k)))
         usual = float(np.median(others)) if len(others) else 0.0
         same_way = total[k] * move[k] > 0 and abs(total[k]) >= 0.5 * size
-        enough = size >= max(least, least_t * allowed, beyond_inside * halves, tolerance * abs(seen.middle[k]))
+        enough = size >= max(least, needed, beyond_inside * halves, tolerance * abs(seen.middle[k]))
         if enough and same_way and size >= beyond_others * usual:
             out.append(k)
-    return [k for i, k in enumerate(out) if _stays(seen.middle, k, out[i + 1] if i + 1 < len(out) else len(move))]
+    found = [k for i, k in enumerate(out) if _stays(seen.middle, k, out[i + 1] if i + 1 < len(out) else len(move))]
+    if found:
+        return found
+    return pooled_shifts(
+        seen, max(least, tolerance * abs(median(seen.middle))), least_t, least_p, least_count, beyond_others=beyond_others
+    )
 
 
 def _stays(middle: Floats, k: int, until: int) -> bool:

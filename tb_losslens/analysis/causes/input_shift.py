@@ -1,16 +1,23 @@
 """What the model is given changes at an epoch and stays changed.
 
 What it sees:
-    Mean and spread of the inputs of every batch, as the model got them; size and sample set of the data set.
+    Which samples came back with another input than in the epochs before; what is done to a batch between the loader and the
+    model; mean and spread of the inputs, of single samples, and the mean at fixed places of a sample, as the model got them;
+    size and sample set of the data set.
 
 Why it matters:
-    A network trained on inputs of one scale and offset meets another: the loss jumps up and needs as long to come back as the
-    first layer needs to adapt. Preprocessing that is built anew, a cache made with other constants, an augmentation schedule
-    and a swapped data set all look like this.
+    A network trained on inputs of one kind meets others: the loss jumps up and needs as long to come back as the first layer
+    needs to adapt. Preprocessing that is built anew, a cache made with other constants, an augmentation schedule, axes that
+    are flipped or swapped and another data set all look like this.
 
 How it decides:
-    Levels of whole epochs. Their medians and their totals must both move, by many standard errors, by a twentieth of the
-    spread of the inputs or more, far more than within the epochs and than at other boundaries, and stay. What moved tells
+    Proofs first. Samples that came back equal in every epoch and different in one were changed in between; a random
+    augmentation changes them each time, which proves nothing, but its first or last epoch does. A batch that reached the model
+    as the loader gave it, and from an epoch on does not, is the same for what comes after the loader.
+    Then levels of whole epochs. Their medians and their totals must both move, by many standard errors, by a twentieth of the
+    spread of the inputs or more, far more than within the epochs and than at other boundaries, and stay. Where few batches
+    were read, epochs are taken together. Places of a sample that move while mean and spread stay are a flip, a rotation or
+    parts that changed places; where the class mix moves with them it is other samples. What moved tells
     what it is called: another data set (its size or its sample ids changed), normalization (spread and offset moved while the
     noise from batch to batch kept its shape: an affine map), else augmentation. Planned if somebody noted a
     `config_change` there. It explains the jump where the loss moves at the same boundary.
@@ -20,7 +27,9 @@ What to try:
 
 When it is wrong:
     The facts are where and how far; the name is a guess from how the noise changed. A first layer that normalises
-    absorbs scale and offset. A steady random augmentation and a drift by as much at each boundary are no shift.
+    absorbs scale and offset. A steady random augmentation and a drift by as much at each boundary are no shift. Samples that
+    come back with other bits while nothing that was measured and no loss moves (a cache of narrower numbers) are said to be
+    harmless so far. Fingerprints of some passes are left out on quick trainings: the place is then one of several boundaries.
     `python -m demo.healthy` counts false alarms. A span of bad batches moves itself only: `bad_batch`.
 
 References:
@@ -32,26 +41,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from tb_losslens.analysis.changes import planned_at
-from tb_losslens.analysis.content import sample_weights
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.epoch_levels import Levels, levels, noise_ratio, shifts
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.known import by_turn
-from tb_losslens.analysis.stats import finite, median
+from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved
+from tb_losslens.analysis.input_name import ADVICE, TITLES, named, repair
+from tb_losslens.analysis.input_proof import Proof, proofs
+from tb_losslens.analysis.stats import finite
 from tb_losslens.analysis.text import number, percent, plural, signed, some
-from tb_losslens.store.run import Epoch
+from tb_losslens.events.columns import how_to_record
 
 ID = "input_shift"
-REQUIRES: tuple[str, ...] = ("epoch", "input_mean", "input_std")
+REQUIRES: tuple[str, ...] = ("epoch",)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """All that is known of the inputs: levels, where they move, proofs by boundary, where the class mix moves."""
+
+    levels: InputLevels
+    moved: Moved
+    proofs: dict[int, list[Proof]]
+    class_mix: frozenset[int]
 
 
 def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) -> list[Outcome]:
-    """Decides from mean and spread together; planned and other boundaries are findings of their own.
+    """Decides from all of it together; planned and other boundaries are findings of their own.
 
     Args:
         context: the run and its measurement.
@@ -61,57 +81,84 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
     run = context.run
     if len(context.epochs) < 2:
         return [Skipped(ID, "the run has one epoch so far; two are needed to compare their inputs", "")]
-    mean, spread = run.float("input_mean"), run.float("input_std")
-    turn = by_turn(run)  # batches that were read because their loss is high are no measure of their epoch
-    mean, spread = np.where(turn, mean, np.nan), np.where(turn, spread, np.nan)
-    weight = sample_weights(run)
-    unit = median(spread)
-    if not unit > 0:
-        return [Checked(ID, "the inputs have no spread")]
-    means = levels(mean, weight, context.epochs)
-    logs = levels(np.log(np.maximum(spread, 1e-6 * unit)), weight, context.epochs)
-    at = sorted({*shifts(means, least=least_effect * unit), *shifts(logs, least=math.log1p(least_effect))})
-    if not at:
-        return [Checked(ID, _fine(means, logs, unit))]
+    known = proofs(run, context.epochs, most=most_shifts)
+    compared = any(epoch.fields.get("inputs_compared") for epoch in context.epochs)
+    if not known and not compared and not (run.has("input_mean") and run.has("input_std")):
+        return [Skipped(ID, "the inputs were not recorded", how_to_record("input_mean"))]
+    levels = input_levels(run, context.epochs)
+    steps = moved(levels, least=least_effect) if levels.unit > 0 else Moved((), (), (), {})
+    if len(steps.all()) > most_shifts:
+        steps = Moved((), (), (), {}) if known else steps
+    placed, open_ones = _placed(context, known, steps.all())
+    at = sorted({*steps.all(), *placed})
+    if not at and not open_ones:
+        return [Checked(ID, _fine(context, levels))]
     if len(at) > most_shifts:
         return [Checked(ID, f"the inputs change at {plural(len(at), 'boundary')} and never for good")]
+    seen = _Seen(levels, steps, placed, frozenset(class_mix_moves(run, context.epochs)))
     planned = [k for k in at if planned_at(run, context.boundaries[k].batch) is not None]
     groups = (planned, [k for k in at if k not in planned])
-    return [_finding(context, group, at, means, logs, is_planned=group is planned) for group in groups if group]
+    out: list[Outcome] = [_finding(context, group, at, seen, is_planned=group is planned) for group in groups if group]
+    return out + [_somewhere(context, proof) for proof in open_ones]
 
 
-def _fine(means: Levels, logs: Levels, unit: float) -> str:
-    steps, folds = finite(np.abs(np.diff(means.middle))), finite(np.abs(np.diff(logs.middle)))
+def _placed(context: Context, known: Sequence[Proof], steps: Sequence[int]) -> tuple[dict[int, list[Proof]], list[Proof]]:
+    """(proofs by the boundary that they are of, those that leave several open).
+
+    Of several boundaries it is the one at which something measured of the inputs moves or another proof stands, else the only
+    one at which the loss stands out.
+    """
+    sure = {proof.between[0] for proof in known if len(proof.between) == 1}
+    placed: dict[int, list[Proof]] = {}
+    left = []
+    for proof in known:
+        sharp = [k for k in proof.between if k in sure]
+        inside = [k for k in proof.between if k in steps]
+        loud = [k for k in proof.between if context.boundaries[k].significant]
+        where = proof.between if len(proof.between) == 1 else sharp or inside or (loud if len(loud) == 1 else [])
+        if where:
+            placed.setdefault(where[0], []).append(proof)
+        else:
+            left.append(proof)
+    return placed, left
+
+
+def _fine(context: Context, seen: InputLevels) -> str:
+    """What was looked at, and by how much it moves at most."""
+    read = [epoch.fields for epoch in context.epochs if epoch.fields.get("inputs_compared")]
+    said = ""
+    if read:
+        changed, compared = (sum(int(f.get(name) or 0) for f in read) for name in ("inputs_changed", "inputs_compared"))
+        said = f"; {percent(changed / compared)} of the samples that came back had another input"
+    if not seen.unit > 0:
+        return "the inputs have no spread" + said
+    steps, folds = finite(np.abs(np.diff(seen.means.middle))), finite(np.abs(np.diff(seen.logs.middle)))
     if not len(steps) or not len(folds):
-        return "the inputs of too few batches were read to compare one epoch with the next"
-    moved, scaled = float(steps.max()) / unit, float(np.expm1(folds.max()))
-    return f"from epoch to epoch the inputs move by {percent(moved)} of their spread at most, their spread by {percent(scaled)}"
+        return "the inputs of too few batches were read to compare one epoch with the next" + said
+    moves, scaled = float(steps.max()) / seen.unit, float(np.expm1(folds.max()))
+    places = f", nor do {plural(len(seen.places), 'place')} of a sample" if seen.places else ""
+    only = "" if seen.places or read else "; only their mean and spread were recorded"
+    moves_said = (
+        f"from epoch to epoch the inputs move by {percent(moves)} of their spread at most, their spread by {percent(scaled)}"
+    )
+    return f"{moves_said}, and not for good{places}{said}{only}"
 
 
-def _finding(
-    context: Context, at: Sequence[int], all_shifts: Sequence[int], means: Levels, logs: Levels, *, is_planned: bool
-) -> Finding:
+def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], seen: _Seen, *, is_planned: bool) -> Finding:
     run, k = context.run, at[0]
+    boundary, levels = context.boundaries[k], seen.levels
+    proved = seen.proofs.get(k, [])
     others = [j for j in all_shifts if j != k]
-    boundary = context.boundaries[k]
-    factor = math.exp(logs.middle[k + 1] - logs.middle[k])
-    before, after = means.middle[k], means.middle[k + 1]
-    old, new = math.exp(logs.middle[k]), math.exp(logs.middle[k + 1])
-    detail, reason = _name(context, k, means, logs, others)
-    span = (context.epochs[k].first, context.epochs[k + 1].last)
-    evidence = [
-        Evidence(
-            f"the mean of the inputs goes from {number(before)} to {number(after)}",
-            "input_mean",
-            span,
-        ),
-        Evidence(f"their spread goes from {number(old)} to {number(new)} (a factor of {number(factor, 2)})", "input_std", span),
-        Evidence(reason),
-    ]
-    moved = jumps(context, at)
+    detail, reason = named(context, k, (levels, seen.moved, others), proved, other_classes=k in seen.class_mix)
+    evidence = [*(proof.evidence for proof in proved), *_measured(context, k, seen), *reason]
+    if proved and not _is_sure(k, seen):
+        first, last = min(p.between[0] for p in proved) + 1, max(p.between[-1] for p in proved) + 1
+        said = f"between boundaries {first} and {last} not every epoch was compared; at {k + 1} alone the loss stands out"
+        evidence.append(Evidence(said, "loss"))
+    loss_moves = jumps(context, at)
+    measured = k in seen.moved.all() or any(proof.on_the_way for proof in proved)
     against = []
-    share = share_against_rest(context, at) if moved else None
-    if moved:
+    if loss_moves:
         evidence.append(
             Evidence(f"the loss moves by {signed(typical_excess(context.boundaries[j] for j in at))} there", "loss")
         )
@@ -123,72 +170,78 @@ def _finding(
     if is_planned:
         event = planned_at(run, boundary.batch)
         evidence.append(Evidence(f"somebody noted the change: {(event.text if event else '') or 'config_change'}"))
+    harmless = not loss_moves and not measured and not is_planned
+    factor = math.exp(levels.logs.middle[k + 1] - levels.logs.middle[k]) if k in (*seen.moved.means, *seen.moved.logs) else 1.0
+    offset = float(levels.means.middle[k + 1] - factor * levels.means.middle[k])
     where = f"boundar{'y' if len(at) == 1 else 'ies'} {some([j + 1 for j in at])}"
     return Finding(
         ID,
-        "planned" if is_planned else "fault",
-        "likely",
-        {"data": "Other data", "normalization": "Other scale or offset of the inputs"}.get(detail, "Inputs changed"),
-        f"The inputs change at {where}: mean {number(before)} to {number(after)}, spread {number(old)} to {number(new)}"
-        + (", and stay so." if len(at) == 1 else " at the first."),
+        "planned" if is_planned else "benign" if harmless else "fault",
+        "proved" if all(_is_sure(j, seen) for j in at) else "likely",
+        TITLES.get(detail, "Inputs changed") + (", without effect so far" if harmless else ""),
+        f"The inputs change at {where}: {_in_short(k, seen)}" + (", and stay so." if len(at) == 1 else " at the first."),
         detail=detail,
-        score=0.85 if moved else 0.7,
+        score=(0.3 if harmless else 0.85 if loss_moves else 0.7) + (0.1 if proved and not harmless else 0.0),
         boundaries=tuple(at),
         steps=tuple(context.boundaries[j].step for j in at),
-        share=share,
-        explains_jump=moved,
+        share=share_against_rest(context, at) if loss_moves else None,
+        explains_jump=loss_moves,
         evidence=tuple(evidence),
         against=tuple(against),
-        advice="Expected: compare the loss within each part of the run." if is_planned else _ADVICE[detail],
-        fix="" if is_planned else _fix(context, detail, k, factor, after - factor * before),
+        advice="Expected: compare the loss within each part of the run." if is_planned else ADVICE[detail],
+        fix="" if is_planned else repair(context, detail, k, factor, offset),
         confirm=f"Load the samples of one batch again in epochs {boundary.epoch - 1} and {boundary.epoch}: they must be equal.",
     )
 
 
-_ADVICE = {
-    "": "Find what differs in the loading of the samples from this epoch on, or note the change if it is meant.",
-    "normalization": "Use the same constants in every epoch, and in validation.",
-    "augmentation": "Keep the ranges of the augmentation, or change them in small steps and note it.",
-    "data": "Mix old and new samples instead of swapping them, or note the change.",
-}
+def _is_sure(k: int, seen: _Seen) -> bool:
+    """True if a change at boundary k is proved, and that it is there does not rest on the loss."""
+    return k in seen.proofs and (k in seen.moved.all() or any(len(proof.between) == 1 for proof in seen.proofs[k]))
 
 
-def _name(context: Context, k: int, means: Levels, logs: Levels, others: list[int]) -> tuple[str, str]:
-    """(detail, why) for the shift at boundary k."""
-    sizes = [_size(epoch) for epoch in context.epochs[k : k + 2]]
-    if None not in sizes and sizes[0] != sizes[1]:
-        return "data", f"the data set has {sizes[1]:,} samples instead of {sizes[0]:,}"
-    sets = [str(epoch.fields["set_hash"]) for epoch in context.epochs if epoch.fields.get("set_hash")]
-    left, right = context.epochs[k].fields.get("set_hash"), context.epochs[k + 1].fields.get("set_hash")
-    # with drop_last every epoch leaves other samples out, and all sets differ
-    if left and right and left != right and len(set(sets)) <= max(2, len(sets) // 2):
-        return "data", "the set of sample ids differs from that of the epochs before"
-    scaled = logs.middle[k + 1] - logs.middle[k]
-    (of_spread, error), (of_mean, error_of_mean) = (noise_ratio(seen, k, others) for seen in (logs, means))
-    changes = ((of_spread, error), (of_mean - scaled, error_of_mean))
-    if all(abs(change) <= max(0.1, 2.5 * sigma) for change, sigma in changes):
-        if max(error, error_of_mean) > 0.16:  # a random range that widens changes this by a third or more
-            return "", "too few batches to tell a new scale or offset from a random range that widened"
-        return (
-            "normalization",
-            "from batch to batch they vary as before, up to that factor: an affine map, as a normalization is",
-        )
-    times = number(math.exp(max((change for change, _ in changes), key=abs)), 2)
-    said = f"from batch to batch they vary {times} times as much as an affine map would leave"
-    return "augmentation", f"{said}: something random changed"
+def _measured(context: Context, k: int, seen: _Seen) -> list[Evidence]:
+    """What the levels do at boundary k."""
+    levels, steps = seen.levels, seen.moved
+    span = (context.epochs[k].first, context.epochs[k + 1].last)
+    out = []
+    if k in (*steps.means, *steps.logs):
+        before, after = levels.means.middle[k], levels.means.middle[k + 1]
+        old, new = math.exp(levels.logs.middle[k]), math.exp(levels.logs.middle[k + 1])
+        factor = f"a factor of {number(new / old, 2)}"
+        out.append(Evidence(f"the mean of the inputs goes from {number(before)} to {number(after)}", "input_mean", span))
+        out.append(Evidence(f"their spread goes from {number(old)} to {number(new)} ({factor})", "input_std", span))
+    if k in steps.samples:
+        old, new = (math.exp(float(value)) for value in levels.samples.middle[k : k + 2])
+        said = f"the means of the samples of a batch lie within {number(old)} before, within {number(new)} after"
+        out.append(Evidence(said, "sample_level_max", span))
+    if k in steps.places:
+        moves = np.array([abs(place.middle[k + 1] - place.middle[k]) for place in levels.places])
+        most = number(float(np.nanmax(moves)) / levels.unit, 2) if np.isfinite(moves).any() else "some"
+        share = f"{steps.places[k]} of {plural(len(levels.places), 'place')} of a sample"
+        out.append(Evidence(f"{share} have another mean, by up to {most} times the spread of the inputs", "input_mean", span))
+    return out
 
 
-def _size(epoch: Epoch) -> int | None:
-    loader = epoch.fields.get("loader")
-    size = loader.get("dataset_size") if isinstance(loader, dict) else None
-    return int(size) if size is not None else None
+def _in_short(k: int, seen: _Seen) -> str:
+    levels, steps = seen.levels, seen.moved
+    if k in (*steps.means, *steps.logs):
+        (before, after), (old, new) = levels.means.middle[k : k + 2], np.exp(levels.logs.middle[k : k + 2])
+        return f"mean {number(before)} to {number(after)}, spread {number(old)} to {number(new)}"
+    if k in steps.places:
+        return f"{steps.places[k]} of {plural(len(levels.places), 'place')} of a sample take another mean, mean and spread stay"
+    if k in steps.samples:
+        return "the samples of a batch differ from each other by another amount"
+    return str(seen.proofs[k][0].evidence) if k in seen.proofs else "another level"
 
 
-def _fix(context: Context, detail: str, k: int, factor: float, offset: float) -> str:
-    epoch = context.boundaries[k].epoch
-    if detail == "normalization":
-        undone = f"x = (x - {offset:.4g}) / {factor:.4g}"
-        return f"# from epoch {epoch} on the model gets {factor:.4g} * x + {offset:.4g}; with the old constants:\n{undone}"
-    if detail == "data":
-        return "dataset = torch.utils.data.ConcatDataset([old_dataset, new_dataset])     # instead of one after the other"
-    return f'if epoch == {epoch}:\n    writer.note("augmentation changed", kind="config_change")     # where it is meant'
+def _somewhere(context: Context, proof: Proof) -> Finding:
+    """A change that is proved, at one of several boundaries, with no loss that tells at which."""
+    first, last = (context.boundaries[k] for k in (proof.between[0], proof.between[-1]))
+    where = f"Between epochs {first.epoch - 1} and {last.epoch} the inputs change"
+    return Finding(
+        ID, "benign", "proved", "Inputs changed, without effect so far", f"{where}: {proof.evidence}.",
+        detail=proof.detail, score=0.3, steps=(first.step,), explains_jump=False, evidence=(proof.evidence,),
+        against=(Evidence("no boundary in between stands out in the loss", "loss"),),
+        advice="Find what differs in the loading of the samples, or note the change if it is meant.",
+        confirm=f"Load the samples of one batch in epochs {first.epoch - 1} and {last.epoch}: they must be equal.",
+    )  # fmt: skip

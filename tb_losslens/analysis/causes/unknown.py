@@ -35,6 +35,8 @@ from tb_losslens.events.columns import BY_NAME, how_to_record
 ID = "unknown"
 REQUIRES: tuple[str, ...] = ("loss",)
 TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean", "classes", "batch_size")
+_LOOKED_AT = {"input_mean": "mean and spread of the inputs"}
+"""What a signal stands for where more was looked at than its name says, or less than one may think."""
 
 
 def find(context: Context) -> Outcome | list[Outcome]:
@@ -71,7 +73,11 @@ def _boundaries(context: Context) -> Outcome:
     span = (max(0, most.batch - most.m), most.batch + most.m)
     ordered = context.found("incomplete_shuffle") is not None or context.found("repeated_order") is not None
     open_still = ("sample_ids", "classes") if ordered else ()
-    known = [BY_NAME[name].label for name in TELLING if name not in open_still and mostly_known(run, name, *span)]
+    known = [
+        _LOOKED_AT.get(name, BY_NAME[name].label)
+        for name in TELLING
+        if name not in open_still and mostly_known(run, name, *span)
+    ]
     if len(left) == 1:
         shape = most.shape.replace("_", " ") if most.shape != "none" else "step"
         back = f", back after {plural(most.recovery, 'batch')}" if most.recovery is not None else ""
@@ -88,10 +94,14 @@ def _boundaries(context: Context) -> Outcome:
         evidence=(
             Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {size}× the noise beside it", "loss", span),
             Evidence(up_and_down(pooled, repeated=context.found("repeated_order") is not None)),
-            Evidence(f"recorded and not the cause: {some(known, 8)}" if known else "nothing but the loss was recorded"),
+            Evidence(_looked_at(known)),
         ),
         missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),
         advice="Record what is missing and train a few epochs again." if missing else again,
         confirm="Evaluate one fixed batch just before and after such a boundary: if its loss is unchanged, look at the data "
         "or the logger; if it changed, at the state.",
     )  # fmt: skip
+
+
+def _looked_at(known: list[str]) -> str:
+    return f"looked at, and no cause in it: {some(known, 8)}" if known else "nothing but the loss was recorded"

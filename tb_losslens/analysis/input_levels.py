@@ -1,0 +1,114 @@
+"""Levels of what was measured of the inputs, epoch by epoch: mean, spread, spread of the samples, and single places."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tb_losslens.analysis.content import known_shares, sample_weights
+from tb_losslens.analysis.epoch_levels import levels, shifts
+from tb_losslens.analysis.epoch_pool import Levels
+from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.store.run import Epoch, Run
+
+
+@dataclass(frozen=True)
+class InputLevels:
+    """What the inputs were like in each epoch.
+
+    Attributes:
+        means, logs: of the mean of all elements, and of the logarithm of their standard deviation.
+        samples: of the logarithm of the range of the means of single samples; all NaN where they were not recorded.
+        places: of the mean at each place of a sample that is looked at, one entry a place.
+        unit: median standard deviation of the elements; 0 or NaN where there is none.
+    """
+
+    means: Levels
+    logs: Levels
+    samples: Levels
+    places: tuple[Levels, ...]
+    unit: float
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Boundaries (indices) at which the levels take a step, by what takes it; `places` maps each to how many places do."""
+
+    means: tuple[int, ...]
+    logs: tuple[int, ...]
+    samples: tuple[int, ...]
+    places: dict[int, int]
+
+    def all(self) -> list[int]:
+        """All of them, in order."""
+        return sorted({*self.means, *self.logs, *self.samples, *self.places})
+
+
+def input_levels(run: Run, epochs: tuple[Epoch, ...]) -> InputLevels:
+    """Reads them from the batches that were not chosen for their loss: those are no measure of their epoch."""
+    turn, weight = by_turn(run), sample_weights(run)
+    spread = run.float("input_std")
+    unit = median(np.where(turn, spread, np.nan))
+    floor = 1e-6 * unit if unit > 0 else math.nan
+
+    def of(values: Floats) -> Levels:
+        return levels(np.where(turn, values, np.nan), weight, epochs)
+
+    wide = run.float("sample_level_max") - run.float("sample_level_min")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ranges = np.log(np.where(wide > floor, wide, np.nan))
+        logs = np.log(np.maximum(spread, floor))
+    places = sketch(run)
+    return InputLevels(of(run.float("input_mean")), of(logs), of(ranges), tuple(of(place) for place in places.T), unit)
+
+
+def sketch(run: Run) -> Floats:
+    """Mean over each batch at the places that are looked at, shape (n, places); NaN for batches without, (n, 0) without any.
+
+    Where samples have several shapes, their places are not the same: nothing is compared then.
+    """
+    lists = run.ragged.get("input_sketch")
+    nothing = np.full((len(run), 0), np.nan)
+    if lists is None or not len(lists.values) or len(lists) != len(run):
+        return nothing
+    count = np.diff(lists.offsets)
+    known = np.flatnonzero(count > 0)
+    width = int(count[known[0]])
+    if width < 2 or (count[known] != width).any():
+        return nothing
+    out = np.full((len(run), width), np.nan)
+    out[known] = lists.values.reshape(len(known), width)
+    return out
+
+
+def moved(seen: InputLevels, *, least: float, least_range: float = 0.15, least_places: int = 2) -> Moved:
+    """Where what was measured takes a step for good.
+
+    Args:
+        seen: the levels.
+        least: smallest move of a mean in spreads of the inputs, or of the spread as a part of itself.
+        least_range: smallest change of the range of the samples' means, as a part of itself.
+        least_places: places of a sample that must move at the same boundary; one alone may be chance among so many.
+    """
+    count: dict[int, int] = {}
+    for place in seen.places:
+        for k in shifts(place, least=least * seen.unit):
+            count[k] = count.get(k, 0) + 1
+    return Moved(
+        tuple(shifts(seen.means, least=least * seen.unit)),
+        tuple(shifts(seen.logs, least=math.log1p(least))),
+        tuple(shifts(seen.samples, least=math.log1p(least_range))),
+        {k: number for k, number in sorted(count.items()) if number >= least_places},
+    )
+
+
+def class_mix_moves(run: Run, epochs: tuple[Epoch, ...], *, least: float = 0.02) -> set[int]:
+    """Boundaries at which the share of a class among the samples takes a step of `least` or more."""
+    if not run.has("classes"):
+        return set()
+    turn, weight = by_turn(run), sample_weights(run)
+    shares = np.where(turn[:, None], known_shares(run), np.nan)
+    return {k for share in shares.T for k in shifts(levels(share, weight, epochs), least=least)}

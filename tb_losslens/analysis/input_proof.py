@@ -1,0 +1,192 @@
+"""Equalities that prove that the inputs changed: samples that came back different, and what is done to them on the way.
+
+A sample that came back equal in every epoch and comes back different in one was changed in between. A random augmentation
+changes samples in each epoch: that proves nothing, but its first or last epoch does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from tb_losslens.analysis.finding import Evidence
+from tb_losslens.analysis.text import number, percent, plural
+from tb_losslens.store.run import Epoch, Run
+
+EQUAL, AFFINE, BY_SAMPLE, BY_CHANNEL = range(4)
+"""Codes of the column `input_relation`; any other is "other"."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The inputs changed at one of the boundaries `between` (indices, in order).
+
+    Attributes:
+        between: where; several where epochs between were not read.
+        detail: what the change is called, "" where the proof does not tell.
+        evidence: what is equal and what is not.
+        on_the_way: true if it happened between the loader and the model.
+    """
+
+    between: tuple[int, ...]
+    detail: str
+    evidence: Evidence
+    on_the_way: bool = False
+
+
+def proofs(run: Run, epochs: Sequence[Epoch], *, most: int = 3) -> list[Proof]:
+    """Those of the samples, then those of the way to the model; more than `most` of a kind are no change for good."""
+    kinds = (by_fingerprints(epochs), by_relation(run, epochs))
+    return [proof for kind in kinds if len(kind) <= most for proof in kind]
+
+
+def by_fingerprints(
+    epochs: Sequence[Epoch], *, many: float = 0.2, few: float = 0.05, least: int = 10, steady: float = 0.8
+) -> list[Proof]:
+    """Epochs in which samples came back different, after or before epochs in which they came back equal.
+
+    Args:
+        epochs: the passes; fields `inputs_compared` and `inputs_changed` count samples against the last time they were read.
+        many: part of the samples that makes a change.
+        few: part that may be different where they "came back equal": samples that `drop_last` left out come back later.
+        least: samples that must have been compared.
+        steady: a random augmentation changes as large a part in each epoch. A process that sees a part of the samples (one
+            of several under `DistributedSampler`) meets the others later: then the part falls from epoch to epoch.
+    """
+    read = []
+    for k, epoch in enumerate(epochs):
+        compared, changed = epoch.fields.get("inputs_compared"), epoch.fields.get("inputs_changed")
+        if isinstance(compared, int) and isinstance(changed, int) and compared >= least:
+            read.append((k, compared, changed))
+    part = [changed / compared for _, compared, changed in read]
+    out: list[Proof] = []
+    i = 0
+    while i < len(read):
+        if part[i] < many:
+            i += 1
+            continue
+        j = i
+        while j + 1 < len(read) and part[j + 1] >= many:
+            j += 1
+        calm_before, calm_after = i > 0 and part[i - 1] <= few, j + 1 < len(read) and part[j + 1] <= few
+        again = j > i and part[j] >= steady * part[i]
+        if calm_before or (i == j and calm_after):
+            later = read[i + 1 :]
+            out.append(_came_back(epochs, read, i, calm_before=calm_before, random=again, known=bool(later)))
+        if calm_after and again:
+            out.append(_stopped(epochs, read, j))
+        i = j + 1
+    return out
+
+
+def _between(read: list[tuple[int, int, int]], i: int) -> tuple[int, ...]:
+    """Boundaries since the pass that was read before; the first pass is always read."""
+    return tuple(range(read[i - 1][0] if i else 0, read[i][0]))
+
+
+def _came_back(
+    epochs: Sequence[Epoch], read: list[tuple[int, int, int]], i: int, *, calm_before: bool, random: bool, known: bool
+) -> Proof:
+    k, compared, changed = read[i]
+    all_or_some = f"all {changed:,}" if changed == compared else f"{changed:,} of {compared:,}"
+    said = f"{all_or_some} samples that were compared came back with another input in epoch {epochs[k].epoch}"
+    before = sum(number for _, number, _ in read[:i])
+    if calm_before:
+        said += f"; before, {percent(1 - sum(c for *_, c in read[:i]) / before)} of {before:,} came back equal"
+    if random:
+        return Proof(_between(read, i), "augmentation", Evidence(f"{said}, and since then they differ in each epoch"))
+    after = "; after that they came back equal again" if known and i + 1 < len(read) and not read[i + 1][2] else ""
+    return Proof(_between(read, i), "", Evidence(said + after))
+
+
+def _stopped(epochs: Sequence[Epoch], read: list[tuple[int, int, int]], j: int) -> Proof:
+    said = f"samples came back with another input each time up to epoch {epochs[read[j][0]].epoch}, and equal since then"
+    return Proof(_between(read, j), "augmentation", Evidence(said))
+
+
+@dataclass(frozen=True)
+class _Way:
+    """What is done on the way to the model in an epoch: code of the column, its numbers where they are the same throughout."""
+
+    epoch: int
+    rows: int
+    code: int
+    slope: float
+    offset: float
+
+    @property
+    def fixed(self) -> bool:
+        return self.code == EQUAL or (self.code in (AFFINE, BY_CHANNEL) and math.isfinite(self.slope))
+
+    def like(self, other: _Way, tolerance: float = 1e-3) -> bool:
+        if self.code != other.code or self.fixed != other.fixed:
+            return False
+        if self.code == EQUAL or not self.fixed:
+            return True
+        scale = tolerance * max(abs(self.slope), abs(self.offset), 1e-30)
+        return abs(self.slope - other.slope) <= scale and abs(self.offset - other.offset) <= scale
+
+    def words(self) -> str:
+        if self.code == EQUAL:
+            return "what the loader gives"
+        if self.code == AFFINE and self.fixed:
+            sign = "-" if self.offset < 0 else "+"
+            return f"{number(self.slope)} x {sign} {number(abs(self.offset))} of the loader's x"
+        if self.code == AFFINE:
+            return "the loader's batch, scaled by another factor each time"
+        kind = {BY_SAMPLE: "scaled by sample", BY_CHANNEL: "scaled by channel"}
+        return f"the loader's batch, {kind.get(self.code, 'changed in another way than by a scale')}"
+
+
+def by_relation(run: Run, epochs: Sequence[Epoch], *, least: int = 8, tolerance: float = 1e-3) -> list[Proof]:
+    """Changes of what is done to a batch between loader and model, each the same in every batch read before and after it.
+
+    Args:
+        run: the run.
+        epochs: its passes.
+        least: batches that must have been compared on either side.
+        tolerance: a slope that is the same in all batches of an epoch varies by no more than this part.
+    """
+    ways = _ways(run, epochs, tolerance)
+    stretches: list[list[_Way]] = []
+    for way in ways:
+        if stretches and way.like(stretches[-1][-1]):
+            stretches[-1].append(way)
+        else:
+            stretches.append([way])
+    out = []
+    for left, right in pairwise(stretches):
+        a, b = left[-1], right[0]
+        rows = (sum(way.rows for way in left), sum(way.rows for way in right))
+        if min(rows) < least or a.code < 0 or b.code < 0:
+            continue
+        until, since = (
+            f"up to epoch {epochs[a.epoch].epoch} the model is given {a.words()}",
+            f"from epoch {epochs[b.epoch].epoch}",
+        )
+        said = f"{until}, {since} on {b.words()} ({plural(rows[0], 'batch')} before, {rows[1]:,} after, no exception)"
+        detail = "normalization" if a.fixed and b.fixed else "augmentation"
+        out.append(Proof(tuple(range(a.epoch, b.epoch)), detail, Evidence(said, "input_relation"), on_the_way=True))
+    return out
+
+
+def _ways(run: Run, epochs: Sequence[Epoch], tolerance: float) -> list[_Way]:
+    """One for each epoch of which batches were compared; code -1 where they were not treated alike."""
+    code, slope, offset = (run.float(name) for name in ("input_relation", "input_slope", "input_offset"))
+    out = []
+    for k, epoch in enumerate(epochs):
+        rows = slice(epoch.first, epoch.last)
+        known = np.isfinite(code[rows])
+        if not known.any():
+            continue
+        codes = code[rows][known]
+        same = bool((codes == codes[0]).all())
+        a, b = (float(np.median(values[rows][known])) for values in (slope, offset))
+        scale = tolerance * max(abs(a), abs(b), 1e-30)
+        still = bool((np.abs(slope[rows][known] - a) <= scale).all() and (np.abs(offset[rows][known] - b) <= scale).all())
+        out.append(_Way(k, int(known.sum()), int(codes[0]) if same else -1, a if still else math.nan, b if still else math.nan))
+    return out
