@@ -61,7 +61,7 @@ def _report(logdir: str, form: str, only: str | None, fail_on: str | None) -> in
     runs, plain = _load(logdir, only)
     diagnoses = [_judged(run) for run in runs]
     _print(diagnoses, form, plain)
-    found = any(finding.kind == fail_on for diagnosis in diagnoses for finding in diagnosis.findings)
+    found = any(fail_on in (one.kind, *(finding.kind for finding in one.findings)) for one in diagnoses)
     return _FAILED if found else 0
 
 

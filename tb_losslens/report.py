@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.padding import Padding
@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis, Finding
+from tb_losslens.analysis.text import number, signed
 from tb_losslens.strict_json import dumps
 
 SCHEMA = 1
@@ -66,20 +67,20 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
     console.print(Text.assemble((f"{_MARK[kind]} {kind.upper()}  ", _STYLE[kind]), (_clean(diagnosis.verdict), "bold")))
     for problem in diagnosis.problems:
         console.print(Text(f"! {_clean(problem)}", style="yellow"))
-    for number, finding in enumerate(diagnosis.findings, 1):
+    for place, finding in enumerate(diagnosis.findings, 1):
         console.print()
-        if number <= findings:
-            _print_finding(number, finding, console)
+        if place <= findings:
+            _print_finding(place, finding, console)
         else:
-            console.print(_title(number, finding))
+            console.print(_title(place, finding))
     if diagnosis.boundaries:
         console.print()
         console.print(_table(diagnosis.boundaries, boundaries))
     _print_rest(diagnosis, console)
 
 
-def _print_finding(number: int, finding: Finding, console: Console) -> None:
-    console.print(_title(number, finding))
+def _print_finding(place: int, finding: Finding, console: Console) -> None:
+    console.print(_title(place, finding))
     rows = Table.grid(padding=(0, 1))
     rows.add_column(style="dim", no_wrap=True)
     rows.add_column()
@@ -101,11 +102,11 @@ def _print_finding(number: int, finding: Finding, console: Console) -> None:
     console.print(Padding(rows, (0, 0, 0, 3)))
 
 
-def _title(number: int, finding: Finding) -> Text:
+def _title(place: int, finding: Finding) -> Text:
     share = "" if finding.share is None else f", {finding.share:.0%} of the jump"
     aside = "" if finding.explains_jump or finding.kind == "unknown" else ", not why the loss moved"
     return Text.assemble(
-        f"{number}. ",
+        f"{place}. ",
         (f"{_MARK[finding.kind]} {_clean(finding.title)}", _STYLE[finding.kind]),
         (f"   {finding.kind}, {finding.strength}{share}{aside}", "dim"),
     )
@@ -127,14 +128,19 @@ def _table(boundaries: Sequence[Boundary], limit: int) -> Table:
             Text(_MARK.get(boundary.kind, "·"), style=_STYLE.get(boundary.kind, "dim")),
             str(boundary.epoch),
             f"{boundary.step:,}",
-            _number(boundary.before),
-            _number(boundary.after),
-            _number(boundary.jump, signed=True),
-            _number(boundary.z, signed=True, digits=2),
+            _or_dash(boundary.before, number),
+            _or_dash(boundary.after, number),
+            _or_dash(boundary.jump, signed),
+            _or_dash(boundary.z, signed),
             boundary.shape if boundary.shape != "none" else "",
-            boundary.cause if boundary.kind != "none" else Text("within noise", style="dim"),
+            boundary.cause if boundary.kind != "none" else Text(_quiet(boundary), style="dim"),
         )
     return table
+
+
+def _quiet(boundary: Boundary) -> str:
+    """What is said of a boundary that no finding names."""
+    return f"not measurable: {boundary.unmeasured}" if boundary.unmeasured else "within noise"
 
 
 def _print_rest(diagnosis: Diagnosis, console: Console) -> None:
@@ -162,10 +168,9 @@ def _strength(boundary: Boundary) -> float:
     return abs(boundary.z) if math.isfinite(boundary.z) else -1.0
 
 
-def _number(value: float, *, signed: bool = False, digits: int = 3) -> str:
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:{'+' if signed else ''}.{digits}g}".replace("-", "−")  # the minus of the sentences above it
+def _or_dash(value: float, written: Callable[[float], str]) -> str:
+    """A number as the sentences above and the page write it."""
+    return written(value) if math.isfinite(value) else "-"
 
 
 def _clean(text: str) -> str:

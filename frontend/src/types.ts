@@ -32,6 +32,8 @@ export interface Boundary {
   recovery?: Num;
   kind: MarkKind;
   cause: string;
+  /** Why the jump cannot be judged; empty where it can. */
+  unmeasured: string;
   jump: Num;
   z: Num;
   before: Num;

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tb_losslens.analysis.boundaries import nothing
-from tb_losslens.analysis.causes import CAUSES, running_mean
+from tb_losslens.analysis.causes import CAUSES, batch_noise, running_mean
 from tb_losslens.analysis.context import Cause, Context, Outcome
 from tb_losslens.analysis.finding import Checked, Diagnosis, Finding, Pooled, Skipped
 from tb_losslens.analysis.jump import measure
+from tb_losslens.analysis.noted import notes_at, with_notes
 from tb_losslens.analysis.ranking import marked, ranked
 from tb_losslens.analysis.stats import noise
-from tb_losslens.analysis.verdict import in_words
+from tb_losslens.analysis.unchanged import unchanged_weights
+from tb_losslens.analysis.verdict import in_words, nothing_learned
 from tb_losslens.events.columns import BY_NAME, how_to_record
 from tb_losslens.store.run import Run
 
@@ -46,9 +48,16 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
         mean = next((o for o in decided if isinstance(o, Finding) and o.cause == running_mean.ID), None)
         if mean is not None and not run.has("logged_loss"):
             context = build_context(running_mean.de_averaged(run, mean.detail))
+    still = unchanged_weights(run)
+    if still is not None:
+        outcomes = [_no_comfort(outcome) for outcome in outcomes]
     findings = ranked(o for o in outcomes if isinstance(o, Finding))
     boundaries = marked(first.boundaries, first.pooled, findings)
-    words = in_words(first.pooled, boundaries, findings, len(run))
+    notes = notes_at(run, boundaries)
+    words = in_words(first.pooled, boundaries, findings, len(run), notes=notes)
+    if still is not None:
+        words = nothing_learned(still, words)
+    findings = with_notes(findings, notes)
     return Diagnosis(
         run=run.name,
         verdict=words.verdict,
@@ -66,6 +75,13 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
         batches=len(run),
         epochs=len(run.epochs),
     )
+
+
+def _no_comfort(outcome: Outcome) -> Outcome:
+    """Noise as what was checked: "nothing to fix" is no answer where the weights do not change."""
+    if isinstance(outcome, Finding) and outcome.cause == batch_noise.ID:
+        return Checked(outcome.cause, outcome.text)
+    return outcome
 
 
 def build_context(run: Run) -> Context:

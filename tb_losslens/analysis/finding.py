@@ -145,6 +145,7 @@ class Boundary:
         kind: kind of the finding that explains it best; "unknown" for a significant jump that nothing explains;
             "none" for a jump within noise.
         cause: id of that finding, or "".
+        unmeasured: a few words on why its jump cannot be judged, "" where it can; its kind is then "none".
     """
 
     index: int
@@ -167,6 +168,7 @@ class Boundary:
     recovery: int | None = None
     kind: str = "none"
     cause: str = ""
+    unmeasured: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; numbers that are not finite become None."""
@@ -184,6 +186,7 @@ class Boundary:
                 "recovery",
                 "kind",
                 "cause",
+                "unmeasured",
             )
         }
         for name in ("jump", "z", "before", "after", "placebo_low", "placebo_high", "placebo_median"):

@@ -20,6 +20,7 @@ from tb_losslens.analysis.finding import Boundary, Pooled
 from tb_losslens.analysis.pool import pool, same_orders
 from tb_losslens.analysis.shape import pattern, recovery, shapes, strays
 from tb_losslens.analysis.stats import Floats, finite, moving_mean
+from tb_losslens.analysis.unmeasured import with_reasons
 from tb_losslens.store.run import Run
 
 Flags = NDArray[np.bool_]
@@ -36,7 +37,7 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     loss = run.loss
     sizes = window_sizes(cuts.length)
     if not sizes or len(cuts) == 0:
-        return _unmeasured(run, cuts, loss), Pooled(reason=reason)
+        return with_reasons(run, cuts, _unmeasured(run, cuts, loss), reason), Pooled(reason=reason)
     log_scale = _is_log(loss, cuts)
     linear = [contrast(loss, cuts, m) for m in sizes]
     used = linear
@@ -51,7 +52,7 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     boundaries = _boundaries(
         run, cuts, dict(zip(sizes, z, strict=True)), used[0], linear[0], log_scale=log_scale, significant=significant
     )
-    return _in_common(boundaries, pooled), pooled
+    return with_reasons(run, cuts, _in_common(boundaries, pooled), reason), pooled
 
 
 def _in_common(boundaries: tuple[Boundary, ...], pooled: Pooled) -> tuple[Boundary, ...]:

@@ -25,9 +25,10 @@ def to_markdown(diagnosis: Diagnosis, *, rows: int = 20) -> str:
         )
         parts += [title, "", "| boundary | step | jump | z | shape | cause |", "|--:|--:|--:|--:|---|---|"]
         for b in kept:
-            z = f"{b.z:.1f}" if math.isfinite(b.z) else "–"
+            z = signed(b.z) if math.isfinite(b.z) else "–"
+            quiet = f"not measurable: {b.unmeasured}" if b.unmeasured else "–"
             shape = b.shape.replace("_", " ") if b.shape != "none" else "–"
-            parts.append(f"| {b.index + 1} | {b.step:,} | {signed(b.jump)} | {z} | {shape} | {escape(b.cause) or '–'} |")
+            parts.append(f"| {b.index + 1} | {b.step:,} | {signed(b.jump)} | {z} | {shape} | {escape(b.cause) or quiet} |")
         parts.append("")
     if diagnosis.checked:
         parts += ["### Checked, fine", ""] + [f"- {escape(c.cause)}: {escape(c.text)}" for c in diagnosis.checked] + [""]

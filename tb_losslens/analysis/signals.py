@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from tb_losslens.analysis.boundaries import Cuts
 from tb_losslens.analysis.contrast import contrast
 from tb_losslens.analysis.finding import Boundary
 from tb_losslens.analysis.mix import class_shares
+from tb_losslens.analysis.per_layer import PER_LAYER, by_layer
 from tb_losslens.analysis.stats import Floats, finite, mean, median
 from tb_losslens.analysis.text import number, plural, times
 from tb_losslens.events.columns import BY_NAME, Signal, how_to_record
@@ -86,8 +87,26 @@ def moves(run: Run, boundary: Boundary, first: int, last: int) -> list[Move]:
         a, b = max(first, low), min(last, high)
         shown[a - first : b - first] = column[a - low : b - low]
         out.append(_move(name, column, boundary.batch - low, boundary.m, shown=shown))
+    out += _layers(run, boundary, (low, high), (first, last))
     order = {move.name: position for position, move in enumerate(out)}
     return sorted(out, key=lambda move: (not move.moved, move.lag if move.moved else 0, order[move.name]))
+
+
+def _layers(run: Run, boundary: Boundary, around: tuple[int, int], rows: tuple[int, int], *, most: int = 3) -> list[Move]:
+    """Of all numbers that are read of each layer, those that moved at the boundary, the `most` with the largest z."""
+    (low, high), (first, last) = around, rows
+    found = []
+    for column in PER_LAYER:
+        names, table = by_layer(run, column, low, high)
+        for place, name in enumerate(names):
+            values = table[:, place]
+            shown = np.full(last - first, np.nan)
+            a, b = max(first, low), min(last, high)
+            shown[a - first : b - first] = values[a - low : b - low]
+            move = _move(f"{column}.{name}", values, boundary.batch - low, boundary.m, shown=shown)
+            if move.moved and math.isfinite(move.z):
+                found.append(replace(move, label=f"{BY_NAME[column].label} of {name}", unit=BY_NAME[column].unit))
+    return sorted(found, key=lambda move: -abs(move.z))[:most]
 
 
 def missing(run: Run) -> list[dict[str, str]]:
@@ -127,6 +146,10 @@ def _move(name: str, column: Floats, cut: int, m: int, *, shown: Floats, far: fl
     label = f"LR group {name[3:]}" if name.startswith("lr.") else name
     signal = BY_NAME.get(name) or Signal(name, label, "", "", "")
     left, right = column[:cut], column[cut:]
+    beside = [bool(np.isfinite(part).any()) for part in (left[-2 * m :], right[: 2 * m])]  # the widest window that is compared
+    if not all(beside):
+        side = "here" if not any(beside) else "right after it" if beside[0] else "right before it"
+        return Move(name, signal.label, signal.unit, shown, f"not read {side}", False, math.nan)
     if name == "train_mode" or _is_step(column):
         said, moved = _exact(name, left, right)
         return Move(name, signal.label, signal.unit, shown, said, moved, math.nan)

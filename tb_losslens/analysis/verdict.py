@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tb_losslens.analysis.finding import Boundary, Finding, Kind, Pooled
+from tb_losslens.analysis.noted import said_of
 from tb_losslens.analysis.text import lower_first, number, p_value, percent, plural, sentences, signed, some
+from tb_losslens.analysis.unchanged import Unchanged
 
 KINDS: dict[str, str] = {
     "artifact": "Artifact",
@@ -36,8 +38,22 @@ class Words:
         return sentences([head, self.subline])
 
 
-def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[Finding], batches: int) -> Words:
-    """The verdict of a run; `findings` are ranked, `boundaries` marked.
+def nothing_learned(still: Unchanged, words: Words) -> Words:
+    """The verdict of a run whose weights do not change: that comes first, whatever else was found."""
+    other = words.headline if words.subline.startswith(words.headline) else f"{words.headline}. {words.subline}"
+    found = other if words.kind in ("fault", "artifact", "planned") else words.headline
+    return Words(still.headline, sentences([still.why, still.advice, found]), "", still.short, "fault")
+
+
+def in_words(
+    pooled: Pooled,
+    boundaries: Sequence[Boundary],
+    findings: Sequence[Finding],
+    batches: int,
+    *,
+    notes: Mapping[int, str] | None = None,
+) -> Words:
+    """The verdict of a run; `findings` are ranked, `boundaries` marked, `notes` what the user noted at some of them.
 
     The first finding gives the kind. It gives the second sentence too, or its own headline where it acts inside an epoch or
     the loss stops being finite.
@@ -60,6 +76,8 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
         mixed = all(finding.cause != "incomplete_shuffle" for finding in findings)
         quiet = pooled.reason or (f"{headline}." if mixed else _as_inside(pooled))
         return Words(best.title, sentences([_why(best), quiet]), "", lower_first(best.title), kind)
+    there = [b.index for b in alone] if not pooled.direction else list(best.boundaries) if best.explains_jump else []
+    noted = said_of(notes or {}, there) if moved else ""
     parts = [_why(best)]
     if best.kind == "unknown":
         parts = [f"Unknown: {lower_first(best.text)}"]
@@ -73,7 +91,7 @@ def in_words(pooled: Pooled, boundaries: Sequence[Boundary], findings: Sequence[
     beside = next((f for f in findings[1:] if f.kind == "fault" and not f.explains_jump), None)
     if beside is not None and best.explains_jump:
         parts.append(f"Beside it: {lower_first(beside.title)} ({beside.strength})")
-    return Words(headline, sentences(parts), aside, short if moved else lower_first(best.title), kind)
+    return Words(headline, sentences([noted, *parts]), aside, short if moved else lower_first(best.title), kind)
 
 
 def _not_explained(best: Finding, pooled: Pooled, alone: Sequence[Boundary]) -> str:

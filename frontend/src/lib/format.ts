@@ -21,7 +21,7 @@ export function counted(value: number, one: string, many: string): string {
 }
 
 /**
- * A measured value. Three significant digits; from 0.001 to a million written out, beyond that with an exponent.
+ * A measured value. Three significant digits; from 0.0001 to a million written out, beyond that with an exponent.
  * Null and non-finite values are a dash.
  */
 export function num(value: Num | undefined, digits = 3): string {
@@ -29,7 +29,7 @@ export function num(value: Num | undefined, digits = 3): string {
   if (value === 0) return "0";
   const size = Math.abs(value);
   const sign = value < 0 ? MINUS : "";
-  if (size < 9.995e-4 || size >= 999_500) {
+  if (size < 9.995e-5 || size >= 999_500) {
     const [mantissa = "", exponent = ""] = size.toExponential(digits - 1).split("e");
     return `${sign}${trimmed(mantissa)}e${exponent.replace("+", "").replace("-", MINUS)}`;
   }
@@ -52,7 +52,7 @@ export function signed(value: Num | undefined, digits = 3): string {
 /** Decimals that show two significant digits of the largest of some changes; null where an exponent is needed. */
 function decimalsOf(largest: number): number | null {
   const size = Math.abs(largest);
-  return size >= 1e-3 && size < 1e4 ? Math.max(0, 1 - Math.floor(Math.log10(size))) : null;
+  return size >= 1e-4 && size < 1e4 ? Math.max(0, 1 - Math.floor(Math.log10(size))) : null;
 }
 
 function fixed(value: number, decimals: number): string {

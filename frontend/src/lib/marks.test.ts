@@ -3,7 +3,7 @@ import type { Boundary, Finding } from "../types";
 import { marks, markSize, neighbour, tellingBoundary } from "./marks";
 
 function boundary(index: number, z: number | null, kind: Boundary["kind"] = "fault"): Boundary {
-  const rest = { m: 5, significant: true, log_scale: false, shape: "none", cause: "", before: 1, after: 2, placebo_low: -1, placebo_high: 1, placebo_median: 0, placebo_count: 9 };
+  const rest = { m: 5, significant: true, log_scale: false, shape: "none", cause: "", before: 1, after: 2, placebo_low: -1, placebo_high: 1, placebo_median: 0, placebo_count: 9, unmeasured: "" };
   return { index, batch: (index + 1) * 10, step: (index + 1) * 10, epoch: index + 1, kind, z, jump: z, ...rest };
 }
 
@@ -21,8 +21,8 @@ describe("marks", () => {
     expect(found.map((mark) => mark.x)).toEqual([172, 272]);
     expect(found[1]?.size).toBeGreaterThan(found[0]?.size ?? 99);
     expect(found[0]?.label).toContain("Boundary 1, epoch 1, step 10");
-    const [unknown] = marks([{ ...boundary(0, null, "none"), jump: null }], [], ROWS, { from: 0, to: 40, width: 490 }, null);
-    expect(unknown?.label).toMatch(/too few batches to measure$/);
+    const [unknown] = marks([{ ...boundary(0, null, "none"), jump: null, unmeasured: "no finite loss after it" }], [], ROWS, { from: 0, to: 40, width: 490 }, null);
+    expect(unknown?.label).toMatch(/not measurable: no finite loss after it$/);
     expect([unknown?.measured, found[0]?.measured]).toEqual([false, true]);
     expect(markSize(null)).toBe(8);
     expect(markSize(1000)).toBe(15);
@@ -52,10 +52,18 @@ describe("choosing a boundary", () => {
   const all = [boundary(0, 3), boundary(1, -9), boundary(4, 5)];
 
   it("opens on the strongest where the best finding acts", () => {
-    expect(tellingBoundary(all, [finding([]), finding([0, 4])])).toBe(4);
+    expect(tellingBoundary(all, [finding([0, 4]), finding([1])])).toBe(4);
     expect(tellingBoundary(all, [])).toBe(1);
     expect(tellingBoundary(all, [finding([99])])).toBe(1);
     expect(tellingBoundary([], [])).toBeNull();
+  });
+
+  it("opens where the leading finding has its evidence", () => {
+    const shows = (boundaries: number[], ...spans: [number, number][]): Finding => ({ ...finding(boundaries), evidence_at: [null, ...spans.map((span) => ({ signal: "loss", span }))] });
+    expect(tellingBoundary(all, [shows([0, 1, 4], [5, 15]), finding([1])])).toBe(0);
+    expect(tellingBoundary(all, [shows([], [45, 55]), finding([1])])).toBe(4); // at no boundary itself
+    expect(tellingBoundary(all, [shows([], [40, 44])])).toBe(4); // inside an epoch: the nearest
+    expect(tellingBoundary(all, [shows([0, 4], [0, 100])])).toBe(4); // all of the run: the largest where it acts
   });
 
   it("steps by position in the list, not by number", () => {

@@ -4,7 +4,7 @@ import type { Boundary, Finding, MarkKind } from "../types";
 import { interpolate } from "./axis";
 import { type Frame, GUTTER, xOf } from "./frame";
 import { kindWords } from "./kinds";
-import { count, num, signed } from "./format";
+import { change, count, num } from "./format";
 
 export interface Mark {
   key: string;
@@ -30,8 +30,13 @@ export function boundaryName(boundary: Pick<Boundary, "index">): string {
   return `Boundary ${count(boundary.index + 1)}`;
 }
 
+/** Why nothing can be said of a boundary; empty where something can. */
+export function notMeasured({ unmeasured }: Pick<Boundary, "unmeasured">): string {
+  return unmeasured && `not measurable: ${unmeasured}`;
+}
+
 function boundaryLabel(boundary: Boundary): string {
-  const jump = boundary.jump === null ? "too few batches to measure" : `${signed(boundary.jump)}, ${num(Math.abs(boundary.z ?? 0), 2)} times the noise, ${kindWords(boundary.kind)}`;
+  const jump = notMeasured(boundary) || `${change(boundary.jump ?? 0)}, ${num(Math.abs(boundary.z ?? 0), 2)} times the noise, ${kindWords(boundary.kind)}`;
   return `${boundaryName(boundary)}, epoch ${boundary.epoch}, step ${count(boundary.step)}: ${jump}`;
 }
 
@@ -58,7 +63,7 @@ export function marks(
       boundary: boundary.index,
       finding: null,
       label: boundaryLabel(boundary),
-      measured: boundary.jump !== null,
+      measured: boundary.unmeasured === "",
       weight: boundary.index === selected ? Infinity : (boundary.kind === "none" ? 0 : 1000) + Math.abs(boundary.z ?? 0),
     });
   }
@@ -82,14 +87,20 @@ export function marks(
   return kept.sort((a, b) => a.x - b.x);
 }
 
-/** The boundary that the lens opens on: the largest |z| where the best finding acts, else the largest |z| of all. */
+/**
+ * The boundary that the lens opens on. Of those where the leading finding acts (of all, if it is at none) the largest |z| among those
+ * that its evidence shows; where that shows none, the one nearest to it.
+ */
 export function tellingBoundary(boundaries: readonly Boundary[], findings: readonly Finding[]): number | null {
-  const best = findings.find((finding) => finding.boundaries.length > 0);
-  const among = best ? boundaries.filter((boundary) => best.boundaries.includes(boundary.index)) : boundaries;
-  let chosen: Boundary | null = null;
-  for (const boundary of among.length > 0 ? among : boundaries)
-    if (chosen === null || Math.abs(boundary.z ?? 0) > Math.abs(chosen.z ?? 0)) chosen = boundary;
-  return chosen === null ? null : chosen.index;
+  const [best] = findings;
+  const acting = boundaries.filter(({ index }) => best?.boundaries.includes(index));
+  const among = acting.length > 0 ? acting : boundaries;
+  const spans = (best?.evidence_at ?? []).flatMap((place) => (place?.span ? [place.span] : []));
+  const shown = spans.map(([from, to]) => among.filter(({ batch }) => batch >= from && batch <= to)).find((held) => held.length > 0);
+  const [span] = spans;
+  const near = span !== undefined && acting.length === 0 && shown === undefined;
+  const far = ({ batch, z }: Boundary): number => (near ? Math.abs(2 * batch - span[0] - span[1]) : -Math.abs(z ?? 0));
+  return [...(shown ?? among)].sort((a, b) => far(a) - far(b))[0]?.index ?? null;
 }
 
 /** The index of the boundary before (-1) or after (+1) `current` in the list, or null at its end. */
