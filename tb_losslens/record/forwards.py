@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tb_losslens.record import compiled
+from tb_losslens.record.backward_use import inside_backward
 from tb_losslens.record.batch import storages_of, tensors_of
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
@@ -21,6 +22,7 @@ from tb_losslens.record.hook import Hook
 from tb_losslens.record.lane import FORWARD, Lane
 from tb_losslens.record.measures import batch_counters, first_floating, training_share, unwrapped
 from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.sharded import named_parameters
 from tb_losslens.record.signals.inputs import moments_of
 from tb_losslens.record.validation import Validation
 
@@ -75,6 +77,7 @@ class Forwards:
 
     def _add(self, model: nn.Module) -> None:
         self.models.append(model)
+        named_parameters(unwrapped(model))  # remembered, for calls in which others stand in for them
         self._handles.setdefault(id(model), []).extend(compiled.hook_calls(model, Hook(self._begins), Hook(self._ends)))
         self.refresh()
 
@@ -130,7 +133,7 @@ class Forwards:
         return any(module is model for model in self.models)  # else a copy of one
 
     def _begins(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._watched(module) and not self.paused:
+        if self._watched(module) and not self.paused and not inside_backward():
             if self._lane.on and self._lane.take(self._lane.forward, args, kwargs):
                 return
             self._depth += 1
@@ -138,7 +141,7 @@ class Forwards:
                 self._guard.call("forward of the model", self._forward, args, kwargs)
 
     def _ends(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - torch's signature
-        if self._depth and self._watched(module):
+        if self._depth and self._watched(module) and not inside_backward():
             self._depth -= 1
             if not self._depth:
                 self._guard.call("output of the model", self._output, output)

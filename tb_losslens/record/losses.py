@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
 
+from tb_losslens.record.backward_use import ACCUMULATES, ELSEWHERE, inside_backward, is_last_backward, use_of_backward
 from tb_losslens.record.batch import describe_targets
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
@@ -49,7 +50,7 @@ class Losses:
         self._collectors = collectors
         self._lane = lane
         self._handles: dict[int, Any] = {}
-        self._backward = -1
+        self._backward, self._use = -1, ACCUMULATES
         self._loss_hook, self._output_hook = Hook(self._loss_begins), Hook(self._begins)
         self._loss_seen = False
         self.criteria: list[nn.Module] = []
@@ -90,7 +91,7 @@ class Losses:
     # --- criterion --------------------------------------------------------------------------------------------------
 
     def _called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if self._paused or not isinstance(output, Tensor) or not output.numel():
+        if self._paused or not isinstance(output, Tensor) or not output.numel() or inside_backward():
             return
         if any(module is known for known in self.criteria):
             if self._lane.on and self._lane.take(self._lane.criterion, args, output):
@@ -142,22 +143,29 @@ class Losses:
     # --- backward ---------------------------------------------------------------------------------------------------
 
     def _begins(self, gradient: Tensor) -> None:  # noqa: ARG002 - torch's signature
-        self._guard.call("gradient norm", self._queue)
+        self._guard.call("gradient norm", self._queue, False)
 
-    def _loss_begins(self, gradient: Tensor) -> None:
+    def _loss_begins(self, gradient: Tensor) -> None:  # noqa: ARG002 - torch's signature
         self._loss_seen = True
-        self._begins(gradient)
+        self._guard.call("gradient norm", self._queue, True)
 
-    def _queue(self) -> None:
+    def _queue(self, of_loss: bool) -> None:
         recorder = self._recorder()
         if recorder is None:
+            return
+        backward = torch._C._current_graph_task_id()
+        first = backward != self._backward  # the hooks on loss and output are both in it
+        if first:
+            self._backward, self._use = backward, use_of_backward()
+        if self._use == ELSEWHERE:  # of the inputs: for an adversarial example, a saliency map, or a penalty on them
+            row = recorder.steps.current
+            if of_loss and row is not None and is_last_backward():
+                row.drop_loss()
             return
         row = recorder.steps.backward()
         if row is not None and row.more:
             recorder.several_losses(1 + row.more)
-        backward = torch._C._current_graph_task_id()
-        if backward != self._backward:  # the hooks on loss and output are both in it
-            self._backward = backward
+        if first and self._use == ACCUMULATES:  # else what is in `.grad` is of another time
             if row is not None:
                 self._collectors.tell("backward_begins", row)
             Variable._execution_engine.queue_callback(self._ends_here)

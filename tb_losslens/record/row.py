@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -76,6 +77,12 @@ class Row(Sent):
         """Takes the class counts or the moments of its targets."""
         self.classes = targets.classes
         self.values.update(targets.columns)
+
+    def drop_loss(self) -> None:
+        """The last criterion call was not for training."""
+        losses: list[Any] = self.pending or self.again
+        if losses:
+            losses.pop()
 
     def close_backward(self) -> None:
         """Criterion calls so far belong to one backward: their losses add up."""

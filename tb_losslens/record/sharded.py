@@ -1,10 +1,14 @@
-"""Tells what belongs to a model whose parameters are spread over processes (`fully_shard`)."""
+"""Tells what belongs to a model, also while other tensors stand in for its parameters."""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 
 from torch import Tensor, nn
+
+_own: weakref.WeakKeyDictionary[nn.Module, dict[str, weakref.ref[Tensor]]] = weakref.WeakKeyDictionary()
+"""Names and parameters of models as they were last seen in full."""
 
 
 def is_sharded(module: nn.Module) -> bool:
@@ -14,10 +18,11 @@ def is_sharded(module: nn.Module) -> bool:
 
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Names and parameters as the optimiser has them, without those that are gathered for the length of a forward.
+    """Names and parameters as the optimiser has them, without those that stand in for them for the length of a forward.
 
     While a sharded module runs, its own parameters are replaced with whole ones, whose memory is freed afterwards: whoever
-    kept one would read nothing.
+    kept one would read nothing. `torch.func.functional_call` puts other tensors in their place. Then they are those
+    that were there when this was last called without such a replacement; none, where it never was.
     """
     gathered = {
         id(parameter)
@@ -26,4 +31,10 @@ def named_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
         for parameter in module.parameters()
         if not hasattr(parameter, "to_local")
     }
-    return ((name, parameter) for name, parameter in model.named_parameters() if id(parameter) not in gathered)
+    found = dict(model.named_parameters())
+    if not any(id(parameter) in gathered or not isinstance(parameter, nn.Parameter) for parameter in found.values()):
+        _own[model] = {name: weakref.ref(parameter) for name, parameter in found.items()}
+        return iter(found.items())
+    known = _own.get(model, {})
+    own = ((name, reference()) for name, reference in known.items())
+    return iter([(name, parameter) for name, parameter in own if parameter is not None])

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import Variable
 
 from tb_losslens.record.row import Row
 
@@ -41,6 +42,7 @@ def moments(told, row, model, criterion, inputs, targets):
 
     def begins(gradient):
         told.each("backward_begins", row)
+        Variable._execution_engine.queue_callback(lambda: told.each("backward_ends", row))
 
     loss.register_hook(begins)
     return loss

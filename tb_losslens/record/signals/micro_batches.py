@@ -59,6 +59,7 @@ class MicroBatches(Collector):
         self._optimizers = optimizers
         self._scaler = scaler
         self._backwards = 0
+        self._shown = False  # a backward since the last step has left gradients
         self._missed = False
         self._known: weakref.WeakKeyDictionary[Optimizer, _Cleared] = weakref.WeakKeyDictionary()
         self._late = LateFields("late_gradients")
@@ -70,14 +71,20 @@ class MicroBatches(Collector):
     def backward_begins(self, row: Row) -> None:
         """Looks whether there are gradients, until somebody has cleared them."""
         optimizers = self._optimizers()
-        if self._backwards and all(_any_gradient(one, whole=bool(row.dense)) == _NONE for one in optimizers):
-            self._backwards = 0  # what they gave was cleared without a step, as where the scaler left one out
+        if self._backwards and self._shown and all(_any_gradient(one, whole=bool(row.dense)) == _NONE for one in optimizers):
+            # what they gave was cleared without a step, as where the scaler left one out; gradients that were never
+            # shown are kept elsewhere until they are sent to the other processes (`set_requires_gradient_sync`)
+            self._backwards = 0
         self._backwards += 1
         for optimizer in optimizers:
             state = self._known.get(optimizer)
             if state is not None and state.undecided:
                 state.looked = True
                 state.left = _both(state.left, _any_gradient(optimizer, whole=bool(row.dense)))
+
+    def backward_ends(self, row: Row) -> None:  # noqa: ARG002 - a collector's signature
+        """Looks whether it has left any gradient."""
+        self._shown = self._shown or any(p.grad is not None for one in self._optimizers() for p in _parameters(one))
 
     def step_begins(self, row: Row, optimizer: Optimizer) -> None:
         """Tells both numbers: the count with the first optimiser that steps after a backward."""
@@ -96,7 +103,7 @@ class MicroBatches(Collector):
 
     def step_ends(self, row: Row, optimizer: Optimizer) -> None:  # noqa: ARG002 - a collector's signature
         """From here on gradients should be cleared; the backwards of a closure are part of its step."""
-        self._backwards, self._missed = 0, False
+        self._backwards, self._shown, self._missed = 0, False, False
         state = self._known.get(optimizer)
         if state is None:
             self._known[optimizer] = _Cleared()
