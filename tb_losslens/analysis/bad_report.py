@@ -67,11 +67,11 @@ def bad_batch_finding(
 def _fix(context: Context, group: tuple[int, int], samples: list[int], detail: str) -> str:
     first, last = context.run.step[group[0]], context.run.step[group[1]]
     if detail == "nonfinite":
-        return f"if not torch.isfinite(loss):          # first at step {first}\n    optimizer.zero_grad()\n    continue"
+        return f"if not torch.isfinite(loss):     # first at step {first}\n    optimizer.zero_grad()\n    continue"
     if samples:
         look = "    x, y = dataset[i]\n    print(i, x.float().mean(), x.float().std(), y)"
         return f"for i in {samples[:40]}:\n{look}"
-    return f"if {first} <= step <= {last}:\n    torch.save((x, y), f'batch_{{step}}.pt')          # and look at them"
+    return f"if {first} <= step <= {last}:\n    torch.save((x, y), f'batch_{{step}}.pt')     # and look at them"
 
 
 def shown_around(loss: Floats, group: tuple[int, int], *, beside: int = 20) -> tuple[int, int]:

@@ -28,3 +28,9 @@ def by_layer(run: Run, column: str, first: int, last: int, *, most: int = 400) -
         if end - begin == len(names):
             table[row - first] = np.asarray(ragged.values[begin:end], dtype=np.float64).reshape(end - begin, -1)[:, 0]
     return names[:most], table[:, :most]
+
+
+def of_layer(column: str, name: str, *, most: int = 16) -> str:
+    """A label that fits beside the plot: of a long name the end, which tells layers apart; the signal's name has all of it."""
+    what = {"layer_grad_norm": "grad", "layer_update_ratio": "update", "bn_mean_gap": "BN gap"}[column]
+    return f"{what} {name if len(name) <= most else '…' + name[1 - most :]}"

@@ -11,7 +11,7 @@ from tb_losslens.analysis.boundaries import Cuts
 from tb_losslens.analysis.contrast import contrast
 from tb_losslens.analysis.finding import Boundary
 from tb_losslens.analysis.mix import class_shares
-from tb_losslens.analysis.per_layer import PER_LAYER, by_layer
+from tb_losslens.analysis.per_layer import PER_LAYER, by_layer, of_layer
 from tb_losslens.analysis.stats import Floats, finite, mean, median
 from tb_losslens.analysis.text import number, plural, times
 from tb_losslens.events.columns import BY_NAME, Signal, how_to_record
@@ -92,20 +92,23 @@ def moves(run: Run, boundary: Boundary, first: int, last: int) -> list[Move]:
     return sorted(out, key=lambda move: (not move.moved, move.lag if move.moved else 0, order[move.name]))
 
 
-def _layers(run: Run, boundary: Boundary, around: tuple[int, int], rows: tuple[int, int], *, most: int = 3) -> list[Move]:
-    """Of all numbers that are read of each layer, those that moved at the boundary, the `most` with the largest z."""
+def _layers(
+    run: Run, boundary: Boundary, around: tuple[int, int], rows: tuple[int, int], *, most: int = 3, least: int = 2
+) -> list[Move]:
+    """Of the numbers of each layer, those that moved at the boundary, the `most` with the largest z.
+
+    Those of `least` tensors (one layer: its weight and bias) are those of the whole model, which is shown anyway.
+    """
     (low, high), (first, last) = around, rows
     found = []
     for column in PER_LAYER:
         names, table = by_layer(run, column, low, high)
-        for place, name in enumerate(names):
-            values = table[:, place]
-            shown = np.full(last - first, np.nan)
-            a, b = max(first, low), min(last, high)
+        for place, name in enumerate(names if len(names) > least else ()):
+            values, shown, a, b = table[:, place], np.full(last - first, np.nan), max(first, low), min(last, high)
             shown[a - first : b - first] = values[a - low : b - low]
             move = _move(f"{column}.{name}", values, boundary.batch - low, boundary.m, shown=shown)
             if move.moved and math.isfinite(move.z):
-                found.append(replace(move, label=f"{BY_NAME[column].label} of {name}", unit=BY_NAME[column].unit))
+                found.append(replace(move, label=of_layer(column, name), unit=BY_NAME[column].unit))
     return sorted(found, key=lambda move: -abs(move.z))[:most]
 
 
@@ -212,7 +215,7 @@ def _throughout(a: Floats, b: Floats, word: str) -> str:
 
 def _arrow(before: float, after: float) -> str:
     """0.002 → 0.102 (×51); the factor where it says more than the two numbers."""
-    text = f"{number(before)} → {number(after)}"
+    text = f"{number(before)} → {number(after)}".replace("-", "\u2212")
     if before > 0 and after > 0 and not 0.8 < after / before < 1.25:
         return f"{text} ({times(float(f'{after / before:.2g}'))})"
     return text
