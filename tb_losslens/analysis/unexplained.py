@@ -20,8 +20,11 @@ from tb_losslens.store.run import Ragged, Run
 TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean")
 
 
-def lost(context: Context, *, before: int = 30, near: int = 3) -> Finding | None:
-    """The loss that stops being finite, if no batch was found to blame; None if it never does."""
+def lost(context: Context, *, before: int = 30, near: int = 3, untrained: int = 3) -> Finding | None:
+    """The loss that stops being finite, if no batch was found to blame; None if it never does.
+
+    Within `untrained` updates the first of them is the one to look at, and so the LR.
+    """
     run = context.run
     broken = first_nonfinite(run)
     if broken is None or any(o.detail == "nonfinite" for o in _findings(context)):
@@ -46,7 +49,8 @@ def lost(context: Context, *, before: int = 30, near: int = 3) -> Finding | None
     return Finding(
         "unknown", "unknown", "possible", f"The loss stops being finite at step {step:,}",
         f"From step {step:,} on the loss is NaN or infinite"
-        + (", and it never comes back." if broken.lasting else ", and it comes back later."),
+        + (", and it never comes back" if broken.lasting else ", and it comes back later")
+        + (f", after {plural(row, 'update')}: check the LR first." if broken.lasting and 0 < row <= untrained else "."),
         detail="nonfinite", score=0.6, steps=(step,), explains_jump=False, evidence=tuple(evidence),
         missing=_missing(context),
         advice="Lower the LR, warm it up, or clip the gradients, and see whether the run gets past this step.",

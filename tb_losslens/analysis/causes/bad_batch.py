@@ -12,8 +12,9 @@ How it decides:
     others leads one to expect, so that an extreme value in heavy-tailed data is none. And the loss or the gradient of the same
     batches stands out from the batches around them, or those of all batches that hold a few recurring samples do together;
     batches that stand apart without an effect are mentioned only. Non-finite: the first batch whose inputs hold NaN or
-    infinity as the loss does. Recurring: the same sample ids in several epochs. A span whose loss alone steps up and down
-    at once, which no recovery of a disturbed model does, is called possible.
+    infinity as the loss does, or the samples of which every batch has a loss that is not finite, where by chance not one
+    would; a loss that never was finite is no matter of one batch. Recurring: the same sample ids in several epochs. A span
+    whose loss alone steps up and down at once, which no recovery of a disturbed model does, is called possible.
 
 What to try:
     Look at the samples listed; clean or drop them, or skip a batch whose loss is not finite. Clip gradients meanwhile.
@@ -45,15 +46,17 @@ from tb_losslens.analysis.bad_rows import (
 )
 from tb_losslens.analysis.boxes import box_spans
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
 from tb_losslens.analysis.known import by_turn, is_known, mostly_known
+from tb_losslens.analysis.nonfinite import never_finite, recurring_finding, recurring_nonfinite
 from tb_losslens.analysis.orders import recurring_ids
 from tb_losslens.analysis.outliers import local_level, spans
 from tb_losslens.analysis.text import number, plural, some
 from tb_losslens.events.columns import how_to_record
 
 ID = "bad_batch"
-REQUIRES: tuple[str, ...] = ("loss",)
+REQUIRES: tuple[str, ...] = ()
+"""Not the loss: one that is NaN in every batch is what this cause is asked about."""
 
 
 def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1, least_epochs: int = 3) -> list[Outcome]:
@@ -65,9 +68,13 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
         most_batches: inputs that are not finite in more than this part of the batches are so by design.
         least_epochs: samples that come with bad batches in so many epochs are recurring.
     """
+    if not context.run.has("loss"):
+        return [never_finite(context) or Skipped(ID, "needs batch loss, which was not recorded", how_to_record("loss"))]
     out: list[Outcome] = []
-    broken = first_nonfinite(context.run)
-    first = None if broken is None else _nonfinite(context, broken, diverging, most_batches)
+    broken, again = first_nonfinite(context.run), recurring_nonfinite(context.run)
+    first = None if broken is None else never_finite(context) or _nonfinite(context, broken, diverging, most_batches)
+    if again is not None:
+        first = recurring_finding(context, again, broken)
     if isinstance(first, Finding):
         out.append(first)
     seen = bad_rows(context.run, least_epochs=least_epochs)
@@ -157,7 +164,8 @@ _LABEL = {
 }
 
 
-def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batches: float) -> Outcome:
+def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batches: float, *, untrained: int = 3) -> Outcome:
+    """The first batch, unless the loss diverged or the first updates (`untrained` at most) lost the weights."""
     run, row = context.run, broken.row
     step = f"{run.step[row]:,}"
     elements = run.float("input_nonfinite")
@@ -167,6 +175,8 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
     if not bad_input and broken.grew > diverging:
         said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
         return Checked(ID, f"{said}: it diverged, which one batch does not do")
+    if broken.lasting and broken.inputs == 0 and row <= untrained:
+        return Checked(ID, f"the loss is not finite after {plural(row, 'update')}, and its inputs are: no batch is to blame")
     evidence = [
         Evidence(f"the first loss that is not finite is that of step {step}", "loss", shown_around(run.loss, (row, row)))
     ]
@@ -174,7 +184,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
     if bad_input:
         evidence.append(
             Evidence(
-                f"its inputs hold {number(broken.inputs)} elements that are NaN or infinite",
+                f"its inputs hold {plural(round(broken.inputs), 'element')} that are NaN or infinite",
                 "input_nonfinite",
                 (row, row + 1),
             )
@@ -192,7 +202,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
         strength="proved" if bad_input else "possible",
         title="The loss stops being finite",
         text=f"The batch at step {step} is the first with a loss that is not finite"
-        + (f"; its inputs hold {number(broken.inputs)} elements that are not." if bad_input else "."),
+        + (f"; its inputs hold {plural(round(broken.inputs), 'element')} that are not." if bad_input else "."),
         evidence=evidence,
         against=against,
         missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),

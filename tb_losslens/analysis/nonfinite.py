@@ -1,0 +1,149 @@
+"""Which samples turn the loss NaN or infinite in epoch after epoch, where the loop goes on without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tb_losslens.analysis.bad_report import bad_batch_finding, shown_around
+from tb_losslens.analysis.bad_rows import NonFinite
+from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.outliers import Rows
+from tb_losslens.analysis.text import plural, some
+from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Run
+
+
+@dataclass(frozen=True)
+class Recurring:
+    """Samples of which every batch has a loss that is not finite.
+
+    Attributes:
+        ids: the samples, sorted.
+        rows: the batches that hold one of them.
+        epochs: epochs in which they came.
+    """
+
+    ids: tuple[int, ...]
+    rows: Rows
+    epochs: int
+
+
+def recurring_nonfinite(
+    run: Run, *, chance: float = 0.01, most_left: float = 0.2, most_of_batch: float = 0.5
+) -> Recurring | None:
+    """The samples whose batches are never finite; None where none is told by that, or the loss never comes back.
+
+    With a part f of all batches not finite, a sample that came k times meets them alone by chance f^k times. That is asked of
+    all samples at once, so that it needs no other sign: a loss that was merely not recorded knows no samples.
+
+    Args:
+        run: with sample ids.
+        chance: samples that may pass by it.
+        most_left: part of the batches without a finite loss that may be left over.
+        most_of_batch: samples that come together in more than this part of a batch cannot be told apart (a fixed order).
+    """
+    ids = run.ragged.get("sample_ids")
+    bad = ~np.isfinite(run.loss)
+    if ids is None or not bad.any() or bad.all() or not len(ids.values):
+        return None
+    counts = np.diff(ids.offsets)
+    bad, seen = bad[: len(counts)], counts > 0
+    which = np.repeat(np.arange(len(counts)), counts)
+    samples, place = np.unique(ids.values, return_inverse=True)
+    inside = np.bincount(place, weights=bad[which], minlength=len(samples))
+    total = np.bincount(place, minlength=len(samples))
+    part = float(bad[seen].mean())
+    always = (inside == total) & (len(samples) * part ** total.astype(np.float64) <= chance)
+    if not always.any():
+        return None
+    held = np.unique(which[always[place]])
+    alike = always.sum() * float(np.median(total[always])) / len(held)
+    if (bad & seen).sum() - len(held) > most_left * bad.sum() or alike > most_of_batch * float(np.median(counts[held])):
+        return None
+    epochs = sum(bool(((held >= epoch.first) & (held < epoch.last)).any()) for epoch in run.epochs)
+    return Recurring(tuple(int(s) for s in samples[always]), held.astype(np.int64), epochs)
+
+
+def recurring_finding(context: Context, found: Recurring, broken: NonFinite | None) -> Finding:
+    """The samples by id, that they come back, and what is known of their inputs."""
+    run, rows = context.run, found.rows
+    first = int(rows[0])
+    which = f"sample{'s' if len(found.ids) > 1 else ''} {some(found.ids, 8)}"
+    other = int((~np.isfinite(run.loss)).sum()) - len(rows)
+    only = "and no other batch is not finite" if not other else f"{plural(other, 'other batch')} is not finite either"
+    evidence = [
+        Evidence(
+            f"the loss of all {plural(len(rows), 'batch')} that hold {which} is NaN or infinite, {only}",
+            "sample_ids",
+            shown_around(run.loss, (first, first)),
+        ),
+        Evidence(f"they come back in {found.epochs} of {plural(len(run.epochs), 'epoch')}", "sample_ids"),
+    ]
+    elements = run.float("input_nonfinite")[rows]
+    elements = elements[np.isfinite(elements)]
+    against = []
+    bad_inputs = len(elements) > 0 and bool((elements > 0).all())
+    if bad_inputs:
+        count = plural(round(float(np.median(elements))), "element")
+        evidence.append(Evidence(f"the inputs of each such batch hold {count} that are NaN or infinite", "input_nonfinite"))
+    elif len(elements):
+        against.append(Evidence("the inputs of these batches are finite: see the targets, or where the loss overflows"))
+    if broken is not None and broken.row < first:
+        evidence.append(Evidence(f"the first loss that is not finite is that of step {run.step[broken.row]:,}", "loss"))
+    look = "    x, y = dataset[i]\n    print(i, torch.isfinite(x).all(), y)"
+    return replace(
+        bad_batch_finding(
+            context,
+            [(int(row), int(row)) for row in rows],
+            detail="nonfinite",
+            strength="proved" if bad_inputs else "likely",
+            title=f"Recurring {which} {'make' if len(found.ids) > 1 else 'makes'} the loss not finite",
+            text=f"{which.capitalize()} came back in {found.epochs} of {plural(len(run.epochs), 'epoch')}, and the loss of "
+            f"each batch with {'one of them' if len(found.ids) > 1 else 'it'} is not finite, first at step {run.step[first]:,}."
+            " All samples of such a batch are lost to the training.",
+            evidence=evidence,
+            against=against,
+            missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
+            ids=list(found.ids),
+        ),
+        fix=f"for i in {list(found.ids[:40])}:\n{look}",
+    )
+
+
+def never_finite(context: Context) -> Finding | None:
+    """The loss was recorded and is not finite in any batch; None where it was not recorded, or some batch has one.
+
+    The first loss comes before any step: what it is made of is at fault (inputs, targets, weights, number format), no LR.
+    """
+    run = context.run
+    if not len(run) or not run.recorded("loss") or np.isfinite(run.loss).any():
+        return None
+    step, elements = f"{run.step[0]:,}", float(run.float("input_nonfinite")[0])
+    evidence = [
+        Evidence(f"the loss of each of the {plural(len(run), 'batch')} is NaN or infinite", "loss", (0, min(len(run), 40)))
+    ]
+    against = []
+    first = "`torch.isfinite(x).all()` of the first batch"
+    if elements > 0:
+        count = plural(round(elements), "element")
+        evidence.append(
+            Evidence(f"the inputs of the first batch hold {count} that are NaN or infinite", "input_nonfinite", (0, 1))
+        )
+        first = "the inputs: those of the first batch are not finite"
+    elif elements == 0:
+        against.append(Evidence("the inputs of the first batch are finite", "input_nonfinite", (0, 1)))
+        first = "the targets and the weights that the run starts from, since the inputs are finite"
+    return Finding(
+        "bad_batch", "fault", "proved" if elements > 0 else "possible", "The loss is NaN or infinite from the first batch on",
+        f"No loss was finite, from the first batch (step {step}) on: check first {first}; then the number format (float16 ends "
+        "at 65,504), and the LR last, which acts only after the first step.",
+        detail="nonfinite", score=0.9, steps=(int(run.step[0]),), explains_jump=False, evidence=tuple(evidence),
+        against=tuple(against), missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
+        advice=f"Check first {first}; then the number format; the LR last.",
+        fix="x, y = next(iter(train_loader))\nprint(x.dtype, torch.isfinite(x).all(), y)\n"
+        "print([name for name, p in model.named_parameters() if not torch.isfinite(p).all()])",
+        confirm="Compute the loss of the first batch alone, in float32, before any step: it must be finite.",
+    )  # fmt: skip
