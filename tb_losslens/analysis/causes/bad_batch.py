@@ -22,6 +22,7 @@ What to try:
 When it is wrong:
     A spike of the loss with normal inputs and targets is not called bad: it may be the LR or a hard batch. A loss that
     grows before it turns non-finite has diverged. Rare but right samples can stand apart too: ids are listed, not judged.
+    Samples whose batches are high in every epoch are mentioned only: wrong labels and hard ones look the same there.
     `python -m demo.healthy` counts false alarms. Data that changes for good is `input_shift`.
 
 References:
@@ -51,8 +52,10 @@ from tb_losslens.analysis.known import by_turn, is_known, mostly_known
 from tb_losslens.analysis.nonfinite import never_finite, recurring_finding, recurring_nonfinite
 from tb_losslens.analysis.orders import recurring_ids
 from tb_losslens.analysis.outliers import local_level, spans
-from tb_losslens.analysis.text import number, plural, some
+from tb_losslens.analysis.sample_test import standing_behind
+from tb_losslens.analysis.text import number, p_value, plural, some
 from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Run
 
 ID = "bad_batch"
 REQUIRES: tuple[str, ...] = ()
@@ -113,7 +116,16 @@ def _fine(context: Context, quiet: list[BadRows], *, least: int = 10) -> str:
         return f"{said}; what was in the batches was not recorded"
     read = int(max(is_known(run, name).sum() for name in ("input_mean", "classes", "target_mean")))
     which = "no batch" if read >= 0.9 * len(run) else f"none of the {plural(read, 'batch')} that were looked into"
-    return f"{said}, and {which} stands apart in its {some(known)} with an effect on the loss"
+    return f"{said}, and {which} stands apart in its {some(known)} with an effect on the loss{_behind(run)}"
+
+
+def _behind(run: Run) -> str:
+    """The samples whose batches are high in epoch after epoch: no finding, since a hard sample does that as a wrong one."""
+    behind = standing_behind(run)
+    if not behind:
+        return ""
+    which = f"sample{'s' if len(behind) > 1 else ''} {some(behind, 8)} {'stand' if len(behind) > 1 else 'stands'}"
+    return f"; {which} behind high losses in the later epochs ({p_value(max(behind.values()))}), hard or wrong: look there"
 
 
 def _standing_apart(context: Context, signals: list[BadRows], detail: str, least_epochs: int) -> Finding:
