@@ -10,7 +10,13 @@ from tb_losslens.store.run import Run
 
 
 def standing_behind(
-    run: Run, *, level: float = 0.01, late: float = 0.5, least_epochs: int = 5, least_batches: int = 10
+    run: Run,
+    *,
+    level: float = 0.01,
+    late: float = 0.5,
+    least_epochs: int = 5,
+    least_batches: int = 10,
+    most: int = 4_000_000,
 ) -> dict[int, float]:
     """Samples whose batches lie at the top of their epochs, each with its p for all samples at once; most certain first.
 
@@ -24,10 +30,13 @@ def standing_behind(
         late: part of the epochs that count, the last ones: before a model is good all samples are hard.
         least_epochs: of those.
         least_batches: of an epoch.
+        most: sample ids that are read for this; a run with more of them is not asked.
 
     References:
         Fisher, Statistical Methods for Research Workers, 1925 (sum of logarithms of p-values).
     """
+    if np.nansum(run.float("batch_size")) > most:
+        return {}
     ids, loss = run.ragged.get("sample_ids"), run.loss
     epochs = [epoch for epoch in run.epochs[int((1 - late) * len(run.epochs)) :] if len(epoch) >= least_batches]
     orders = repeats(run)
