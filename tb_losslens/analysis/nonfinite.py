@@ -11,7 +11,7 @@ from tb_losslens.analysis.bad_rows import NonFinite
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.outliers import Rows
-from tb_losslens.analysis.text import plural, some
+from tb_losslens.analysis.text import number, plural, some
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Run
 
@@ -87,7 +87,7 @@ def recurring_finding(context: Context, found: Recurring, broken: NonFinite | No
     against = []
     bad_inputs = len(elements) > 0 and bool((elements > 0).all())
     if bad_inputs:
-        count = plural(round(float(np.median(elements))), "element")
+        count = elements_in_words(float(np.median(elements)))
         evidence.append(Evidence(f"the inputs of each such batch hold {count} that are NaN or infinite", "input_nonfinite"))
     elif len(elements):
         against.append(Evidence("the inputs of these batches are finite: see the targets, or where the loss overflows"))
@@ -113,6 +113,11 @@ def recurring_finding(context: Context, found: Recurring, broken: NonFinite | No
     )
 
 
+def elements_in_words(count: float) -> str:
+    """A number of elements with its noun: 1 element, 64 elements; it may be infinite."""
+    return f"{number(count)} element{'' if count == 1 else 's'}"
+
+
 def never_finite(context: Context) -> Finding | None:
     """The loss was recorded and is not finite in any batch; None where it was not recorded, or some batch has one.
 
@@ -128,7 +133,7 @@ def never_finite(context: Context) -> Finding | None:
     against = []
     first = "`torch.isfinite(x).all()` of the first batch"
     if elements > 0:
-        count = plural(round(elements), "element")
+        count = elements_in_words(elements)
         evidence.append(
             Evidence(f"the inputs of the first batch hold {count} that are NaN or infinite", "input_nonfinite", (0, 1))
         )

@@ -49,7 +49,7 @@ from tb_losslens.analysis.boxes import box_spans
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
 from tb_losslens.analysis.known import by_turn, is_known, mostly_known
-from tb_losslens.analysis.nonfinite import never_finite, recurring_finding, recurring_nonfinite
+from tb_losslens.analysis.nonfinite import elements_in_words, never_finite, recurring_finding, recurring_nonfinite
 from tb_losslens.analysis.orders import recurring_ids
 from tb_losslens.analysis.outliers import local_level, spans
 from tb_losslens.analysis.sample_test import standing_behind
@@ -196,7 +196,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
     if bad_input:
         evidence.append(
             Evidence(
-                f"its inputs hold {plural(round(broken.inputs), 'element')} that are NaN or infinite",
+                f"its inputs hold {elements_in_words(broken.inputs)} that are NaN or infinite",
                 "input_nonfinite",
                 (row, row + 1),
             )
@@ -214,7 +214,7 @@ def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batch
         strength="proved" if bad_input else "possible",
         title="The loss stops being finite",
         text=f"The batch at step {step} is the first with a loss that is not finite"
-        + (f"; its inputs hold {plural(round(broken.inputs), 'element')} that are not." if bad_input else "."),
+        + (f"; its inputs hold {elements_in_words(broken.inputs)} that are not." if bad_input else "."),
         evidence=evidence,
         against=against,
         missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
