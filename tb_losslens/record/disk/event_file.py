@@ -16,16 +16,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TypeVar
 
 from tensorboard.compat.proto import event_pb2
 
 from tb_losslens.events.crc32c import masked_crc32c
-from tb_losslens.record.disk.backlog import Backlog
+from tb_losslens.record.disk.attempts import Attempts
 from tb_losslens.record.disk.forks import forget_in_child
+from tb_losslens.record.disk.requests import Flush, Job, drain
 from tb_losslens.record.disk.sinks import LocalSink, RemoteSink, Sink, is_remote
-
-_T = TypeVar("_T")
 
 _numbers = itertools.count()
 
@@ -35,30 +33,6 @@ LINGER = 0.2
 MAX_PENDING = 64 << 20
 """Bytes in the queue from which on the caller waits: a disk slower than the training must not fill the memory."""
 
-RETRY, SELDOM = 1.0, 60.0
-"""Seconds until a write that failed is tried again; doubled after each that fails, up to SELDOM."""
-
-
-class _Flush:
-    """Asks the background thread to release `lock` when everything before it is written, and then to stop if told so.
-
-    With `insist` it tries again although a write failed a moment ago.
-    """
-
-    def __init__(self, *, insist: bool = False, stop: bool = False) -> None:
-        self.lock = threading.Lock()
-        self.lock.acquire()  # released by the other thread
-        self.insist = insist or stop
-        self.stop = stop
-
-
-class _Job:
-    """Records that are made on the background thread; `done(written)` is called there afterwards."""
-
-    def __init__(self, make: Callable[[], list[bytes]], done: Callable[[bool], None]) -> None:
-        self.make = make
-        self.done = done
-
 
 def frame(data: bytes) -> bytes:
     """One TFRecord: length, masked CRC of the length, data, masked CRC of the data."""
@@ -66,25 +40,15 @@ def frame(data: bytes) -> bytes:
     return b"".join((length, struct.pack("<I", masked_crc32c(length)), data, struct.pack("<I", masked_crc32c(data))))
 
 
-def _drain(queue: SimpleQueue[_T]) -> list[_T]:
-    items: list[_T] = []
-    try:
-        while True:
-            items.append(queue.get_nowait())
-    except Empty:
-        return items
-
-
 class EventFile:
     """An event file that is open for writing.
 
     Nothing here raises once the file was asked for. If it cannot be made, `failed` becomes true and everything is dropped.
-    If a write fails, as on a full disk, it is tried again now and then; the newest chunks wait for that (backlog.py), older
-    ones are told that they were not written. In both cases `warn` is called with a sentence, once.
+    If a write fails, as on a full disk, it is tried again now and then (attempts.py); the newest chunks wait for that
+    (backlog.py), older ones are told that they were not written. In both cases `warn` is called with a sentence, once.
 
     Attributes:
-        failed: true if nothing will be written any more.
-        trouble: why nothing can be written now; empty if that works.
+        path: the file, or its address.
 
     Args:
         logdir: directory of the run, created if need be, or an address that TensorBoard can write to.
@@ -108,15 +72,22 @@ class EventFile:
         self._logdir = os.fspath(logdir)
         self._suffix = filename_suffix
         self._every = flush_secs
-        self._warn = warn
-        self.failed = False
-        self.trouble = ""
-        self._warned = False
+        self._attempts = Attempts(warn)
         self._forked = False
         self._sink: Sink | None = None
         self.path = os.fspath(path) if path is not None else self._new_path()
         self._open(append=path is not None)
         forget_in_child(self)
+
+    @property
+    def failed(self) -> bool:
+        """True if nothing will be written any more."""
+        return self._attempts.failed
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written now; empty if that works."""
+        return self._attempts.trouble
 
     def _new_path(self) -> str:
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
@@ -124,23 +95,20 @@ class EventFile:
         return self._logdir.rstrip(separator) + separator + name + self._suffix
 
     def _open(self, *, append: bool) -> None:
-        self._queue: SimpleQueue[bytes | _Job | _Flush] = SimpleQueue()
+        self._queue: SimpleQueue[bytes | Job | Flush] = SimpleQueue()
         self._hurry: SimpleQueue[None] = SimpleQueue()
         self._pending = 0
-        self._backlog = Backlog()
-        self._pause = RETRY
-        self._due = 0.0
-        self._begin = b""
         self._thread: threading.Thread | None = None
         try:
             self._sink = self._make_sink(append=append)
         except Exception as error:  # noqa: BLE001  each kind of store has its own errors
-            self._fail(error)
+            self._attempts.fail(self.path, error)
             return
+        first = b"" if self._sink.size else frame(_first_event())
+        self._attempts.begin(self._sink, self.path, first, remote=is_remote(self.path))
         self._thread = threading.Thread(target=self._work, name="losslens-event-file", daemon=True)
         self._thread.start()
-        self._begin = b"" if self._sink.size else frame(_first_event())
-        self._queue.put(_Flush())  # so that it is written at once
+        self._queue.put(Flush())  # so that it is written at once
 
     def _make_sink(self, *, append: bool) -> Sink:
         if is_remote(self.path):
@@ -180,7 +148,7 @@ class EventFile:
         if self._thread is None or self.failed:
             done(False)
             return
-        self._queue.put(_Job(make, done))
+        self._queue.put(Job(make, done))
         self._hurry.put(None)
 
     def flush(self, *, insist: bool = False) -> None:
@@ -191,18 +159,18 @@ class EventFile:
         Args:
             insist: tries now, also if a write failed a moment ago; if there is not room for all, then for the newest chunk.
         """
-        self._wait(_Flush(insist=insist))
+        self._wait(Flush(insist=insist))
 
     def close(self) -> None:
         """Flushes and closes; a second call does nothing."""
-        self._wait(_Flush(stop=True))
+        self._wait(Flush(stop=True))
         self._thread = None
         sink, self._sink = self._sink, None
         if sink is not None:
             try:
                 sink.close()
             except Exception as error:  # noqa: BLE001
-                self._fail(error)
+                self._attempts.fail(self.path, error)
 
     def reopen(self) -> None:
         """Begins a new file in the same directory after `close`; does nothing if it was not closed."""
@@ -218,7 +186,7 @@ class EventFile:
         if sink is not None:
             sink.forget()
 
-    def _wait(self, flush: _Flush) -> None:
+    def _wait(self, flush: Flush) -> None:
         thread = self._thread
         if thread is None or thread is threading.current_thread():
             return
@@ -234,90 +202,33 @@ class EventFile:
             with suppress(Empty):
                 self._hurry.get(timeout=LINGER)
             # in this order: what was put before a mark that is taken here is in the queue by now
-            _drain(self._hurry)
-            items += _drain(self._queue)
+            drain(self._hurry)
+            items += drain(self._queue)
             self._pending = 0
             self._write(items)
-            if any(isinstance(item, _Flush) and item.stop for item in items):
+            if any(isinstance(item, Flush) and item.stop for item in items):
                 return
 
-    def _write(self, items: list[bytes | _Job | _Flush]) -> None:
+    def _write(self, items: list[bytes | Job | Flush]) -> None:
         for item in items:
             if isinstance(item, bytes):
-                self._backlog.add(frame(item))
-            elif isinstance(item, _Job):
+                self._attempts.backlog.add(frame(item))
+            elif isinstance(item, Job):
                 self._make(item)
-        flushes = [item for item in items if isinstance(item, _Flush)]
-        insist = any(item.insist for item in flushes)
-        if not self.trouble or insist or time.monotonic() >= self._due:
-            self._try(flush=bool(flushes), insist=insist)
-        if any(item.stop for item in flushes):
-            self.failed = self.failed or bool(self._backlog)
-        if self.failed:
-            self._backlog.give_up()
-        elif self.trouble:
-            self._backlog.shed()
+        flushes = [item for item in items if isinstance(item, Flush)]
+        insist, last = any(item.insist for item in flushes), any(item.stop for item in flushes)
+        self._attempts.write(flush=bool(flushes), insist=insist, last=last)
         for item in flushes:
             item.lock.release()
 
-    def _make(self, job: _Job) -> None:
+    def _make(self, job: Job) -> None:
         try:
             data = b"".join([frame(data) for data in job.make()])
         except Exception as error:  # noqa: BLE001  a training goes on whatever is wrong with its record
-            self._fail(error)
+            self._attempts.fail(self.path, error)
             job.done(False)
         else:
-            self._backlog.add(data, job.done)
-
-    def _try(self, *, flush: bool, insist: bool) -> None:
-        """Writes what waits, or where that fails those chunks for which there is room."""
-        if self._append(self._backlog.data, flush=flush):
-            self._backlog.written()
-            self.trouble, self._pause = "", RETRY
-            return
-        chunks = self._backlog.chunks(last_first=insist)
-        there = list(itertools.takewhile(lambda entry: self._append(entry[0], flush=flush), chunks))
-        self._backlog.written(there)
-        if len(there) < len(chunks):
-            self._due = time.monotonic() + self._pause
-            self._pause = min(2 * self._pause, SELDOM)
-
-    def _append(self, data: bytes, *, flush: bool) -> bool:
-        """Writes all or nothing; False if it failed."""
-        if self.failed or self._sink is None:
-            return False
-        try:
-            if data or self._begin:
-                self._sink.write(self._begin + data)
-                self._begin = b""
-            if flush:
-                self._sink.flush()
-        except OSError as error:
-            if is_remote(self.path):  # how much of it stands there is unknown
-                self._fail(error)
-            else:
-                self._stall(error)
-            return False
-        except Exception as error:  # noqa: BLE001  a training goes on whatever happens to its record
-            self._fail(error)
-            return False
-        return True
-
-    def _stall(self, error: OSError) -> None:
-        self.trouble = error.strerror or str(error)
-        self._say(
-            f"LossLens cannot write to {self.path} ({error}): batches are lost until that works again; the training goes on."
-        )
-
-    def _fail(self, error: Exception) -> None:
-        if not self.failed:
-            self.failed = True
-            self._say(f"LossLens cannot write to {self.path} ({error}); the training goes on without a record from here.")
-
-    def _say(self, text: str) -> None:
-        if self._warn is not None and not self._warned:
-            self._warned = True
-            self._warn(text)
+            self._attempts.backlog.add(data, job.done)
 
 
 def _first_event() -> bytes:

@@ -55,7 +55,7 @@ def test_recording_goes_on_when_there_is_room_again(recording, tmp_path, tail):
     with no_room(tmp_path / "run" / file.path):
         put(session, file, range(2, 12))
         assert file.trouble == "File too large"
-    file._due = 0.0  # it is time to try again
+    file._attempts.due = 0.0  # it is time to try again
     put(session, file, range(12, 14))
     assert file.trouble == ""
     session.close()
