@@ -12,9 +12,11 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.cuts import Cut, measure_levels, measure_rows
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.lr_levels import rise_over_epochs
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
 from tb_losslens.analysis.stats import MAD_TO_SIGMA, median
 from tb_losslens.analysis.text import number, plural, signed, some
+from tb_losslens.analysis.whole import is_whole
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int
     """Moves with `sign` (+1 up, -1 down) at `steps`; None if the loss does not move that way at them beyond noise.
 
     Asked in three ways: the boundaries as measured, rows inside epochs by the same rules, and, because a loss may take some
-    dozen steps to follow the LR, a lasting change of level at each row. The first `most` steps are asked one by one. Where
-    all that says no, whole epochs are compared: a loss may also take a whole epoch. Falling less than elsewhere is no rise.
+    dozen steps to follow the LR, a lasting change of level at each row, over up to three epochs. The first `most` steps are
+    asked one by one. Where all that says no, whole epochs are compared: a loss may also take a whole epoch. Falling less
+    than elsewhere is no rise.
     """
     with_step = {step.boundary: step for step in steps if step.boundary is not None}
     at = sorted(with_step)
@@ -81,7 +84,9 @@ def _by_epoch(
     loss = context.run.loss
     level = np.array([median(loss[epoch.first : epoch.last]) for epoch in context.epochs])
     changed = {step.boundary for step in lr_steps(context) if step.boundary is not None}
-    rest = [k for k in range(len(level) - 1) if k not in changed]
+    whole = [is_whole(context.run, epoch) for epoch in context.epochs]
+    rest = [k for k in range(len(level) - 1) if k not in changed and whole[k] and whole[k + 1]]
+    with_step = {k: step for k, step in with_step.items() if whole[k] and whole[k + 1]}
     if len(rest) < 4 or not np.isfinite(level).all() or not math.isfinite(context.noise):
         return None
     used = np.log(level) if (level > 0).all() else level
@@ -91,7 +96,7 @@ def _by_epoch(
     white = context.noise * np.sqrt(1 / length[:-1] + 1 / length[1:]) * math.sqrt(math.pi / 2)  # of two medians
     scale = MAD_TO_SIGMA * median(np.abs(moves[rest] - usual))
     acting = [k for k in sorted(with_step) if moves[k] > 0 and moves[k] - usual > located_z * scale]
-    if 2 * len(acting) <= len(with_step):
+    if 2 * len(acting) <= len(with_step) or not acting:
         return None
     if math.sqrt(len(acting)) * float((plain[acting] / white[acting]).mean()) <= white_z:
         return None
@@ -114,18 +119,26 @@ def _single(context: Context, steps: Sequence[LrStep]) -> list[Cut]:
     lengths = [len(epoch) for epoch in context.epochs]
     epoch = int(np.median(lengths)) if lengths else len(loss)
     boundaries = [b.batch for b in context.boundaries]
-    every = [step.row for step in lr_steps(context)]
+    every = [*(step.row for step in lr_steps(context)), *(gap.row for gap in context.run.gaps)]
     rows = [step.row for step in steps]
     window = int(np.clip(epoch // 3, 10, 100))
     lasting = measure_levels(loss, rows, window=window, events=every)
     # a loss may take a whole epoch to follow; over so many batches a smaller move is clear, and fewer cuts are left
     slow = measure_levels(loss, rows, window=min(max(epoch, window), 400), events=every, least_placebos=6, finer=4)
     lasting = [quick if quick.clear else long for quick, long in zip(lasting, slow, strict=True)]
+    lasting = [
+        cut if cut.clear else _or_rise(cut, rise_over_epochs(context.run, cut.row, max(epoch, 1), events=every))
+        for cut in lasting
+    ]
     at_once = measure_rows(loss, rows, reach=max(60, epoch), others=[*boundaries, *every])
     return [
         jump if step.boundary is None and jump.clear else level
         for step, jump, level in zip(steps, at_once, lasting, strict=True)
     ]
+
+
+def _or_rise(known: Cut, rise: Cut) -> Cut:
+    return rise if rise.clear else known
 
 
 def comparison(context: Context, effect: LrEffect, what: str) -> tuple[list[Evidence], list[Evidence]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.analysis.whole import unbroken_start
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -72,14 +73,15 @@ def _equal(run: Run, a: Epoch, b: Epoch, key_a: str | None, key_b: str | None) -
 
 
 def ids_of(run: Run, epoch: Epoch) -> NDArray[np.int64]:
-    """Sample ids of an epoch in their order, empty where they are not known for every batch."""
+    """Sample ids of an epoch in their order, up to where batches are missing; empty where they are not known for each one."""
     ragged = run.ragged.get("sample_ids")
-    if ragged is None or len(ragged) < epoch.last:
+    last = unbroken_start(run, epoch)
+    if ragged is None or len(ragged) < last or last == epoch.first:
         return np.empty(0, dtype=np.int64)
-    counts = np.diff(ragged.offsets[epoch.first : epoch.last + 1])
+    counts = np.diff(ragged.offsets[epoch.first : last + 1])
     if (counts == 0).any():
         return np.empty(0, dtype=np.int64)
-    out: NDArray[np.int64] = ragged.values[ragged.offsets[epoch.first] : ragged.offsets[epoch.last]].astype(np.int64)
+    out: NDArray[np.int64] = ragged.values[ragged.offsets[epoch.first] : ragged.offsets[last]].astype(np.int64)
     return out
 
 

@@ -17,6 +17,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.stats import finite, mean, median
 from tb_losslens.analysis.text import p_value, signed
+from tb_losslens.analysis.whole import is_whole
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def profile(context: Context, *, blocks: int = 8, least_epochs: int = 3) -> Prof
     for k, epoch in enumerate(context.epochs):
         loss = context.run.loss[epoch.first : epoch.last]
         before, after = by_index.get(k - 1), by_index.get(k)
-        if k == 0 or len(loss) < blocks or before is None:
+        if k == 0 or len(loss) < blocks or before is None or not is_whole(context.run, epoch):
             continue
         levels = [mean(part) for part in np.array_split(loss, blocks)]
         if not np.isfinite(levels).all():

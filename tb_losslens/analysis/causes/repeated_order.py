@@ -45,6 +45,7 @@ from tb_losslens.analysis.orders import Repeats, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
 from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.text import number, p_value, plural, signed, some
+from tb_losslens.analysis.whole import is_whole
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Epoch
 
@@ -173,8 +174,8 @@ def _boundary_is_like_other_places(
     if content:
         return False, None, Evidence(f"{content}: what is at the ends of the epoch differs, and that makes the jump", "classes")
     moves = moving_difference(context.run.loss[:, None], m)[:, 0]
-    epochs = [context.epochs[k + 1] for k in at]
-    length = min(len(epoch) for epoch in epochs)
+    epochs = [epoch for epoch in (context.epochs[k + 1] for k in at) if is_whole(context.run, epoch)]
+    length = min((len(epoch) for epoch in epochs), default=0)
     places = np.arange(m, length - m + 1)
     if len(places) < least_places + m:
         return False, None, Evidence("an epoch is too short to tell the boundary from other places in it", "loss")

@@ -40,6 +40,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.analysis.text import number, percent, plural
+from tb_losslens.analysis.whole import lost_before
 from tb_losslens.store.run import Run
 
 ID = "running_mean"
@@ -91,7 +92,7 @@ def de_averaged(run: Run, since: str) -> Run:
 
 def _position(run: Run, since: str) -> NDArray[np.int64] | None:
     """How many batches are in the mean at each row, counted from 1; None if that is unknown."""
-    rows = np.arange(len(run), dtype=np.int64)
+    rows = np.arange(len(run), dtype=np.int64) + lost_before(run)
     if since == "training":
         return rows + 1 if not run.plain else run.step - int(run.step[0]) + 1
     if not run.epochs:
@@ -101,7 +102,7 @@ def _position(run: Run, since: str) -> NDArray[np.int64] | None:
         return np.asarray(index, dtype=np.int64) + 1
     first = np.zeros(len(run), dtype=np.int64)
     for epoch in run.epochs:
-        first[epoch.first : epoch.last] = epoch.first
+        first[epoch.first : epoch.last] = rows[epoch.first]
     return rows - first + 1
 
 
@@ -179,11 +180,13 @@ def _by_identity(context: Context, tolerance: float) -> Outcome:
             continue
         raw = np.where(np.isfinite(run.loss), run.loss, 0.0)
         total = np.cumsum(raw)
-        start = np.arange(len(raw)) - position + 1
-        if (start < 0).any():
+        start, lost = np.arange(len(raw)) - position + 1, lost_before(run)
+        if (start + lost < 0).any():
             continue
+        # of a mean that began before a hole the batches are not all here
+        together = (start >= 0) & (lost[np.maximum(start, 0)] == lost)
         mean = (total - np.where(start > 0, total[start - 1], 0.0)) / position
-        known = np.isfinite(logged) & np.isfinite(run.loss) & (position > 1)
+        known = together & np.isfinite(logged) & np.isfinite(run.loss) & (position > 1)
         close = np.abs(mean - logged) <= tolerance * np.maximum(np.abs(mean), 1e-12)
         plainly = np.abs(run.loss - logged) <= tolerance * np.maximum(np.abs(run.loss), 1e-12)
         if known.sum() >= 12 and close[known].mean() > 0.99 and plainly[known].mean() < 0.5:

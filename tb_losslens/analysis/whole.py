@@ -1,0 +1,38 @@
+"""Epochs of which no batch is missing: what compares whole epochs, or places in them, asks this first."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.store.run import Epoch, Run
+
+
+def is_whole(run: Run, epoch: Epoch) -> bool:
+    """True if no batch of `epoch` is known to be missing.
+
+    A hole between two epochs may be of the one's end or of the other's start: the count that the recorder kept of its batches
+    tells, else both are taken for cut short. An epoch that the loop left early is whole: nothing of it was lost.
+    """
+    if not any(epoch.first <= gap.row <= epoch.last for gap in run.gaps):
+        return True
+    batches = epoch.fields.get("batches")
+    return isinstance(batches, int) and batches == len(epoch)
+
+
+def lost_before(run: Run) -> NDArray[np.int64]:
+    """Batches that are missing before each row, int64, shape (n,)."""
+    lost = np.zeros(len(run) + 1, dtype=np.int64)
+    for gap in run.gaps:
+        lost[min(gap.row, len(run))] += gap.batches
+    return np.cumsum(lost[:-1])
+
+
+def unbroken_start(run: Run, epoch: Epoch) -> int:
+    """Row up to which the batches of `epoch` are all there from its first one on; `epoch.first` where that is lost."""
+    if is_whole(run, epoch):
+        return epoch.last
+    index = run.float("index")[epoch.first]
+    if index != 0 and any(gap.row == epoch.first for gap in run.gaps):
+        return epoch.first
+    return min([gap.row for gap in run.gaps if epoch.first < gap.row < epoch.last], default=epoch.last)
