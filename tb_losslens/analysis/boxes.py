@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tb_losslens.analysis.bad_rows import loss_distance
 from tb_losslens.analysis.lr_steps import lr_columns
 from tb_losslens.analysis.outliers import local_level, spans
+from tb_losslens.analysis.stats import Floats, median, robust_sigma
 from tb_losslens.store.run import Run
 
 
@@ -40,9 +43,33 @@ def box_spans(
         inside = height[first : last + 1]
         beside = max(height[first - 1], height[last + 1])
         sharp = beside <= (1 - drop) * float(np.median(inside))
-        if sharp and inside.min() >= flat * inside.max() and not _settings_change(run, first, last + 1):
+        if not sharp or inside.min() < flat * inside.max() or _settings_change(run, first, last + 1):
+            continue
+        if _beyond_trend(run.loss, first, last, high):
             out.append((first, last))
     return out
+
+
+def _beyond_trend(loss: Floats, first: int, last: int, high: float, *, beside: int = 25, fold: float = 2.0) -> bool:
+    """False if the loss changes more than `fold` times around the rows first..last, and they do not stand out from its trend.
+
+    A level by blocks says nothing there: in a loss that grows tenfold in fifty batches any swing lies far above it. The trend
+    is a line through the logarithms of the `beside` batches on either side, and the span must lie `high` robust standard
+    deviations of them above it.
+    """
+    rows = np.concatenate([np.arange(max(0, first - beside), first), np.arange(last + 1, min(len(loss), last + 1 + beside))])
+    rows = rows[np.isfinite(loss[rows])]
+    known = loss[rows]
+    if len(rows) < beside or (known <= 0).any():
+        return True
+    logs = np.log(known)
+    slope, level = np.polyfit(rows - first, logs, 1)
+    if abs(slope) * (beside + last - first + 1) <= math.log(fold):
+        return True
+    rest = robust_sigma(logs - (level + slope * (rows - first)))
+    inside = np.arange(first, last + 1)
+    over = np.log(np.maximum(loss[inside], np.finfo(float).tiny)) - (level + slope * (inside - first))
+    return bool(median(over) >= high * rest)
 
 
 def _settings_change(run: Run, first: int, after: int) -> bool:

@@ -1,15 +1,17 @@
-"""Which samples turn the loss NaN or infinite in epoch after epoch, where the loop goes on without them."""
+"""What is said of a loss that is NaN or infinite: the samples that make it so in each epoch, the first batch, all of them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tb_losslens.analysis.bad_report import bad_batch_finding, shown_around
 from tb_losslens.analysis.bad_rows import NonFinite
-from tb_losslens.analysis.context import Context
-from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.text import number, plural, some
 from tb_losslens.events.columns import how_to_record
@@ -116,6 +118,59 @@ def recurring_finding(context: Context, found: Recurring, broken: NonFinite | No
 def elements_in_words(count: float) -> str:
     """A number of elements with its noun: 1 element, 64 elements; it may be infinite."""
     return f"{number(count)} element{'' if count == 1 else 's'}"
+
+
+def first_finding(context: Context, broken: NonFinite, diverging: float, most_batches: float, *, untrained: int = 3) -> Outcome:
+    """The first batch, unless the loss diverged or the first updates (`untrained` at most) lost the weights."""
+    run, row = context.run, broken.row
+    step = f"{run.step[row]:,}"
+    elements = run.float("input_nonfinite")
+    looked = elements[np.isfinite(elements) & by_turn(run)]  # a loss that is NaN gets its batch looked into
+    usual = float(np.mean(looked > 0)) if len(looked) else 0.0
+    bad_input = broken.inputs > 0 and usual <= most_batches
+    kept = context.found("missing_zero_grad")
+    if not bad_input and broken.lasting and kept is not None and kept.explains_jump:
+        return Checked(
+            "bad_batch",
+            f"the loss is not finite from step {step} on, after gradients that nobody cleared: no batch is to blame",
+        )
+    if not bad_input and broken.grew > diverging:
+        said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
+        return Checked("bad_batch", f"{said}: it diverged, which one batch does not do")
+    if broken.lasting and broken.inputs == 0 and row <= untrained:
+        return Checked(
+            "bad_batch", f"the loss is not finite after {plural(row, 'update')}, and its inputs are: no batch is to blame"
+        )
+    evidence = [
+        Evidence(f"the first loss that is not finite is that of step {step}", "loss", shown_around(run.loss, (row, row)))
+    ]
+    against = []
+    if bad_input:
+        evidence.append(
+            Evidence(
+                f"its inputs hold {elements_in_words(broken.inputs)} that are NaN or infinite",
+                "input_nonfinite",
+                (row, row + 1),
+            )
+        )
+    elif math.isfinite(broken.inputs):
+        against.append(Evidence("the inputs of that batch are finite: its targets, the loss function or an overflow remain"))
+    tail = (
+        "every loss after it is not finite either: the weights are lost" if broken.lasting else "later losses are finite again"
+    )
+    evidence.append(Evidence(tail, "loss", (row, len(run))))
+    return bad_batch_finding(
+        context,
+        [(row, row)],
+        detail="nonfinite",
+        strength="proved" if bad_input else "possible",
+        title="The loss stops being finite",
+        text=f"The batch at step {step} is the first with a loss that is not finite"
+        + (f"; its inputs hold {elements_in_words(broken.inputs)} that are not." if bad_input else "."),
+        evidence=evidence,
+        against=against,
+        missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
+    )
 
 
 def never_finite(context: Context) -> Finding | None:

@@ -32,6 +32,8 @@ def lost(context: Context, *, before: int = 30, near: int = 3, untrained: int = 
     row = broken.row
     if broken.lasting and any(ends_after(context, _rows(run, o), row) for o in _findings(context) if _raises_lr(o)):
         return None  # the end of what that finding says
+    if broken.lasting and any(o.cause == "missing_zero_grad" and o.explains_jump for o in _findings(context)):
+        return None
     step = int(run.step[row])
     gone = int((~np.isfinite(run.loss[row:])).sum())
     said = f"the loss of {plural(gone, 'batch')} is NaN or infinite, of {len(run) - row:,} from step {step:,} on"

@@ -19,6 +19,7 @@ from tb_losslens.analysis.causes import (
     lr_decrease,
     lr_increase,
     memorization,
+    missing_zero_grad,
     partial_last_batch,
     repeated_order,
     running_mean,
@@ -35,6 +36,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         running_mean,
         # proofs by equality
         wrong_mode,
+        missing_zero_grad,
         repeated_order,
         partial_last_batch,
         # regressions

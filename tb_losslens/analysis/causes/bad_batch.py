@@ -39,7 +39,6 @@ import numpy as np
 from tb_losslens.analysis.bad_report import bad_batch_finding, in_words, shown_around
 from tb_losslens.analysis.bad_rows import (
     BadRows,
-    NonFinite,
     bad_rows,
     first_nonfinite,
     gradient_distance,
@@ -48,8 +47,8 @@ from tb_losslens.analysis.bad_rows import (
 from tb_losslens.analysis.boxes import box_spans
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
-from tb_losslens.analysis.known import by_turn, is_known, mostly_known
-from tb_losslens.analysis.nonfinite import elements_in_words, never_finite, recurring_finding, recurring_nonfinite
+from tb_losslens.analysis.known import is_known, mostly_known
+from tb_losslens.analysis.nonfinite import first_finding, never_finite, recurring_finding, recurring_nonfinite
 from tb_losslens.analysis.orders import recurring_ids
 from tb_losslens.analysis.outliers import local_level, spans
 from tb_losslens.analysis.sample_test import standing_behind
@@ -75,7 +74,7 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
         return [never_finite(context) or Skipped(ID, "needs batch loss, which was not recorded", how_to_record("loss"))]
     out: list[Outcome] = []
     broken, again = first_nonfinite(context.run), recurring_nonfinite(context.run)
-    first = None if broken is None else never_finite(context) or _nonfinite(context, broken, diverging, most_batches)
+    first = None if broken is None else never_finite(context) or first_finding(context, broken, diverging, most_batches)
     if again is not None:
         first = recurring_finding(context, again, broken)
     if isinstance(first, Finding):
@@ -174,51 +173,6 @@ _LABEL = {
     "target_std": "spread of the targets",
     "classes": "class mix",
 }
-
-
-def _nonfinite(context: Context, broken: NonFinite, diverging: float, most_batches: float, *, untrained: int = 3) -> Outcome:
-    """The first batch, unless the loss diverged or the first updates (`untrained` at most) lost the weights."""
-    run, row = context.run, broken.row
-    step = f"{run.step[row]:,}"
-    elements = run.float("input_nonfinite")
-    looked = elements[np.isfinite(elements) & by_turn(run)]  # a loss that is NaN gets its batch looked into
-    usual = float(np.mean(looked > 0)) if len(looked) else 0.0
-    bad_input = broken.inputs > 0 and usual <= most_batches
-    if not bad_input and broken.grew > diverging:
-        said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
-        return Checked(ID, f"{said}: it diverged, which one batch does not do")
-    if broken.lasting and broken.inputs == 0 and row <= untrained:
-        return Checked(ID, f"the loss is not finite after {plural(row, 'update')}, and its inputs are: no batch is to blame")
-    evidence = [
-        Evidence(f"the first loss that is not finite is that of step {step}", "loss", shown_around(run.loss, (row, row)))
-    ]
-    against = []
-    if bad_input:
-        evidence.append(
-            Evidence(
-                f"its inputs hold {elements_in_words(broken.inputs)} that are NaN or infinite",
-                "input_nonfinite",
-                (row, row + 1),
-            )
-        )
-    elif math.isfinite(broken.inputs):
-        against.append(Evidence("the inputs of that batch are finite: its targets, the loss function or an overflow remain"))
-    tail = (
-        "every loss after it is not finite either: the weights are lost" if broken.lasting else "later losses are finite again"
-    )
-    evidence.append(Evidence(tail, "loss", (row, len(run))))
-    return bad_batch_finding(
-        context,
-        [(row, row)],
-        detail="nonfinite",
-        strength="proved" if bad_input else "possible",
-        title="The loss stops being finite",
-        text=f"The batch at step {step} is the first with a loss that is not finite"
-        + (f"; its inputs hold {elements_in_words(broken.inputs)} that are not." if bad_input else "."),
-        evidence=evidence,
-        against=against,
-        missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
-    )
 
 
 def _box(context: Context, boxes: list[tuple[int, int]]) -> Finding:

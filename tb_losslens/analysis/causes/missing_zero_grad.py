@@ -1,0 +1,123 @@
+"""Gradients are not cleared between optimiser steps, so each step uses those of the steps before once more.
+
+What it sees:
+    `grads_before_backward` of every step where it was read: 1 if gradients were there at each backward since the step
+    before, so that nobody had cleared them. The gradient norm, and where the loss leaves its level for good.
+
+Why it matters:
+    `backward` adds to the gradients that are there. Without `optimizer.zero_grad()` a step follows the sum of all
+    gradients so far, old ones at full weight: steps grow, the loss swings and mostly diverges. Where gradients are
+    cleared once an epoch only, the first step of each epoch is a small one and the last ones are large.
+
+How it decides:
+    By equality, not by a test: after a step gradients are cleared before the next backward, or they are not. It is
+    called a fault where that is so in most steps from some step on, those that begin an epoch left aside, and in ten at
+    least, so that one odd step is no habit. Accumulation on purpose clears them after each step, hence is none. It
+    explains a loss that ends far above where it began, or stops being finite, after that step; and where gradients are
+    cleared once an epoch, boundaries that move.
+
+What to try:
+    `optimizer.zero_grad()` after each optimiser step, before the next backward.
+
+When it is wrong:
+    A momentum of one's own that scales gradients down in place of clearing them looks the same. An optimiser that holds
+    parameters which `model.zero_grad()` does not reach has it for those, which is right. False-alarm rate: none on
+    steps that are recorded right. A step with too few micro-batches at the end of an epoch is `accumulation_remainder`.
+
+References:
+    PyTorch documentation, `torch.optim.Optimizer.zero_grad`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.divergence import diverged
+from tb_losslens.analysis.explain import jumps, share_against_rest
+from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.outliers import Rows
+from tb_losslens.analysis.stats import finite, median
+from tb_losslens.analysis.text import number, plural
+from tb_losslens.store.run import Run
+
+ID = "missing_zero_grad"
+REQUIRES: tuple[str, ...] = ("grads_before_backward",)
+
+
+def find(context: Context, *, most: float = 0.5, least: int = 10) -> Outcome:
+    """One finding, or how many steps were looked at.
+
+    Args:
+        context: the run and its measurement.
+        most: part of the steps from the first such one on that makes it a habit.
+        least: steps with gradients that nobody cleared.
+    """
+    run = context.run
+    left = run.float("grads_before_backward")
+    kept = np.flatnonzero(left > 0)
+    known = np.flatnonzero(np.isfinite(left))
+    if not len(kept):
+        return Checked(ID, f"gradients were cleared before the first backward of each of {plural(len(known), 'step')}")
+    starts = {epoch.first for epoch in context.epochs}
+    later = np.array([row for row in known if row >= kept[0] and int(row) not in starts], dtype=np.int64)
+    habit = int((left[later] > 0).sum())
+    if habit < least or habit < most * len(later):
+        said = f"gradients were there before the backward of {plural(len(kept), 'step')} of {len(known):,}"
+        return Checked(ID, f"{said}, first at step {int(run.step[kept[0]]):,}: too few for a loop that never clears them")
+    cleared = np.array([row for row in known if row >= kept[0] and left[row] == 0], dtype=np.int64)
+    each_epoch = len(cleared) > 1 and set(cleared.tolist()) <= starts
+    return _finding(context, kept, later, habit, cleared if each_epoch else cleared[:0])
+
+
+def _finding(context: Context, kept: Rows, later: Rows, habit: int, cleared: Rows) -> Finding:
+    """`kept` are the rows with old gradients, `later` those looked at, `cleared` the starts of epochs if only they clear."""
+    run, first = context.run, int(kept[0])
+    step = f"{int(run.step[first]):,}"
+    said = f"gradients of the steps before were there at the backward of {habit:,} of {plural(len(later), 'step')} looked at"
+    evidence = [Evidence(f"{said}, first at step {step}", "grads_before_backward", (first, int(kept[-1]) + 1))]
+    norm = _norms(run, first)
+    if norm is not None:
+        evidence.append(norm)
+    gone = diverged(run)
+    breaks = gone is not None and gone.row >= first - 1
+    if gone is not None and breaks:
+        end = f"is not finite from step {run.step[gone.row]:,} on" if np.isnan(gone.after) else f"ends at {number(gone.after)}"
+        evidence.append(Evidence(f"the loss begins at {number(gone.before)} and {end}", "loss", (gone.row, len(run))))
+    at = tuple(b.index for b in context.boundaries if b.batch in set(cleared.tolist()))
+    moved = bool(at) and jumps(context, at)
+    where = "except at the first step of each epoch" if len(cleared) else f"from step {step} on"
+    outside = " `zero_grad` stands outside the loop over batches." if len(cleared) else ""
+    against = []
+    if not (breaks or moved):
+        against.append(Evidence("the loss neither diverges nor jumps with it", "loss"))
+    return Finding(
+        ID, "fault", "proved", "Gradients are not cleared between steps",
+        f"Nobody clears the gradients {where}: each step uses those of earlier steps again.{outside}",
+        detail="each_epoch" if len(cleared) else "never", score=0.95 if breaks or moved else 0.7, boundaries=at,
+        steps=(int(run.step[first]),), share=share_against_rest(context, at) if moved and not breaks else None,
+        explains_jump=breaks or moved, evidence=tuple(evidence), against=tuple(against),
+        advice="Clear the gradients after each optimiser step, before the next backward.",
+        fix=(
+            "for x, y in train_loader:\n"
+            f"    optimizer.zero_grad()     # in each step: gradients were left over from step {step} on\n"
+            "    loss = criterion(model(x), y)\n"
+            "    loss.backward()\n"
+            "    optimizer.step()"
+        ),
+        confirm="Print `next(model.parameters()).grad` right before `loss.backward()`: it must be None or zero.",
+    )  # fmt: skip
+
+
+def _norms(run: Run, first: int, *, count: int = 20) -> Evidence | None:
+    """How the gradient norm grows, from the first `count` known values to the last."""
+    norm = run.float("grad_norm")
+    known = finite(norm[max(0, first - 1) :])
+    if len(known) < 2 * count:
+        return None
+    early, late = median(known[:count]), median(known[-count:])
+    if not late > 2 * early:
+        return None
+    return Evidence(
+        f"the gradient norm grows from {number(early)} to {number(late)}", "grad_norm", (max(0, first - 1), len(run))
+    )
