@@ -44,6 +44,15 @@ class BoundaryJump:
             if math.isfinite(jump):
                 self._write(jump, self._step)
 
+    def extend(self, losses: list[float], epoch: int, steps: list[int]) -> None:
+        """The next rows, all of one epoch."""
+        if epoch == self._epoch and not self._m:
+            self._losses.extend(losses)
+            self._length += len(losses)
+            return
+        for loss, step in zip(losses, steps, strict=True):
+            self.add(loss, epoch, step)
+
     def _boundary(self, step: int) -> None:
         self._m = 0
         if self._epoch < 0 or not self._length:

@@ -95,6 +95,17 @@ class Cadence:
             self._ahead = max(0, min(wait, _AHEAD, (length - reach - index if length else _AHEAD) - 1))
         return self._last
 
+    @property
+    def ahead(self) -> int:
+        """Rows after the newest one that are sparse for sure: `next` need not be asked for them, only `skip` be told."""
+        return self._ahead
+
+    def skip(self, rows: int, index: int) -> None:
+        """So many of the rows that were `ahead` went by, the last of them at position `index` in the epoch."""
+        self._ahead -= rows
+        self._passed += rows
+        self._index = index
+
     def passed(self, rows: int) -> None:
         """So many rows were sparse without this having been asked."""
         self._passed += rows

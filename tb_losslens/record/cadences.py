@@ -31,6 +31,16 @@ class Cadences:
         self._passed = 0
         return dense | DEEP if self._deep.next(index, length) != SPARSE else dense
 
+    @property
+    def ahead(self) -> int:
+        """Rows that will be sparse without this being asked."""
+        return self._dense.ahead
+
+    def skip(self, rows: int, index: int) -> None:
+        """So many of these went by, the last of them at position `index` in the epoch."""
+        self._dense.skip(rows, index)
+        self._passed += rows
+
     def unusual(self) -> bool:
         """True if the row that is on may become dense because its loss is unusual."""
         return self._dense.unusual()

@@ -16,7 +16,8 @@ from tb_losslens.record.batch import Batch
 from tb_losslens.record.batch_arguments import check_batch
 from tb_losslens.record.cadence import SPARSE
 from tb_losslens.record.facts import plain
-from tb_losslens.record.lane import OTHER, PULL
+from tb_losslens.record.lane import Lane
+from tb_losslens.record.lane_start import OTHER, PULL
 from tb_losslens.record.loader import Pass, wrap_loader
 from tb_losslens.record.logged_batch import fill
 from tb_losslens.record.probe.probing import ProbeCall
@@ -34,9 +35,14 @@ class Calls(ProbeCall):
         raise NotImplementedError
 
     def _call(self, collector: str, function: Callable[[Recorder], Any]) -> None:
-        if self._recorder is not None:
-            self._watch.lane.leave()
-            self._guard.call(collector, function, self._recorder)
+        if self._recorder is None:
+            return
+        lane = self._watch.lane
+        if lane.on and self._guard.busy:  # from a signal handler of the user's, in the middle of an event
+            self._guard.when_idle(lambda: self._call(collector, function))
+            return
+        lane.leave()
+        self._guard.call(collector, function, self._recorder)
 
     # --- what to watch ----------------------------------------------------------------------------------------------
 
@@ -221,14 +227,19 @@ class Calls(ProbeCall):
 
     # --- wrapped loaders tell ---------------------------------------------------------------------------------------
 
+    @property
+    def lane(self) -> Lane:
+        """The short way for plain batches."""
+        return self._watch.lane
+
     def express(self, source: Pass, ids: NDArray[np.int64] | None, wait: float, raw: Any) -> int | None:
         """A wrapped loader delivered a batch: None if nothing more needs to be told, else whether its row is dense."""
-        recorder, lane = self._recorder, self._watch.lane
-        if recorder is None or source.split != "train":
-            lane.leave()
+        lane = self._watch.lane
+        lane.leave()
+        if self._recorder is None or source.split != "train":
             return SPARSE
-        dense = recorder.steps.density(source)
-        return None if lane.take(lane.pulled, source, ids, wait, raw, dense) else dense
+        dense = lane.density(source)
+        return None if dense == SPARSE and lane.begins(source, ids, wait, raw) else dense
 
     def pulled(self, source: Pass, batch: Batch, raw: Any) -> None:
         """A wrapped loader delivered a batch."""

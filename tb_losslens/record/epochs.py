@@ -93,7 +93,14 @@ class Epochs:
             self._outbox.record("epoch_begin", fields={"epoch": self.number, "loader": self._loader(), **self._begin_fields})
 
     def digest(self, ids: Any) -> None:
-        """Adds the ids of a row."""
+        """Adds the ids of a row, or of several of one size."""
+        self._digest.add(ids)
+
+    def went(self, rows: int, ids: Any) -> None:
+        """So many rows of its loader went by, with these ids: shape (rows, samples), or None."""
+        assert self.source is not None
+        self.rows += rows
+        self.source.consumed += rows
         self._digest.add(ids)
 
     def end(self, *, complete: bool | None) -> None:

@@ -19,7 +19,8 @@ from tb_losslens.record.batch import storages_of, tensors_of
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
-from tb_losslens.record.lane import FORWARD, Lane
+from tb_losslens.record.lane import Lane
+from tb_losslens.record.lane_start import FORWARD
 from tb_losslens.record.measures import batch_counters, first_floating, training_share, unwrapped
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.sharded import named_parameters
@@ -133,12 +134,16 @@ class Forwards:
         return any(module is model for model in self.models)  # else a copy of one
 
     def _begins(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if self._watched(module) and not self.paused and not inside_backward():
-            if self._lane.on and self._lane.take(self._lane.forward, args, kwargs):
-                return
+        if self.paused or inside_backward():
+            return
+        lane = self._lane
+        if lane.on and module is lane.model and lane.forward(args, kwargs):
+            return
+        if self._watched(module):
+            lane.leave()
             self._depth += 1
             if self._depth == 1:
-                self._guard.call("forward of the model", self._forward, args, kwargs)
+                self._guard.call("forward of the model", self._forward, module, args, kwargs)
 
     def _ends(self, module: nn.Module, args: Any, output: Any) -> None:  # noqa: ARG002 - torch's signature
         if self._depth and self._watched(module) and not inside_backward():
@@ -152,7 +157,7 @@ class Forwards:
 
     # --- collectors -------------------------------------------------------------------------------------------------
 
-    def _forward(self, args: Any, kwargs: Any) -> None:
+    def _forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         self._seen += 1
         recorder = self._recorder()
         if recorder is None:
@@ -169,7 +174,7 @@ class Forwards:
         row = recorder.steps.forward(lambda: storages_of(inputs))
         if row is None:
             return
-        self._lane.saw(FORWARD)
+        self._lane.saw(FORWARD, module)
         self._trained_on = tuple(weakref.ref(tensor) for tensor in tensors_of(inputs))
         mode = training_share(self.modules)
         if "train_mode" in row.values:  # another call for the same batch

@@ -14,12 +14,16 @@ from typing import Any
 class Guard:
     """Runs collectors so that none can stop, or quietly slow, the training that it watches.
 
-    A collector that fails is named in one warning and not called again. Calls may nest; only the outermost is timed.
+    A collector that fails is named in one warning and not called again. Calls may nest; only the outermost is timed. What is
+    called several times in each step (lane.py) does the same for itself, without the calls.
 
     Attributes:
         spent: seconds spent in collectors since the start.
         disabled: names of collectors that failed, with what they said.
         apart: seconds of these that have a budget of their own: the cadence of the others does not count them.
+        depth: calls of ours that are on, one in the other.
+        began: when the outermost of them did, by `time.perf_counter`.
+        waiting: what is to be called when they have ended.
         alive: False once recording has ended (closed, or a forked child): collectors are then skipped.
     """
 
@@ -28,19 +32,19 @@ class Guard:
         self.disabled: dict[str, str] = {}
         self.alive = True
         self._thread = threading.get_ident()
-        self._depth = 0
-        self._start = 0.0
-        self._waiting: list[Callable[[], None]] = []
+        self.depth = 0
+        self.began = 0.0
+        self.waiting: list[Callable[[], None]] = []
 
     @property
     def spent_so_far(self) -> float:
         """Seconds spent in collectors, with the call that is on."""
-        return self.spent + (perf_counter() - self._start if self._depth else 0.0)
+        return self.spent + (perf_counter() - self.began if self.depth else 0.0)
 
     @property
     def busy(self) -> bool:
         """True while one of our own calls is on the stack of the thread that made this."""
-        return self._depth > 0
+        return self.depth > 0
 
     def call(self, collector: str, function: Callable[..., Any], *args: Any) -> Any:
         """`function(*args)`, or None if `collector` is disabled, fails, or recording has ended."""
@@ -48,9 +52,9 @@ class Guard:
             return None
         ours = threading.get_ident() == self._thread  # a loader may be iterated on a thread of its own
         if ours:
-            if not self._depth:
-                self._start = perf_counter()
-            self._depth += 1
+            if not self.depth:
+                self.began = perf_counter()
+            self.depth += 1
         try:
             return function(*args)
         except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
@@ -60,41 +64,21 @@ class Guard:
             if ours:
                 self._leave()
 
-    def brief(self, collector: str, function: Callable[..., bool], args: tuple[Any, ...]) -> bool:
-        """The same for what is called several times in each step, on the thread that made this: False for None."""
-        if not self.alive or collector in self.disabled or threading.get_ident() != self._thread:
-            return False
-        outer = self._depth
-        start = perf_counter()
-        if not outer:
-            self._start = start
-        self._depth = outer + 1
-        try:
-            return function(*args)
-        except Exception as error:  # noqa: BLE001 - as above
-            self.disable(collector, error)
-            return False
-        finally:
-            self._depth = outer
-            if not outer:
-                self.spent += perf_counter() - start
-                if self._waiting:
-                    self._catch_up()
-
     def _leave(self) -> None:
-        self._depth -= 1
-        if not self._depth:
-            self.spent += perf_counter() - self._start
-            self._catch_up()
+        self.depth -= 1
+        if not self.depth:
+            self.spent += perf_counter() - self.began
+            self.catch_up()
 
-    def _catch_up(self) -> None:
-        while self._waiting and not self._depth:
-            self._waiting.pop(0)()
+    def catch_up(self) -> None:
+        """Calls what has been waiting for the end of our own call."""
+        while self.waiting and not self.depth:
+            self.waiting.pop(0)()
 
     def when_idle(self, function: Callable[[], None]) -> None:
         """Calls `function` now, or when the call of ours that is on has ended: a signal may come in its middle."""
         if self.busy:
-            self._waiting.append(function)
+            self.waiting.append(function)
         else:
             function()
 

@@ -4,307 +4,437 @@ A step of an ordinary loop is a fixed sequence: a batch is pulled, the model is 
 scalar is written. Once two rows were made by the same sequence, and the next one is sparse, its events are only noted here,
 and the row is stored when the sequence is complete. Whatever else happens hands back what was noted to the long way, which
 is then in the state in which it would be had it seen everything itself.
+
+What a step costs here is mostly what its hooks have to load into the caches: each is one function that calls few others.
 """
 
 from __future__ import annotations
 
-import time
 import weakref
-from collections.abc import Callable
+from threading import get_ident
+from time import perf_counter, time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tb_losslens.record.batch import Batch, describe
 from tb_losslens.record.cadence import SPARSE
 from tb_losslens.record.guard import Guard
+from tb_losslens.record.lane_return import Noted, adopt, replay
+from tb_losslens.record.lane_rows import LaneRows
+from tb_losslens.record.lane_start import (
+    CRITERION,
+    END,
+    FORWARD,
+    INDEX,
+    LOSS,
+    NUMBER,
+    PULL,
+    RATE,
+    SCALAR,
+    SIZE,
+    STEP,
+    STEPPED,
+    TIME,
+    WAIT,
+    Usual,
+    usual_sequence,
+)
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.measures import training_share
-from tb_losslens.record.row import Row
+from tb_losslens.record.sampler_tap import Ids, Trail, as_ids
 
 if TYPE_CHECKING:
     from tb_losslens.record.recorder import Recorder
+    from tb_losslens.record.row import Row
     from tb_losslens.record.watch import Watch
 
-PULL, FORWARD, CRITERION, STEP, STEPPED, SCALAR, OTHER = range(7)
-
-_ORDERS = frozenset(
-    {
-        (PULL, FORWARD, CRITERION, STEP, STEPPED),
-        (PULL, FORWARD, CRITERION, STEP, STEPPED, SCALAR),
-        (PULL, FORWARD, CRITERION, SCALAR, STEP, STEPPED),
-        (PULL, CRITERION, STEP, STEPPED),
-        (PULL, CRITERION, STEP, STEPPED, SCALAR),
-        (PULL, FORWARD, STEP, STEPPED, SCALAR),
-        (PULL, STEP, STEPPED, SCALAR),
-    }
-)
-"""Sequences that are taken: each ends a batch with one step of one optimiser, and has one loss."""
+_NAME = "short way"
+_MOST_EVENTS = 16
 
 
 class Lane:
     """Takes the events of one step after the other, as long as they are the usual ones.
 
+    A method that takes an event gives True, or False if the long way has to take it: then this has left.
+
     Args:
         watch: the watched objects.
-        guard: runs what is here.
+        guard: is told what is spent here, and what fails.
 
     Attributes:
         on: events are taken here.
         recorder: where rows go; None before there is one, and after the end.
+        model: what is called in each step.
+        criterion: the same of the loss.
+        optimizer: whose steps these are.
     """
+
+    __slots__ = (
+        "_ahead",
+        "_awake",
+        "_before",
+        "_decided",
+        "_events",
+        "_given",
+        "_gradient",
+        "_groups",
+        "_guard",
+        "_ids",
+        "_inputs",
+        "_late",
+        "_mode_at",
+        "_modules",
+        "_parameter",
+        "_place",
+        "_raw",
+        "_rows",
+        "_samples",
+        "_scalar_at",
+        "_seen",
+        "_skipped",
+        "_source",
+        "_tag",
+        "_thread",
+        "_unusual",
+        "_usual",
+        "_values",
+        "_version",
+        "_watch",
+        "criterion",
+        "model",
+        "on",
+        "optimizer",
+        "recorder",
+    )
+
+    _usual: Usual
+    _rows: LaneRows
+    _values: list[float]
+    _events: tuple[int, ...]
+    _source: Pass
 
     def __init__(self, watch: Watch, guard: Guard) -> None:
         self._watch = watch
         self._guard = guard
+        self._thread = get_ident()
         self.on = False
         self.recorder: Recorder | None = None
+        self.model: nn.Module | None = None
+        self.criterion: nn.Module | None = None
+        self.optimizer: Optimizer | None = None
         self._seen: list[tuple[int, Any]] = []
         self._before: tuple[int, ...] = ()
-        self._pattern: tuple[int, ...] = ()
-        self._place = 0
-        self._events: list[tuple[Any, ...]] = []
-        self._source: Pass | None = None
+        self._decided: int | None = None
+        self._late: Row | None = None
         self._raw: Any = None
-        self._optimizer: Optimizer | None = None
-        self._groups: tuple[tuple[str, dict[str, Any]], ...] = ()
-        self._parameter: Tensor | None = None
-        self._gradient: tuple[int, int] | None = None
-        self._tag = ""
-        self._values: dict[str, float] = {}
-        self._done: dict[str, float] = {}
-        self._user_step: int | None = None
-        self._ids: NDArray[np.int64] | None = None
-        self._wait = 0.0
-        self._samples = -1
-        self._stored: Row | None = None
-        self._count = 0
-
-    def take(self, event: Callable[..., bool], *what: Any) -> bool:
-        """Gives `what` to a method of this; False if the long way has to take it."""
-        if self._guard.brief("short way", event, what):
-            return True
-        self.on = False  # it has left, or failed
-        return False
+        self._ids: list[int] | None = None
+        self._inputs: weakref.ref[Tensor] | None = None
+        self._given: int | None = None
+        self._ahead = self._skipped = self._place = self._samples = 0
+        self._gradient = self._version = 0
 
     def saw(self, kind: int, what: Any = None) -> None:
         """The long way had an event, which is one of those that make up a step."""
         if kind == PULL:
-            self._before = tuple(event[0] for event in self._seen)
+            self._before = tuple(event for event, _ in self._seen)
             self._seen = []
-        if len(self._seen) < 16:
+        if len(self._seen) < _MOST_EVENTS:
             self._seen.append((kind, what))
 
     # --- begin and end ----------------------------------------------------------------------------------------------
 
-    def _begin(self, source: Pass) -> bool:
-        """True if the next row may go the short way: the two before were made by one and the same usual sequence."""
-        pattern = tuple(event[0] for event in self._seen)
+    def density(self, source: Pass) -> int:
+        """Whether the row of the batch that was pulled last is dense; to be asked once a batch of the long way."""
+        assert self.recorder is not None
+        decided, self._decided = self._decided, None
+        return self.recorder.steps.density(source, source.pulled - 1) if decided is None else decided
+
+    def begins(self, source: Pass, ids: Ids | None, wait: float, raw: Any) -> bool:
+        """True if the row of a batch that was just pulled, which is sparse, goes the short way."""
         recorder = self.recorder
-        if recorder is None or pattern != self._before or pattern not in _ORDERS:
+        if recorder is None or self.on or _NAME in self._guard.disabled or get_ident() != self._thread:
             return False
-        steps, row, watch = recorder.steps, recorder.steps.current, self._watch
-        if row is None or not row.stored or row.batch is None or row.batch.source is not source or row.more:
+        usual = usual_sequence(self._watch, recorder, self._before, self._seen, source)
+        if usual is None:
             return False
-        usual = steps.steady(source) and recorder.outbox.idle and recorder.validations.current is None
-        if not usual or watch.collectors.waiting or len(watch.updates.optimizers) != 1:
-            return False
-        what = dict(self._seen)
-        optimizer: Optimizer = what[STEP]
-        if optimizer is not watch.updates.optimizers[0] or any(type(g.get("lr")) is not float for g in optimizer.param_groups):
-            return False
-        self._optimizer = optimizer
-        # the last one, of the last layer, has a gradient whatever else is frozen
-        self._parameter = next((p for p in reversed(optimizer.param_groups[-1]["params"]) if p.requires_grad), None)
-        self._groups = tuple((f"lr.{i}" if i else "lr", group) for i, group in enumerate(optimizer.param_groups))
-        self._tag = what.get(SCALAR, "")
-        self._pattern, self._source, self._stored, self._count = pattern, source, row, 0
+        self._usual, self._rows, self._source = usual, LaneRows(recorder, usual), source
+        self._events = (*usual.events, END)
+        self._mode_at, self._scalar_at, self._tag = usual.mode_at, usual.scalar_at, usual.tag
+        self.model, self.criterion, self.optimizer = usual.model, usual.criterion, usual.optimizer
+        self._parameter, self._groups = usual.parameter, len(usual.optimizer.param_groups)
+        self._modules, self._unusual = self._watch.forwards.modules, recorder.steps.unusual
+        self._awake = self._watch.collectors.awake  # as long as this is one pass over a loader
+        self._values = [0.0] * len(usual.names)
+        self._late = usual.row
+        self._ahead, self._skipped = recorder.steps.cadence.ahead, 0
+        known = ids.tolist() if ids is not None else None
+        if self._awake:
+            self._deliver(source, known, raw)
+        self._take(known, wait, raw)
         self.on = True
         return True
 
     def leave(self) -> None:
         """Something unusual happens next: what was noted of the row that is on goes the long way."""
-        if not self.on:
-            return
-        self.on = False
-        recorder, events, raw, values = self.recorder, self._events, self._raw, self._values
-        self._events, self._raw = [], None
+        if self.on:
+            self.on = False
+            self._guard.call(_NAME, self._hand_back)
+
+    def _hand_back(self) -> None:
+        recorder, usual, rows = self.recorder, self._usual, self._rows
+        raw, self._raw, self._late = self._raw, None, None
+        self.model = self.criterion = self.optimizer = None
         if recorder is None:
             return
-        if self._count:
-            self._materialise(recorder)
-        self._watch.collectors.passed(self._count, inside=1 < self._place < len(self._pattern))
-        self._seen, self._before = [], self._pattern
-        if self._place == len(self._pattern):
-            self._seen = [(kind, self._optimizer if kind == STEP else self._tag) for kind in self._pattern]
+        if self._skipped:
+            recorder.steps.cadence.skip(self._skipped, usual.source.pulled - 1)
+        complete = self._events[self._place] == END
+        if rows.ahead:
+            complete, rows.count = True, rows.count + 1
+        rows.settle()
+        if rows.count:
+            adopt(recorder, usual, rows.newest, self._samples, rows.given)
+        self._watch.collectors.passed(rows.count, inside=self._place > 1 and not complete)
+        self._seen = [(kind, usual.what(kind)) for kind in usual.events]
+        if complete:
             return
-        for kind, *what in events:
-            self.saw(kind, self._optimizer if kind == STEP else self._tag)
-            if kind == PULL:
-                self._replay_pull(recorder, raw)
-            elif kind == FORWARD:
-                self._watch.forwards.replay(values["train_mode"], what[0])
-            elif kind == CRITERION:
-                recorder.steps.criterion(values["loss"], self._samples)
-                if self._gradient != self._gradient_now():
-                    recorder.steps.backward()
-            elif kind == STEP:
-                self._watch.updates.replay(what[0], {name: values[name] for name, _ in self._groups})
-            elif kind == STEPPED:
-                recorder.steps.step_ends()
-            else:
-                recorder.steps.scalar(self._tag, what[0], what[1])
+        backward = (self._gradient, self._version) != self._gradient_now()
+        noted = Noted(raw, self._ids, self._values, self._samples, backward, self._inputs, self._given)
+        for kind in usual.events[: self._place]:
+            self.saw(kind, usual.what(kind))
+            replay(self._watch, recorder, usual, kind, noted)
 
-    def _gradient_now(self) -> tuple[int, int] | None:
+    def _gradient_now(self) -> tuple[int, int]:
         """Changes with each backward: a hook on the loss, which would tell, costs more than all the rest of the short way."""
         gradient = self._parameter.grad if self._parameter is not None else None
-        return None if gradient is None else (id(gradient), gradient._version)
+        return (0, 0) if gradient is None else (id(gradient), gradient._version)
 
-    def _replay_pull(self, recorder: Recorder, raw: Any) -> None:
-        source = self._source
-        assert source is not None
-        batch = describe(raw, targets=False)
-        batch.ids, batch.wait, batch.index, batch.source, batch.dense = self._ids, self._wait, source.pulled - 1, source, SPARSE
-        recorder.steps.pulled(source, batch)
+    def _failed(self, error: Exception) -> bool:
+        """The short way is given up: what was noted goes the long way, which is the only one from here on."""
+        self.leave()
+        self._guard.disable(_NAME, error)
+        return False
 
-    def _materialise(self, recorder: Recorder) -> None:
-        """The newest stored row as the long way would have left it."""
-        values = self._done
-        batch = Batch(size=int(values["batch_size"]), wait=values["data_wait"], index=int(values["index"]), source=self._source)
-        row = Row(values, batch=batch, epoch=int(values["epoch"]), index=int(values["index"]), dense=SPARSE)
-        row.released = row.stored = True
-        row.forwarded = FORWARD in self._pattern
-        row.backward = CRITERION in self._pattern
-        row.stepped = {id(self._optimizer)}
-        if CRITERION in self._pattern:
-            row.losses = [(values["loss"], self._samples)]
-        if SCALAR in self._pattern:
-            row.scalars[self._tag] = (values.get("logged_loss", values["loss"]), None)
-            row.written[self._tag] = 1
-            row.scalar_used = True
-        row.user_step = self._user_step
-        recorder.steps.current = row
-        recorder.outbox.adopt(row)
+    def _left(self) -> bool:
+        self.leave()
+        return False
+
+    def _follow(self) -> None:
+        """The first event after a batch was pulled: the last row that went the long way is through."""
+        assert self.recorder is not None
+        self._late = None
+        self.recorder.steps.finish()
 
     # --- events -----------------------------------------------------------------------------------------------------
 
-    def pulled(self, source: Pass, ids: NDArray[np.int64] | None, wait: float, raw: Any, dense: int) -> bool:
-        """A loop took a batch of training data; False if it goes the long way, as all that follows then does."""
-        if self.on:
-            if dense != SPARSE or source is not self._source or self._place != len(self._pattern):
-                self.leave()
-                return False
-        elif dense != SPARSE or not self._begin(source):
-            return False
-        if self._watch.collectors.awake:
-            self._watch.collectors.delivered(Batch(ids=ids, index=source.pulled - 1, source=source, dense=SPARSE), raw)
-        self._events = [(PULL,)]
-        self._ids, self._wait, self._raw = ids, wait, raw
-        self._values = {}
-        self._user_step = None
-        self._place = 1
+    def pulled(self, source: Pass, trail: Trail | None, wait: float, raw: Any, now: float) -> bool:
+        """A loop took a batch of training data; `now` is the time."""
+        guard = self._guard
+        if guard.depth or get_ident() != self._thread:
+            return self._left()
+        guard.began, guard.depth = now, 1
+        ids = None
+        try:
+            if source is not self._source or self._events[self._place] != END:
+                return self._left()
+            if self._ahead:
+                self._ahead -= 1
+                self._skipped += 1
+            elif self._is_dense(source):
+                return self._left()
+            if trail is not None:
+                ids = trail.take()
+            self._take(ids, wait, raw)
+            source.pulled += 1
+            if self._awake:
+                self._deliver(source, ids, raw)
+        except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
+            return self._failed(error)
+        finally:
+            guard.depth = 0
+            guard.spent += perf_counter() - now
+            if guard.waiting:
+                guard.catch_up()
         return True
 
-    def _is_next(self, kind: int) -> bool:
-        place = self._place
-        if place == len(self._pattern) or self._pattern[place] != kind:
-            self.leave()
+    def _take(self, ids: list[int] | None, wait: float, raw: Any) -> None:
+        values = self._values
+        if ids is not None:
+            values[SIZE] = len(ids)
+        elif type(raw) is tuple or type(raw) is list:
+            first = raw[0] if raw else None
+            plain = isinstance(first, Tensor) and first.dim() > 0
+            values[SIZE] = first.size(0) if plain and first is not None else describe(raw, targets=False).size
+        else:
+            values[SIZE] = describe(raw, targets=False).size
+        values[WAIT] = wait
+        self._ids, self._raw, self._given, self._place = ids, raw, None, 1
+
+    def _is_dense(self, source: Pass) -> bool:
+        assert self.recorder is not None
+        steps = self.recorder.steps
+        if self._skipped:
+            steps.cadence.skip(self._skipped, source.pulled - 1)
+            self._skipped = 0
+        dense = steps.density(source, source.pulled)
+        self._ahead = steps.cadence.ahead
+        if dense == SPARSE:
             return False
-        if place == 1 and not self._count and self._stored is not None:
-            assert self.recorder is not None
-            self.recorder.steps.finish()  # the last row that went the long way
-            self._stored = None
-        self._place = place + 1
+        self._decided = dense
         return True
+
+    def _deliver(self, source: Pass, ids: list[int] | None, raw: Any) -> None:
+        array = as_ids(ids) if ids is not None else None
+        self._watch.collectors.delivered(Batch(ids=array, index=source.pulled - 1, source=source, dense=SPARSE), raw)
 
     def forward(self, args: Any, kwargs: Any) -> bool:
-        """The watched model is called."""
-        if kwargs or len(args) != 1 or type(args[0]) is not Tensor or not torch.is_grad_enabled() or not self._is_next(FORWARD):
-            self.leave()
-            return False
-        self._values["train_mode"] = training_share(self._watch.forwards.modules)
-        self._events.append((FORWARD, weakref.ref(args[0])))
+        """The model is called."""
+        guard, start = self._guard, perf_counter()
+        if guard.depth or get_ident() != self._thread:
+            return self._left()
+        guard.began, guard.depth = start, 1
+        try:
+            place = self._place
+            if self._events[place] != FORWARD or kwargs or len(args) != 1 or type(args[0]) is not Tensor:
+                return self._left()
+            if not torch.is_grad_enabled():
+                return self._left()
+            if self._late is not None:
+                self._follow()
+            mode = 1.0
+            for module in self._modules:
+                if not module.training:
+                    mode = training_share(self._modules)
+                    break
+            self._values[self._mode_at] = mode
+            self._inputs = weakref.ref(args[0])
+            self._place = place + 1
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(error)
+        finally:
+            guard.depth = 0
+            guard.spent += perf_counter() - start
+            if guard.waiting:
+                guard.catch_up()
         return True
 
-    def criterion(self, given: tuple[Any, ...], output: Tensor) -> bool:
-        """A watched criterion returned `output`."""
-        if output.dim() or not output.requires_grad or output.device.type != "cpu":
-            self.leave()
-            return False
-        value: float = output.item()
-        assert self.recorder is not None
-        if not self._is_next(CRITERION):
-            return False
-        if not self.recorder.steps.unusual.takes(value):
-            self._place -= 1
-            self.leave()  # an unusual loss is worth a closer look
-            return False
-        self._values["loss"] = value
-        self._samples = len(given[0]) if given and isinstance(given[0], Tensor) and given[0].dim() else -1
-        self._gradient = self._gradient_now()
-        self._events.append((CRITERION,))
+    def called(self, given: Any, kwargs: Any, output: Tensor) -> bool:
+        """The criterion returned `output`."""
+        guard, start = self._guard, perf_counter()
+        if guard.depth or get_ident() != self._thread:
+            return self._left()
+        guard.began, guard.depth = start, 1
+        try:
+            place = self._place
+            if self._events[place] != CRITERION or kwargs or output.dim() or not output.requires_grad or not output.is_cpu:
+                return self._left()
+            if self._late is not None:
+                self._follow()
+            value: float = output.item()
+            if not self._unusual.takes(value):
+                return self._left()  # an unusual loss is worth a closer look
+            self._values[LOSS] = value
+            first = given[0] if given else None
+            self._samples = first.size(0) if isinstance(first, Tensor) and first.dim() else -1
+            gradient = self._parameter.grad if self._parameter is not None else None
+            if gradient is None:
+                self._gradient = self._version = 0
+            else:
+                self._gradient, self._version = id(gradient), gradient._version
+            self._place = place + 1
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(error)
+        finally:
+            guard.depth = 0
+            guard.spent += perf_counter() - start
+            if guard.waiting:
+                guard.catch_up()
         return True
 
     def step(self, optimizer: Optimizer) -> bool:
-        """An optimiser is about to change the weights."""
-        if optimizer is not self._optimizer or len(optimizer.param_groups) != len(self._groups) or not self._is_next(STEP):
-            self.leave()
-            return False
-        values = self._values
-        for name, group in self._groups:
-            rate = group["lr"]
-            if type(rate) is not float:
-                self._place -= 1
-                self.leave()
-                return False
-            values[name] = rate
-        self._events.append((STEP, optimizer))
+        """The optimiser is about to change the weights."""
+        guard, start = self._guard, perf_counter()
+        if guard.depth or get_ident() != self._thread:
+            return self._left()
+        guard.began, guard.depth = start, 1
+        try:
+            place, groups = self._place, optimizer.param_groups
+            if self._events[place] != STEP or len(groups) != self._groups:
+                return self._left()
+            if self._late is not None:
+                self._follow()
+            values, at = self._values, RATE
+            for group in groups:
+                rate = group["lr"]
+                if type(rate) is not float:
+                    return self._left()
+                values[at] = rate
+                at += 1
+            self._place = place + 1
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(error)
+        finally:
+            guard.depth = 0
+            guard.spent += perf_counter() - start
+            if guard.waiting:
+                guard.catch_up()
         return True
 
-    def stepped(self, optimizer: Optimizer) -> bool:
+    def stepped(self) -> bool:
         """It has changed them."""
-        if optimizer is not self._optimizer or not self._is_next(STEPPED):
-            self.leave()
-            return False
-        self._events.append((STEPPED,))
-        self._store_if_complete()
+        guard, start = self._guard, perf_counter()
+        if guard.depth or get_ident() != self._thread:
+            return self._left()
+        guard.began, guard.depth = start, 1
+        try:
+            place = self._place
+            if self._events[place] != STEPPED:
+                return self._left()
+            if self._events[place + 1] == END:
+                self._store(start)
+            self._place = place + 1
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(error)
+        finally:
+            guard.depth = 0
+            guard.spent += perf_counter() - start
+            if guard.waiting:
+                guard.catch_up()
         return True
 
     def scalar(self, tag: str, value: float, step: int | None) -> bool:
-        """The user wrote the scalar that is the loss."""
-        if tag != self._tag or not self._is_next(SCALAR):
-            self.leave()
-            return False
-        self._values["logged_loss" if CRITERION in self._pattern else "loss"] = value
-        self._user_step = step
-        self._events.append((SCALAR, value, step))
-        self._store_if_complete()
+        """The user wrote a scalar that is, or may be, the loss."""
+        try:
+            place = self._place
+            if tag != self._tag or self._events[place] != SCALAR or value - value != 0 or get_ident() != self._thread:
+                return self._left()
+            if self._late is not None:
+                self._follow()
+            self._values[self._scalar_at], self._given = value, step
+            if self._events[place + 1] == END:
+                self._store(perf_counter())
+            self._place = place + 1
+        except Exception as error:  # noqa: BLE001 - as above
+            return self._failed(error)
         return True
 
-    def _store_if_complete(self) -> None:
-        if self._place != len(self._pattern):
-            return
-        recorder, source = self.recorder, self._source
-        assert recorder is not None
-        assert source is not None
-        steps = recorder.steps
-        epochs, values = steps.epochs, self._values
-        size = len(self._ids) if self._ids is not None else describe(self._raw, targets=False).size
-        values["batch_size"], values["data_wait"] = size, self._wait
-        values["dense"], values["cadence"] = SPARSE, steps.every
-        values["epoch"], values["index"] = epochs.number, epochs.rows
-        epochs.rows += 1
-        source.consumed += 1
-        epochs.digest(self._ids)
-        values["time"] = time.time()
-        source_of_loss = "criterion" if CRITERION in self._pattern else f"scalar:{self._tag}"
-        steps.store(values, self._ids, self._user_step, source_of_loss)
-        recorder.stored(values)
-        self._done = values
+    def _store(self, now: float) -> None:
+        rows, values, given = self._rows, self._values, self._given
+        number = rows.number + 1
+        if given is not None and given > number:
+            number = given
+        values[NUMBER], values[TIME] = number, time()
+        series = rows.series
+        if series is not None:
+            values[INDEX] = rows.base + series.count
+            if series.put(values, self._ids, now):
+                rows.number, rows.given = number, given
+                rows.count += 1
+                self._raw = None
+                return
+        rows.store(values, self._ids, given)
+        rows.count += 1
         self._raw = None
-        self._events = []
-        self._count += 1

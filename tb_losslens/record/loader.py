@@ -48,8 +48,23 @@ class Pass:
         self.digest = OrderDigest()
 
 
+class Shortcut(Protocol):
+    """The short way for plain batches."""
+
+    @property
+    def on(self) -> bool:
+        """Batches may be taken."""
+
+    def pulled(self, source: Pass, trail: Trail | None, wait: float, raw: Any, now: float) -> bool:
+        """The loop took a batch, and it is now this time; False if it has to be reported."""
+
+
 class Listener(Protocol):
     """Who is told about batches."""
+
+    @property
+    def lane(self) -> Shortcut:
+        """Takes plain batches without a report."""
 
     def express(self, source: Pass, ids: NDArray[np.int64] | None, wait: float, raw: Any) -> int | None:
         """The loop took a batch: None if nothing more needs to be told about it, else whether its row is dense."""
@@ -70,6 +85,7 @@ class PassIterator:
     def __init__(self, loader: Any, owner: object, split: str, listener: Listener, guard: Guard) -> None:
         self._losslens_guard = guard
         self._losslens_listener = listener
+        self._losslens_lane = listener.lane
         self._losslens_pass = Pass(owner, split, guard.call("loader facts", loader_facts, loader) or {})
         self._losslens_trail: Trail | None = None
         self._losslens_loader = loader
@@ -107,7 +123,11 @@ class PassIterator:
         except StopIteration:
             self._losslens_guard.call("loader", self._end)
             raise
-        wait, self._losslens_started_in = perf_counter() - start + self._losslens_started_in, 0.0
+        now = perf_counter()
+        lane = self._losslens_lane
+        if lane.on and lane.pulled(self._losslens_pass, self._losslens_trail, now - start, batch, now):
+            return batch
+        wait, self._losslens_started_in = now - start + self._losslens_started_in, 0.0
         self._losslens_guard.call("loader", self._report, batch, wait)
         return batch
 

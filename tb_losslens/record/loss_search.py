@@ -133,9 +133,9 @@ class LossSearch:
             row.held = False
             self._outbox.drain()
 
-    def count(self, source: str) -> None:
-        """One more row had its loss from there."""
-        self.sources[source] = self.sources.get(source, 0) + 1
+    def count(self, source: str, rows: int = 1) -> None:
+        """So many more rows had their loss from there."""
+        self.sources[source] = self.sources.get(source, 0) + rows
 
 
 def _equal(row: Row) -> list[str]:

@@ -16,7 +16,8 @@ from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
 from tb_losslens.record.host_view import host_view
-from tb_losslens.record.lane import CRITERION, Lane
+from tb_losslens.record.lane import Lane
+from tb_losslens.record.lane_start import CRITERION
 from tb_losslens.record.measures import gradients_of, total_norm, unscaled
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
@@ -91,14 +92,16 @@ class Losses:
     # --- criterion --------------------------------------------------------------------------------------------------
 
     def _called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-        if self._paused or not isinstance(output, Tensor) or not output.numel() or inside_backward():
+        if self._paused or not isinstance(output, Tensor) or inside_backward():
             return
-        if any(module is known for known in self.criteria):
-            if self._lane.on and self._lane.take(self._lane.criterion, args, output):
-                return
-            self._guard.call("criterion", self._criterion, (*args, *kwargs.values()), output)
+        lane = self._lane
+        if lane.on and module is lane.criterion and lane.called(args, kwargs, output):
+            return
+        if output.numel() and any(module is known for known in self.criteria):
+            lane.leave()
+            self._guard.call("criterion", self._criterion, module, (*args, *kwargs.values()), output)
 
-    def _criterion(self, given: tuple[Any, ...], output: Tensor) -> None:
+    def _criterion(self, module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:
         recorder = self._recorder()
         if recorder is None:
             return
@@ -114,7 +117,7 @@ class Losses:
         row = recorder.steps.criterion(value, size) if torch.is_grad_enabled() else None
         if row is None:
             return
-        self._lane.saw(CRITERION)
+        self._lane.saw(CRITERION, module)
         if not isinstance(value, Tensor) and recorder.steps.is_unusual(row, value):
             self._collectors.late(row)
             if row.batch is not None and len(given) > 1 and isinstance(given[1], Tensor):

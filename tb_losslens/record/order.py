@@ -32,21 +32,20 @@ class OrderDigest:
         self.known = True
 
     def add(self, ids: NDArray[np.int64] | None) -> None:
-        """Appends one batch of ids, int64 of shape (n,); None makes the whole epoch unknown."""
+        """Appends a batch of ids, int64 of shape (n,), or several of shape (batches, n); None makes the whole epoch unknown."""
         if ids is None or not self.known:
             self.known = False
             return
         self._waiting.append(ids)
-        size = len(ids)
-        self._waits += size
-        self.count += size
+        self._waits += ids.size
+        self.count += ids.size
         if self._waits >= _AT_ONCE:
             self._digest()
 
     def _digest(self) -> None:
         """Takes what waits, many batches at a time: a handful of ids is not worth the calls."""
         if self._waiting:
-            ids = np.concatenate(self._waiting).astype(np.int64, copy=False)
+            ids = np.concatenate([ids.ravel() for ids in self._waiting]).astype(np.int64, copy=False)
             self._first.extend(ids[: EDGE - len(self._first)].tolist())
             self._last = (self._last + ids[-EDGE:].tolist())[-EDGE:]
             self._order.update(ids.tobytes())

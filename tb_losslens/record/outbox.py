@@ -73,6 +73,11 @@ class Outbox:
         self._newest = None
         self._step = int(values["step"])
 
+    def went(self, step: int) -> None:
+        """The session got rows in another way, the last of them with this step; nothing was waiting."""
+        self._newest = None
+        self._step = step
+
     def adopt(self, row: Sent) -> None:
         """The row that was stored last, so that it can be amended."""
         self._newest = row

@@ -13,7 +13,8 @@ from tb_losslens.record.boundary_jump import BoundaryJump
 from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.disk.session import Session
 from tb_losslens.record.guard import Guard
-from tb_losslens.record.lane import SCALAR, Lane
+from tb_losslens.record.lane import Lane
+from tb_losslens.record.lane_start import SCALAR
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.outbox import Outbox, Sent
 from tb_losslens.record.row import Row
@@ -130,7 +131,7 @@ class Recorder:
         number = _number(value)
         if number is None:
             return
-        if self.lane.on and self.lane.take(self.lane.scalar, tag, number, None if step is None else int(step)):
+        if self.lane.on and self.lane.scalar(tag, number, None if step is None else int(step)):
             return
         if not training:
             self.validations.set(number, f"scalar:{tag}")
@@ -160,12 +161,12 @@ class Recorder:
         self.steps.before_stored(row)
 
     def _after_stored(self, row: Sent) -> None:
-        self.stored(row.values)
+        values = row.values
+        self._jump.add(values.get("loss", math.nan), int(values.get("epoch", -1)), int(values["step"]))
 
-    def stored(self, values: Mapping[str, float]) -> None:
-        """The session has a row."""
-        loss = values.get("loss", math.nan)
-        self._jump.add(loss, int(values.get("epoch", -1)), int(values["step"]))
+    def stored(self, losses: list[float], epoch: int, steps: list[int]) -> None:
+        """The session got rows of one epoch in another way than by the outbox."""
+        self._jump.extend(losses, epoch, steps)
 
     def _epoch_ended(self) -> None:
         steps = self.steps

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset
 
+Ids = NDArray[np.int64]
+
 
 class Trail:
     """Ids of the batches that a sampler has handed out and that the loader has not delivered yet."""
@@ -18,18 +20,26 @@ class Trail:
     def __init__(self, skip: int = 0) -> None:
         self.started = False
         self._skip = skip
-        self._queue: deque[NDArray[np.int64] | None] = deque()
+        self._queue: deque[list[int] | Ids | None] = deque()
 
     def append(self, index: Any) -> None:
         """Notes one batch of the sampler: a list of ids, or one id where the loader does no batching of its own."""
         if self._skip:
             self._skip -= 1
             return
-        self._queue.append(_as_ids(index))
+        # a copy, since the list is the sampler's; made an array when there is time for it
+        plain = type(index) is list and len(index) > 0 and type(index[0]) is int
+        self._queue.append(index.copy() if plain else as_ids(index))
 
-    def next(self) -> NDArray[np.int64] | None:
+    def next(self) -> Ids | None:
         """Ids of the oldest batch, int64 of shape (n,); None if they are unknown or are not integers."""
-        return self._queue.popleft() if self._queue else None
+        ids = self._queue.popleft() if self._queue else None
+        return as_ids(ids) if isinstance(ids, list) else ids
+
+    def take(self) -> list[int] | None:
+        """The same as a list, not looked at."""
+        ids = self._queue.popleft() if self._queue else None
+        return ids.tolist() if isinstance(ids, np.ndarray) else ids
 
 
 class _Tap:
@@ -116,7 +126,8 @@ def _sampler_name(loader: DataLoader[Any]) -> str:
     return "sampler" if loader.batch_sampler is None else "batch_sampler"
 
 
-def _as_ids(index: Any) -> NDArray[np.int64] | None:
+def as_ids(index: Any) -> Ids | None:
+    """What a sampler handed out as ids, int64 of shape (n,); None if these are no integers."""
     try:
         ids = np.array(index)
         if ids.ndim == 1 and ids.dtype == np.int64:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from tb_losslens.record.bare_scalars import BareScalars
@@ -54,12 +52,12 @@ class Steps:
     ) -> None:
         self._outbox = outbox
         self._begins = begins
-        self._cadence = cadence
+        self.cadence = cadence
         self.unusual = Unusual()
         self._lr = lr
         self._feed = Feed()
         self._lead = Lead(self._feed, self._moved)
-        self._numbers = StepNumber(first_step)
+        self.numbers = StepNumber(first_step)
         self._explicit = False
         self._by_loader = False
         self._inside: list[int] = []  # the optimisers whose step is on
@@ -81,9 +79,9 @@ class Steps:
         self._inside.clear()  # one that raised has no end
         self._lead.pulled(source, batch)
 
-    def density(self, source: Pass) -> int:
-        """How much is read of the batch that was pulled last, see `Cadences`; to be asked once a batch."""
-        return self._cadence.next(source.pulled - 1, int(source.loader.get("batches") or self.epochs.length))
+    def density(self, source: Pass, index: int) -> int:
+        """How much is read of the next batch, at this position in its pass, see `Cadences`; to be asked once a batch."""
+        return self.cadence.next(index, int(source.loader.get("batches") or self.epochs.length))
 
     def exhausted(self, source: Pass) -> None:
         """The loop came to the end of the loader."""
@@ -170,7 +168,7 @@ class Steps:
 
     def is_unusual(self, row: Row, loss: float) -> bool:
         """True if a sparse row becomes dense because its loss is far from the ones before."""
-        if not self.unusual.add(loss) or row.dense or not self._cadence.unusual():
+        if not self.unusual.add(loss) or row.dense or not self.cadence.unusual():
             return False
         row.dense = UNUSUAL
         row.values["dense"] = UNUSUAL
@@ -273,20 +271,6 @@ class Steps:
         usual = row is not None and epochs.open and row.epoch == epochs.number and source is epochs.source
         return usual and not (self._inside or self._explicit or self.loss.holding or self._feed.busy or self._lead.several)
 
-    @property
-    def every(self) -> int:
-        """Batches from one dense row to the next."""
-        return self._cadence.every
-
-    def store(self, values: dict[str, float], ids: NDArray[np.int64] | None, user_step: int | None, source: str) -> None:
-        """Stores the row of a plain step at once, with its loss by its source."""
-        self.loss.count(source)
-        values["step"] = self._numbers.of(None)
-        if user_step is not None:
-            self._numbers.correct(user_step)
-            values["step"] = self._numbers.last
-        self._outbox.store(values, ids)
-
     # --- rows -------------------------------------------------------------------------------------------------------
 
     def _next(self, storages: Callable[[], set[int]] | None) -> Row | None:
@@ -305,9 +289,9 @@ class Steps:
         epoch, index = self.epochs.enter(batch, begins=begins)
         dense = batch.dense if batch is not None else None
         if dense is None:
-            dense = self._cadence.next(index, self.epochs.length)
+            dense = self.cadence.next(index, self.epochs.length)
         deep, dense = bool(dense & DEEP), dense & ~DEEP
-        values: dict[str, float] = {"dense": dense, "cadence": self._cadence.every}
+        values: dict[str, float] = {"dense": dense, "cadence": self.cadence.every}
         self.current = Row(values, batch=batch, epoch=epoch, index=index, dense=dense, deep=deep)
         return self.current
 
@@ -340,10 +324,10 @@ class Steps:
         """The user's own step of a row."""
         row.user_step = step
         if row.stored:
-            corrected = self._numbers.correct(step)
+            corrected = self.numbers.correct(step)
             if corrected is not None:
                 self._outbox.amend(row, {"step": corrected})
 
     def before_stored(self, row: Sent) -> None:
         """Gives a row its step, in the order in which rows are stored."""
-        row.values["step"] = self._numbers.of(row.user_step if isinstance(row, Row) else None)
+        row.values["step"] = self.numbers.of(row.user_step if isinstance(row, Row) else None)

@@ -28,6 +28,11 @@ class StepNumber:
             self.last = given
         return self.last
 
+    def went(self, last: int, given: int | None) -> None:
+        """Rows went by that counted on, or on to a step given that lay ahead; the last had this step, and this given."""
+        self._guessed = given is None or given < last
+        self.last = last
+
     def correct(self, given: int) -> int | None:
         """The step of the newest row, given after it was stored; None if it is better left as it is."""
         if self._guessed and given < self.last:

@@ -12,7 +12,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
-from tb_losslens.record.lane import STEP, STEPPED, Lane
+from tb_losslens.record.lane import Lane
+from tb_losslens.record.lane_start import STEP, STEPPED
 from tb_losslens.record.measures import gradients_of, total_norm, unscaled
 from tb_losslens.record.recorder import Recorder
 
@@ -100,16 +101,20 @@ class Updates:
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     def _begins(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
+        lane = self._lane
+        if lane.on and optimizer is lane.optimizer and lane.step(optimizer):
+            return
         if id(optimizer) not in self._foreign:
-            if self._lane.on and self._lane.take(self._lane.step, optimizer):
-                return
+            lane.leave()
             self._guard.call("optimizer step", self._step, optimizer)
 
     def _ends(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
-        if self._lane.on and self._lane.take(self._lane.stepped, optimizer):
+        lane = self._lane
+        if lane.on and optimizer is lane.optimizer and lane.stepped():
             return
         recorder = self._recorder()
         if recorder is not None and id(optimizer) in self._parameters:
+            lane.leave()
             self._guard.call("optimizer step", self._stepped, recorder, optimizer)
 
     def replay(self, optimizer: Optimizer, rates: dict[str, float]) -> None:

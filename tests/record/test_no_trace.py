@@ -10,6 +10,7 @@ from torch._dynamo.utils import counters
 
 from tb_losslens.record import cadence
 from tb_losslens.record.lane import Lane
+from tb_losslens.record.lane_start import INDEX
 from tests.record.no_trace import same, train
 from tests.record.training import events
 
@@ -80,15 +81,13 @@ def test_every_pair_of_choices_is_there():
 def short_way(monkeypatch):
     """The index in its epoch of each row that went the short way."""
     rows = []
-    kept = Lane._store_if_complete
+    kept = Lane._store
 
-    def counted(lane):
-        before = lane._count
-        kept(lane)
-        if lane._count > before:
-            rows.append(lane._done["index"])
+    def counted(lane, now):
+        kept(lane, now)
+        rows.append(lane._values[INDEX])
 
-    monkeypatch.setattr(Lane, "_store_if_complete", counted)
+    monkeypatch.setattr(Lane, "_store", counted)
     return rows
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from threading import RLock
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.events.codec import Record
-from tb_losslens.events.tail import LIST, RECORD, list_description, record_payload
+from tb_losslens.events.tail import RECORD, record_payload
 from tb_losslens.record.disk.chunks import OpenChunk
 from tb_losslens.record.disk.layout import Layout
+from tb_losslens.record.disk.lists import Lists
 from tb_losslens.record.disk.ring import Ring, Segment, segment_size
+from tb_losslens.record.disk.series import Series
 
 HandOver = Callable[[OpenChunk, Callable[[], None]], None]
 
@@ -62,7 +64,7 @@ class Buffer:
         self._wait = wait
         self._ring = make_ring(0)
         self._names: tuple[str, ...] = ()
-        self._described: dict[tuple[str, str, int], bytes] = {}
+        self._series: Series | None = None
         self._turn: _Turn | None = None
         self.stuck = False
         self._open(0, Layout())
@@ -75,7 +77,7 @@ class Buffer:
         self.capacity = self._layout.capacity
         self.full = False
         self._names = self._layout.names
-        self._lists: dict[str, dict[int, NDArray[Any]]] = {}
+        self._lists = Lists()
         self._records: list[Record] = []
         self._newest = (0, 0)  # end of the log, and number of records, before the newest row
         self._begun = -1  # the row whose lists are, or were, being added
@@ -105,6 +107,8 @@ class Buffer:
     @property
     def next_batch(self) -> int:
         """Index of the batch that the next row will be."""
+        if self._series is not None:
+            return self.first_batch + self._series.count
         return self.first_batch + self.count if self._turn is None else self._turn.first_batch
 
     def close(self, layout: Layout | None = None) -> None:
@@ -113,12 +117,14 @@ class Buffer:
         if not self.count and not self._records:
             return
         table = self._segment.table(self.count)
-        chunk = OpenChunk(self.first_batch, self.count, self._segment.layout, table, self._lists, tuple(self._records))
+        chunk = OpenChunk(self.first_batch, self.count, self._segment.layout, table, self._lists.arrays, tuple(self._records))
         self._turn = _Turn(chunk, self._segment.releaser(), self.first_batch + self.count, layout or self._layout)
         self._resume()
 
     def _resume(self) -> None:
-        """Ends what an interrupted call had begun: a chunk is handed over, half a row is forgotten."""
+        """Ends what an interrupted call had begun: a chunk is handed over, half a row is forgotten; and a series."""
+        if self._series is not None:
+            self.settle()
         turn = self._turn
         if turn is not None:
             if turn.chunk is not None:
@@ -145,6 +151,9 @@ class Buffer:
 
     def forget(self) -> None:
         """Lets go of the memory in a forked child; the file is the parent's."""
+        if self._series is not None:
+            self._series.forget()
+            self._series = None
         with suppress(BufferError, ValueError):  # the fork interrupted a use of it: it stays mapped, and unused
             self._ring.close(remove=False)
 
@@ -154,7 +163,7 @@ class Buffer:
         Raises:
             ValueError: a value is not a number.
         """
-        if self._begun == self.count or self._turn is not None:
+        if self._begun == self.count or self._turn is not None or self._series is not None:
             self._resume()
         if self._names == tuple(row):
             cells: Any = row.values()
@@ -171,7 +180,7 @@ class Buffer:
         self._newest = (self._segment.log_end, len(self._records))
         self._begun = count = self.count
         for name, numbers in lists.items():
-            self._add_list(name, numbers)
+            self.full |= not self._lists.add(self._segment, count, name, numbers)
         try:
             self._layout.pack(self._memory, self._first_row + count * self._layout.row_bytes, *cells)
         except struct.error:  # a value of another type than usual
@@ -180,6 +189,53 @@ class Buffer:
             return
         self.count = count = count + 1
         self._words[self._rows_word] = count
+
+    # --- many rows of one kind --------------------------------------------------------------------------------------
+
+    def lead(self, names: tuple[str, ...]) -> bool:
+        """Makes these the first columns, in a new chunk if need be; False if some of them are not there yet."""
+        self._resume()
+        if self.stuck or not self._layout.columns or not set(names).issubset(self._names):
+            return False
+        layout = self._layout.led_by(names)
+        if layout is not self._layout and self.count:
+            self.close(layout)
+        elif layout is not self._layout:
+            self._turn = _Turn(None, self._segment.releaser(), self.first_batch, layout, tuple(self._records))
+            self._resume()
+        return True
+
+    def series(
+        self,
+        names: tuple[str, ...],
+        constants: dict[str, float],
+        size: int,
+        lock: RLock,
+        due: float,
+    ) -> Series | None:
+        """Begins to take rows by `Series.put`, see there, until the next call of another method; None if that cannot be."""
+        self._resume()
+        fits = self._layout.fits(constants) and self._names[: len(names)] == names
+        if self.stuck or self.full or not fits:
+            return None
+        self._series = Series(self._segment, self._layout, self.count, names, constants, size=size, lock=lock, due=due)
+        return self._series
+
+    def settle(self) -> None:
+        """Ends the series that is on, if there is one: its rows are then like all others."""
+        series = self._series
+        if series is None:
+            return
+        first = series.begin
+        block = series.end(self._segment)
+        if len(block):
+            if block.ids is not None:
+                self._lists.extend(first, "sample_ids", block.ids)
+            self._newest = (block.mark, len(self._records))
+        self.count = first + len(block)
+        self._series = None
+
+    # --- later ------------------------------------------------------------------------------------------------------
 
     def amend(self, values: Mapping[str, Any]) -> None:
         """Sets columns of the newest row of this chunk, if it has one.
@@ -208,15 +264,6 @@ class Buffer:
         if self.stuck or not self._segment.append(RECORD, record.batch, b"", record_payload(record)):
             self.full = True
 
-    def _add_list(self, name: str, numbers: NDArray[Any]) -> None:
-        self._lists.setdefault(name, {})[self.count] = numbers
-        key = (name, numbers.dtype.str, numbers.shape[1] if numbers.ndim > 1 else 0)
-        description = self._described.get(key)
-        if description is None:
-            description = self._described[key] = list_description(name, numbers)
-        if not self._segment.append(LIST, self.first_batch + self.count, description, numbers.tobytes()):
-            self.full = True
-
     def _relayout(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Makes room for the columns of `row`, and gives it back as plain numbers.
 
@@ -238,11 +285,7 @@ class Buffer:
         self._segment.rewind(mark, rows)
         del self._records[records:]
         self.count, self._begun = rows, -1
-        lists = {}
-        for name, arrays in self._lists.items():
-            if rows in arrays:
-                lists[name] = arrays.pop(rows)
-        return lists
+        return self._lists.take(rows)
 
     def _replace_newest(self, values: Mapping[str, Any]) -> None:
         """Puts the newest row again, with `values`: it may go into a chunk of another layout."""
@@ -255,17 +298,3 @@ class Buffer:
         self.store(row, lists)
         for record in records:
             self.log(record)
-
-
-def as_list(values: Any) -> NDArray[Any]:
-    """List values as a contiguous array of numbers, shape (any,) or (any, k).
-
-    Raises:
-        ValueError: they are not numbers.
-    """
-    numbers = np.ascontiguousarray(values)
-    if numbers.dtype.kind not in "biuf" or numbers.ndim not in (1, 2):
-        if numbers.size == 0:
-            return np.empty(0, np.int64)
-        raise ValueError(f"a list of numbers was expected, got {numbers.dtype} of shape {numbers.shape}")
-    return numbers

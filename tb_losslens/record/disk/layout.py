@@ -50,6 +50,12 @@ class Layout:
         """True if every name of `row` has a column."""
         return row.keys() <= self._codes.keys()
 
+    def led_by(self, names: tuple[str, ...]) -> Layout:
+        """The same columns, these first; this one if they are."""
+        if self.names[: len(names)] == names:
+            return self
+        return Layout((*((name, self._codes[name]) for name in names), *(c for c in self.columns if c[0] not in names)))
+
     def values(self, row: Mapping[str, Any]) -> ValuesView[Any]:
         """The values of a row that fits, in the order of the columns; what it lacks is missing."""
         return {**self._missing, **row}.values()

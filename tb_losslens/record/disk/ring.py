@@ -60,6 +60,7 @@ class Segment:
         first_batch: index of its first batch.
         rows: position of row 0.
         rows_word: index in `ring.words` of the number of rows; counts a row once it is stored.
+        log_word: the same of the bytes of the log.
         capacity: rows that it may hold.
     """
 
@@ -71,6 +72,7 @@ class Segment:
         self.first_batch = self.rows = self.capacity = self._generation = 0
         self.layout: Columns = ()
         self.rows_word = self._word + ROWS
+        self.log_word = self._word + LOG
 
     def open(self, generation: int, first_batch: int, layout: Columns, capacity: int) -> bool:
         """Makes it ready for `capacity` rows of `layout`; False if they do not fit."""
@@ -105,6 +107,21 @@ class Segment:
         self._log = end
         self._ring.words[self._word + LOG] = end - self._log_start
         return True
+
+    @property
+    def memory(self) -> mmap.mmap:
+        """The memory of all segments."""
+        return self._ring.memory
+
+    @property
+    def words(self) -> memoryview:
+        """The same as numbers of 8 bytes."""
+        return self._ring.words
+
+    @property
+    def log_start(self) -> int:
+        """Where the log begins."""
+        return self._log_start
 
     @property
     def log_end(self) -> int:

@@ -27,12 +27,14 @@ from typing import Any
 
 from tb_losslens import __version__
 from tb_losslens.events.codec import Record
-from tb_losslens.record.disk.buffer import Buffer, as_list
+from tb_losslens.record.disk.buffer import Buffer
 from tb_losslens.record.disk.chunks import LARGE_LISTS, ChunkWriter, OpenChunk
 from tb_losslens.record.disk.event_file import EventFile
 from tb_losslens.record.disk.forks import forget_in_child
+from tb_losslens.record.disk.lists import as_list
 from tb_losslens.record.disk.recover import recover
 from tb_losslens.record.disk.ring import SEGMENT_BYTES, Ring
+from tb_losslens.record.disk.series import Block, Series
 from tb_losslens.record.disk.sinks import is_remote
 from tb_losslens.record.disk.written import Written
 
@@ -79,6 +81,7 @@ class Session:
         self._begin = self._due = time.monotonic()
         self._close_next = False
         self._next = 0
+        self._series: Series | None = None
         self._said: set[str] = set()
         self._chunks = ChunkWriter(self.id)
         self._written = Written(event_file)
@@ -92,7 +95,7 @@ class Session:
     @property
     def batches(self) -> int:
         """Index of the next batch."""
-        return self._next
+        return self._next if self._series is None else self._buffer.next_batch
 
     @property
     def disabled(self) -> bool:
@@ -123,6 +126,7 @@ class Session:
         if classes is not None:
             arrays["classes"] = as_list(classes)
         with self._lock:
+            self._settle()
             batch = self._next
             self._busy = True
             try:
@@ -152,6 +156,43 @@ class Session:
         if arrays and not self._said.issuperset(arrays):
             self._say_lists(arrays)
 
+    # --- many rows of one kind --------------------------------------------------------------------------------------
+
+    def lead(self, names: tuple[str, ...]) -> bool:
+        """Prepares a series of rows that differ in these columns: they come first from now on. False if they cannot."""
+        with self._lock:
+            self._settle()
+            return not self._off and self._buffer.lead(names)
+
+    def series(self, names: tuple[str, ...], constants: dict[str, float], size: int) -> Series | None:
+        """Takes rows by `Series.put` after the newest one, until any other call; None if that cannot be now.
+
+        Args:
+            names: the columns that differ, which `lead` has prepared.
+            constants: the other columns that have a value.
+            size: ids of each row, -1 for rows without.
+        """
+        with self._lock:
+            self._settle()
+            if self._off or self._close_next or self._busy:
+                return None
+            due = time.perf_counter() + self._due - time.monotonic()
+            self._series = self._buffer.series(names, constants, size, self._lock, due)
+            return self._series
+
+    def settle(self, series: Series) -> Block | None:
+        """Ends a series, and gives what it was put."""
+        with self._lock:
+            self._settle()
+            return series.block
+
+    def _settle(self) -> None:
+        if self._series is not None:
+            self._buffer.settle()
+            self._next, self._series = self._buffer.next_batch, None
+
+    # --- later ------------------------------------------------------------------------------------------------------
+
     def amend(self, values: Mapping[str, float]) -> None:
         """Sets columns of the newest row; does nothing once its chunk is closed (by put, flush or the end of an epoch).
 
@@ -159,6 +200,7 @@ class Session:
             ValueError: a value is not a number.
         """
         with self._lock:
+            self._settle()
             self._busy = True
             try:
                 if not self._off and self._buffer.count:
@@ -195,6 +237,7 @@ class Session:
         plain = json.loads(json.dumps(dict(fields or {}), default=str, skipkeys=True))
         moment = time.time() if when is None else when
         with self._lock:
+            self._settle()
             self._busy = True
             try:
                 if not self._off:
@@ -216,6 +259,7 @@ class Session:
             if self._busy:
                 self._flush_later = True
                 return
+            self._settle()
             self._flush_later = False
             if not self._off:
                 self._busy = True
@@ -249,6 +293,7 @@ class Session:
         self._off = self._closed = True
         self._busy = self._flush_later = False
         self._lock = threading.RLock()
+        self._series = None
         self._buffer.forget()
 
     def _make_ring(self, least: int) -> Ring:
