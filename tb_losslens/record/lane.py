@@ -157,9 +157,16 @@ class Lane:
         recorder = self.recorder
         if recorder is None or self.on or _NAME in self._guard.disabled or get_ident() != self._thread:
             return False
-        usual = usual_sequence(self._watch, recorder, self._before, self._seen, source)
-        if usual is None:
-            return False
+        try:
+            usual = usual_sequence(self._watch, recorder, self._before, self._seen, source)
+            if usual is not None:
+                self._begin(recorder, usual, ids.tolist() if ids is not None else None, wait, raw)
+        except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
+            return self._failed(error)
+        return self.on
+
+    def _begin(self, recorder: Recorder, usual: Usual, ids: list[int] | None, wait: float, raw: Any) -> None:
+        source = usual.source
         self._usual, self._rows, self._source = usual, LaneRows(recorder, usual), source
         self._events = (*usual.events, END)
         self._mode_at, self._scalar_at, self._tag = usual.mode_at, usual.scalar_at, usual.tag
@@ -170,12 +177,10 @@ class Lane:
         self._values = [0.0] * len(usual.names)
         self._late = usual.row
         self._ahead, self._skipped = recorder.steps.cadence.ahead, 0
-        known = ids.tolist() if ids is not None else None
+        self._take(ids, wait, raw)
         if self._awake:
-            self._deliver(source, known, raw)
-        self._take(known, wait, raw)
+            self._deliver(source, ids, raw)
         self.on = True
-        return True
 
     def leave(self) -> None:
         """Something unusual happens next: what was noted of the row that is on goes the long way."""
@@ -192,8 +197,9 @@ class Lane:
         if self._skipped:
             recorder.steps.cadence.skip(self._skipped, usual.source.pulled - 1)
         complete = self._events[self._place] == END
-        if rows.ahead:
-            complete, rows.count = True, rows.count + 1
+        before = rows.count
+        rows.catch_up()
+        complete |= rows.count > before
         rows.settle()
         if rows.count:
             adopt(recorder, usual, rows.newest, self._samples, rows.given)
@@ -248,16 +254,18 @@ class Lane:
             if trail is not None:
                 ids = trail.take()
             self._take(ids, wait, raw)
-            source.pulled += 1
-            if self._awake:
-                self._deliver(source, ids, raw)
-        except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
+        except Exception as error:  # noqa: BLE001 - as above
+            if trail is not None and ids is not None:
+                trail.put_back(ids)
             return self._failed(error)
         finally:
             guard.depth = 0
             guard.spent += perf_counter() - now
             if guard.waiting:
                 guard.catch_up()
+        source.pulled += 1
+        if self._awake:
+            self._guard.call("delivery", self._deliver, source, ids, raw)
         return True
 
     def _take(self, ids: list[int] | None, wait: float, raw: Any) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tb_losslens.record.disk.series import Series
 from tb_losslens.record.lane_start import INDEX, LOSS, NUMBER, Usual
 from tb_losslens.record.sampler_tap import as_ids
@@ -31,7 +34,7 @@ class LaneRows:
         newest: the newest row, once all are settled.
     """
 
-    __slots__ = ("_first", "_recorder", "_size", "_usual", "base", "count", "given", "newest", "number", "series")
+    __slots__ = ("_coming", "_first", "_recorder", "_size", "_usual", "base", "count", "given", "newest", "number", "series")
 
     def __init__(self, recorder: Recorder, usual: Usual) -> None:
         self._recorder = recorder
@@ -43,11 +46,7 @@ class LaneRows:
         self.number = recorder.steps.numbers.last
         self.given: int | None = None
         self.newest: dict[str, float] = {}
-
-    @property
-    def ahead(self) -> bool:
-        """True if the session has a row that is not counted: an interrupt came right after it was stored."""
-        return self._recorder.session.batches > self._first + self.count
+        self._coming: tuple[dict[str, float], NDArray[np.int64] | None, int | None] | None = None
 
     def store(self, values: list[float], ids: list[int] | None, given: int | None) -> None:
         """Stores a row, and looks whether those after it may be a series."""
@@ -57,10 +56,9 @@ class LaneRows:
         array = as_ids(ids) if ids is not None else None
         row = {**dict(zip(usual.names, values, strict=True)), **usual.constants}
         led = recorder.session.lead(usual.names)
+        self._coming = row, array, given
         recorder.outbox.store(row, array)
-        self.newest = row
-        self.number, self.given = int(values[NUMBER]), given
-        self._tell([values[LOSS]], [self.number], array)
+        self._came()
         size = len(ids) if ids is not None else -1
         if led and size == self._size:  # where each batch has another size, a series of one is no gain
             self.series = recorder.session.series(usual.names, dict(usual.constants), size)
@@ -68,9 +66,23 @@ class LaneRows:
                 self.base = recorder.steps.epochs.rows - self.series.count
         self._size = size
 
+    def _came(self) -> None:
+        if self._coming is not None:
+            row, array, self.given = self._coming
+            self.newest, self.number = row, int(row["step"])
+            self._tell([row["loss"]], [self.number], array)
+            self._coming = None
+
+    def catch_up(self) -> None:
+        """Counts a row that the session has and that is not counted: an interrupt came right after it was stored."""
+        if self._recorder.session.batches > self._first + self.count:
+            self._came()
+            self.count += 1
+
     def settle(self) -> None:
         """Ends the series: its rows are then known everywhere."""
         series, self.series = self.series, None
+        self._recorder.steps.numbers.went(self.number, self.given)
         block = self._recorder.session.settle(series) if series is not None else None
         if block is None or not len(block):
             return
@@ -78,12 +90,12 @@ class LaneRows:
         self.newest = {**dict(zip(names, block.last(len(names)), strict=True)), **self._usual.constants}
         steps = block.column(NUMBER).tolist()
         self.number = steps[-1]
-        self._recorder.outbox.went(self.number)
         self._tell(block.column(LOSS).tolist(), steps, block.ids)
 
     def _tell(self, losses: list[float], steps: list[int], ids: object) -> None:
         recorder = self._recorder
         recorder.steps.loss.count(self._usual.loss_source, len(losses))
         recorder.steps.numbers.went(self.number, self.given)
+        recorder.outbox.went(self.number)
         recorder.steps.epochs.went(len(losses), ids)
         recorder.stored(losses, int(self._usual.constants["epoch"]), steps)

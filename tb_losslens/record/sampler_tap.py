@@ -41,6 +41,10 @@ class Trail:
         ids = self._queue.popleft() if self._queue else None
         return ids.tolist() if isinstance(ids, np.ndarray) else ids
 
+    def put_back(self, ids: list[int]) -> None:
+        """What was taken is to be the next again."""
+        self._queue.appendleft(ids)
+
 
 class _Tap:
     """Stands in for a sampler while a loader starts to iterate; passes everything on and notes what goes by."""

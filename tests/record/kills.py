@@ -54,6 +54,14 @@ while True:
         say(batch)
 """
 
+SHORT = (
+    """
+from tb_losslens.record import cadence
+cadence.GRANT = cadence.DEEP_GRANT = 0.001  # hardly a row is dense
+"""
+    + HOOKS
+)
+
 CHUNK_SECONDS = 0.5
 """How long the rows of a young run may wait for their chunk (`SHORTEST` in record/disk/session.py)."""
 
@@ -133,6 +141,13 @@ def check_hooks(run, done):
     for epoch in range(rows // 100):
         seen = np.sort(ids.values[400 * epoch : 400 * (epoch + 1)])
         np.testing.assert_array_equal(seen, np.arange(400))
+
+
+def check_short(run, done):
+    """The same of SHORT, whose rows are nearly all sparse, so that they went the short way."""
+    check_hooks(run, done)
+    if run is not None and len(run) > 300:
+        assert np.mean(run.float("dense")[100:] == 0) > 0.8
 
 
 def late_in_file(run, killed_at, file_run):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tb_losslens.store.logdir import load_runs
-from tests.record.kills import CHUNK_SECONDS, HOOKS, LOG, Counted, check_hooks, check_logged, late_in_file
+from tests.record.kills import CHUNK_SECONDS, HOOKS, LOG, SHORT, Counted, check_hooks, check_logged, check_short, late_in_file
 from tests.record.processes import Server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,7 +84,9 @@ def test_the_tail_stays_and_the_run_is_live_for_a_minute_only(tmp_path):
 
 # --- trainings through the writer -----------------------------------------------------------------------------------
 
-WAYS = pytest.mark.parametrize(("body", "check"), [(LOG, check_logged), (HOOKS, check_hooks)], ids=["logged", "hooks"])
+WAYS = pytest.mark.parametrize(
+    ("body", "check"), [(LOG, check_logged), (HOOKS, check_hooks), (SHORT, check_short)], ids=["logged", "hooks", "short"]
+)
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,14 @@ import time
 import numpy as np
 import pytest
 
-from tests.record.kills import CHUNK_SECONDS, HOOKS, LOG, Counted, check_hooks, check_logged, late_in_file
+from tests.record.kills import CHUNK_SECONDS, HOOKS, LOG, SHORT, Counted, check_hooks, check_logged, check_short, late_in_file
 from tests.record.processes import Server
 
 
 @pytest.mark.parametrize(
-    ("body", "check", "moments"), [(LOG, check_logged, 200), (HOOKS, check_hooks, 60)], ids=["logged", "hooks"]
+    ("body", "check", "moments"),
+    [(LOG, check_logged, 200), (HOOKS, check_hooks, 60), (SHORT, check_short, 60)],
+    ids=["logged", "hooks", "short"],
 )
 def test_random_moments(body, check, moments, tmp_path):
     random, server, batches = np.random.default_rng(), Server(), 0

@@ -221,13 +221,22 @@ class Buffer:
         self._series = Series(self._segment, self._layout, self.count, names, constants, size=size, lock=lock, due=due)
         return self._series
 
+    @property
+    def in_series(self) -> bool:
+        """True while a series is on."""
+        return self._series is not None
+
     def settle(self) -> None:
         """Ends the series that is on, if there is one: its rows are then like all others."""
         series = self._series
         if series is None:
             return
         first = series.begin
-        block = series.end(self._segment)
+        try:
+            block = series.end(self._segment)
+        except Exception:  # else every other call would fail, too
+            self.count, self._series = series.count, None
+            raise
         if len(block):
             if block.ids is not None:
                 self._lists.extend(first, "sample_ids", block.ids)

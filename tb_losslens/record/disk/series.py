@@ -135,6 +135,7 @@ class Series:
         """Takes no more rows; what was put. The segment's log goes on behind it."""
         self.capacity = 0
         rows = self.count - self.begin
+        segment.rewind(self._log + rows * self._entry, self.count)
         size = self._row_bytes
         table = np.frombuffer(self._memory[self._rows + self.begin * size : self._rows + self.count * size], np.int64)
         table = table.reshape(rows, size // 8)
@@ -142,7 +143,6 @@ class Series:
         if self._size >= 0:
             log = np.frombuffer(self._memory[self._log : self._log + rows * self._entry], "<i8").reshape(rows, self._entry // 8)
             ids = log[:, log.shape[1] - self._size :].astype(np.int64)
-        segment.rewind(self._log + rows * self._entry, self.count)
         self.block = Block(table, self._codes, ids, self._log + max(0, rows - 1) * self._entry)
         return self.block
 

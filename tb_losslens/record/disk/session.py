@@ -81,7 +81,6 @@ class Session:
         self._begin = self._due = time.monotonic()
         self._close_next = False
         self._next = 0
-        self._series: Series | None = None
         self._said: set[str] = set()
         self._chunks = ChunkWriter(self.id)
         self._written = Written(event_file)
@@ -95,7 +94,7 @@ class Session:
     @property
     def batches(self) -> int:
         """Index of the next batch."""
-        return self._next if self._series is None else self._buffer.next_batch
+        return self._buffer.next_batch if self._buffer.in_series else self._next
 
     @property
     def disabled(self) -> bool:
@@ -177,8 +176,7 @@ class Session:
             if self._off or self._close_next or self._busy:
                 return None
             due = time.perf_counter() + self._due - time.monotonic()
-            self._series = self._buffer.series(names, constants, size, self._lock, due)
-            return self._series
+            return self._buffer.series(names, constants, size, self._lock, due)
 
     def settle(self, series: Series) -> Block | None:
         """Ends a series, and gives what it was put."""
@@ -187,9 +185,9 @@ class Session:
             return series.block
 
     def _settle(self) -> None:
-        if self._series is not None:
+        if self._buffer.in_series:
             self._buffer.settle()
-            self._next, self._series = self._buffer.next_batch, None
+            self._next = self._buffer.next_batch
 
     # --- later ------------------------------------------------------------------------------------------------------
 
@@ -293,7 +291,6 @@ class Session:
         self._off = self._closed = True
         self._busy = self._flush_later = False
         self._lock = threading.RLock()
-        self._series = None
         self._buffer.forget()
 
     def _make_ring(self, least: int) -> Ring:
