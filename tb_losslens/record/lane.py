@@ -403,7 +403,8 @@ class Lane:
                 return self._left()
             if self._events[place + 1] == END:
                 self._store(start)
-            self._place = place + 1
+            else:
+                self._place = place + 1
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed(error)
         finally:
@@ -424,7 +425,8 @@ class Lane:
             self._values[self._scalar_at], self._given = value, step
             if self._events[place + 1] == END:
                 self._store(perf_counter())
-            self._place = place + 1
+            else:
+                self._place = place + 1
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed(error)
         return True
@@ -439,10 +441,12 @@ class Lane:
         if series is not None:
             values[INDEX] = rows.base + series.count
             if series.put(values, self._ids, now):
+                self._place += 1  # first, for an interrupt that comes now
                 rows.number, rows.given = number, given
                 rows.count += 1
                 self._raw = None
                 return
         rows.store(values, self._ids, given)
+        self._place += 1
         rows.count += 1
         self._raw = None

@@ -169,7 +169,7 @@ def interrupted(logdir, before, at):
     return interrupt.place, training
 
 
-@pytest.mark.parametrize(("before", "every"), [(3, 61), (8, 13)])
+@pytest.mark.parametrize(("before", "every"), [(3, 41), (8, 11)])
 def test_an_interrupt_anywhere_in_a_step(before, every, tmp_path):
     """In the first row of the short way, and in one of a series."""
     places = []
