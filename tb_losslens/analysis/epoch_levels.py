@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from tb_losslens.analysis.epoch_pool import Levels, needed_t, pooled_shifts
+from tb_losslens.analysis.late_shift import late_shift
 from tb_losslens.analysis.stats import Floats, finite, median, robust_sigma
 from tb_losslens.store.run import Epoch
 
@@ -50,7 +51,8 @@ def shifts(
 ) -> list[int]:
     """Boundaries k at which the level of epoch k + 1 differs from that of epoch k for good (or for whole epochs).
 
-    Where few batches of each epoch were read and single epochs show nothing, neighbouring epochs are taken together.
+    Where few batches of each epoch were read and single epochs show nothing, neighbouring epochs are taken together; where
+    next to none were read after it, that each of them lies far off.
 
     Args:
         seen: levels of one signal.
@@ -83,9 +85,9 @@ def shifts(
     found = [k for i, k in enumerate(out) if _stays(seen.middle, k, out[i + 1] if i + 1 < len(out) else len(move))]
     if found:
         return found
-    return pooled_shifts(
-        seen, max(least, tolerance * abs(median(seen.middle))), least_t, least_p, least_count, beyond_others=beyond_others
-    )
+    smallest = max(least, tolerance * abs(median(seen.middle)))
+    together = pooled_shifts(seen, smallest, least_t, least_p, least_count, beyond_others=beyond_others)
+    return together or late_shift(seen, least=smallest)
 
 
 def _stays(middle: Floats, k: int, until: int) -> bool:

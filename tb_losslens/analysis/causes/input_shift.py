@@ -49,6 +49,7 @@ from tb_losslens.analysis.changes import planned_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.held_out import held_out_rises
 from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved
 from tb_losslens.analysis.input_name import ADVICE, TITLES, named, repair
 from tb_losslens.analysis.input_proof import Proof, proofs
@@ -164,6 +165,8 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         )
     else:
         against.append(Evidence(f"the loss moves by {signed(excess(boundary))} there, no more than at other cuts", "loss"))
+    held_out = held_out_rises(run, boundary.batch)
+    evidence += [held_out] if held_out else []
     model = run.facts.get("model")
     if isinstance(model, dict) and model.get("batchnorm"):
         against.append(Evidence("the model normalises by the batch, which absorbs a scale and an offset"))
