@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import tb_losslens
-from tb_losslens.record import lane, lane_rows
+from tb_losslens.record import lane_rows, lane_state
 from tb_losslens.record.cadence import SPARSE
 from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.disk.series import Series
@@ -93,7 +93,8 @@ def check(run, training):
 
 BREAKABLE = [
     (Lane, "_take"), (Lane, "_store"), (LaneRows, "store"), (LaneRows, "settle"), (Series, "put"), (Series, "end"),
-    (Unusual, "takes"), (lane, "adopt"), (lane, "replay"), (lane, "usual_sequence"), (lane_rows, "as_ids"), (Lane, "_is_dense"),
+    (Unusual, "takes"), (lane_state, "adopt"), (lane_state, "replay"), (lane_state, "usual_sequence"),
+    (lane_rows, "as_ids"), (Lane, "_is_dense"),
 ]  # fmt: skip
 
 
@@ -122,7 +123,13 @@ def test_each_part_that_fails_is_one_warning(owner, name, after, tmp_path, monke
     assert np.isfinite(run.loss).all()
     if name not in ("end", "settle"):
         assert (np.diff(run.step) > 0).all()
-    if (owner, name) in ((Lane, "_take"), (Series, "put"), (Unusual, "takes"), (Lane, "_is_dense"), (lane, "usual_sequence")):
+    if (owner, name) in (
+        (Lane, "_take"),
+        (Series, "put"),
+        (Unusual, "takes"),
+        (Lane, "_is_dense"),
+        (lane_state, "usual_sequence"),
+    ):
         check(run, training)  # in front of a row: none is lost
 
 
