@@ -54,10 +54,11 @@ lint: setup
 	$(PY) frontend/npm.py run check
 	$(PY) frontend/npm.py run lint
 
+# one thread each: as many trainings run side by side as there are cores
 test: setup $(PROTOC) lint
 	$(PY) frontend/npm.py test
 	@$(PY) -m tests.browser
-	$(PY) -m pytest --numprocesses=auto --dist=loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=auto --dist=loadfile
 
 soak: setup
 	$(PY) -m pytest -s tests/soak
