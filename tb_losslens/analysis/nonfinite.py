@@ -12,6 +12,7 @@ from tb_losslens.analysis.bad_rows import NonFinite
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.lost_gradient import guarded, lost_by_gradient, lost_gradient, open_before
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.text import number, plural, some
 from tb_losslens.events.columns import how_to_record
@@ -137,6 +138,9 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
     if not bad_input and broken.grew > diverging:
         said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
         return Checked("bad_batch", f"{said}: it diverged, which one batch does not do")
+    before = lost_by_gradient(run, row) if broken.lasting and not bad_input else None
+    if before is not None:
+        return lost_gradient(context, before, row)
     if broken.lasting and broken.inputs == 0 and row <= untrained:
         return Checked(
             "bad_batch", f"the loss is not finite after {plural(row, 'update')}, and its inputs are: no batch is to blame"
@@ -155,11 +159,13 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
         )
     elif math.isfinite(broken.inputs):
         against.append(Evidence("the inputs of that batch are finite: its targets, the loss function or an overflow remain"))
+    if broken.lasting and not bad_input:
+        against += open_before(run, row)
     tail = (
         "every loss after it is not finite either: the weights are lost" if broken.lasting else "later losses are finite again"
     )
     evidence.append(Evidence(tail, "loss", (row, len(run))))
-    return bad_batch_finding(
+    found = bad_batch_finding(
         context,
         [(row, row)],
         detail="nonfinite",
@@ -170,6 +176,14 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
         evidence=evidence,
         against=against,
         missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
+    )
+    if not broken.lasting:
+        return found
+    return replace(
+        found,
+        advice="Go back to a state from before that step: no batch that is left out later brings the weights back. Then look "
+        "at these samples, and step only where loss and gradient norm are finite.",
+        fix=guarded(run, row),
     )
 
 
