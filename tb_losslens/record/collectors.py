@@ -65,6 +65,11 @@ class Collectors:
         for moment, told in self._by_moment.items():
             self._by_moment[moment] = [(known, method) for known, method in told if known is not collector]
 
+    def clear(self) -> None:
+        """Tells nobody anything any more."""
+        self._all = []
+        self._by_moment = {moment: [] for moment in _MOMENTS}
+
     def validation(self, moment: str, *what: Any) -> dict[str, Any]:
         """A moment of a validation: what the collectors say about it."""
         fields: dict[str, Any] = {}

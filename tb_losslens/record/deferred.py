@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -57,11 +59,21 @@ class Deferred:
     def _send(self) -> None:
         device = self._tensors[0].device
         with torch.no_grad():
-            stacked = torch.stack([tensor.to(device, torch.float64).reshape(()) for tensor in self._tensors])
             if device.type != "cuda":
-                self._host = stacked.cpu()
+                self._host = _waited_for(self._tensors)
                 return
+            stacked = torch.stack([tensor.to(device, torch.float64).reshape(()) for tensor in self._tensors])
             self._host = torch.empty(stacked.shape, dtype=stacked.dtype, pin_memory=True)
             self._host.copy_(stacked, non_blocking=True)
             self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._event.record(torch.cuda.current_stream(device))
+
+
+def _waited_for(tensors: Sequence[Tensor]) -> Tensor:
+    """Numbers of a device from which nothing is copied in the background, float64; it need not know that type, as MPS."""
+    host = torch.empty(len(tensors), dtype=torch.float64)
+    kinds = [torch.promote_types(t.dtype, torch.float32 if t.is_floating_point() else torch.int64) for t in tensors]
+    for kind in set(kinds):
+        places = [i for i, found in enumerate(kinds) if found is kind]
+        host[places] = torch.stack([tensors[i].to(tensors[0].device, kind).reshape(()) for i in places]).cpu().double()
+    return host

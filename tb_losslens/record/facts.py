@@ -87,7 +87,16 @@ def versions() -> dict[str, str]:
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
     """A mapping with what JSON cannot hold as text."""
-    return {str(key): value if _is_plain(value) else str(value)[:200] for key, value in values.items()}
+    return {str(key): value if _is_plain(value) else _as_text(value)[:200] for key, value in values.items()}
+
+
+def _as_text(value: Any) -> str:
+    """What is no plain value; of a tensor on a device not its numbers, which would have to be waited for."""
+    if isinstance(value, (list, tuple)):
+        return f"({', '.join(map(_as_text, value))})"
+    if isinstance(value, torch.Tensor) and value.device.type != "cpu":
+        return f"tensor of shape {tuple(value.shape)} on {value.device}"
+    return str(value)
 
 
 def _is_plain(value: Any) -> bool:

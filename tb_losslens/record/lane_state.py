@@ -159,6 +159,13 @@ class LaneState:
             self._deliver(source, ids, raw)
         self.on = True
 
+    def forget(self) -> None:
+        """Lets go of what is trained, at the end of a recording."""
+        self._seen, self._late, self._raw = [], None, None
+        for name in ("_usual", "_rows", "_source", "_modules", "_parameter"):
+            if hasattr(self, name):
+                delattr(self, name)
+
     def leave(self) -> None:
         """Something unusual happens next: what was noted of the row that is on goes the long way."""
         if self.on:

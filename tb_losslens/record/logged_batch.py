@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tb_losslens.record.batch import describe_targets, tensors_of
 from tb_losslens.record.batch_arguments import Logged
-from tb_losslens.record.host_view import host_view
+from tb_losslens.record.late_list import as_row_list
 from tb_losslens.record.measures import input_moments
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
@@ -55,8 +55,9 @@ def _fill_lists(row: Row, logged: Logged) -> None:
         row.ids = logged.sample_ids
     if logged.per_sample is not None:
         losses = logged.per_sample
-        row.lists["per_sample"] = host_view(losses.float().cpu()).copy() if isinstance(losses, Tensor) else losses
-    known = logged.sample_ids if logged.sample_ids is not None else row.lists.get("per_sample")
+        # a copy: the tensor is the training's own, which may write to it
+        row.lists["per_sample"] = as_row_list(losses.clone()) if isinstance(losses, Tensor) else losses.copy()
+    known = logged.sample_ids if logged.sample_ids is not None else logged.per_sample
     if known is not None and row.batch is None:
         row.values.setdefault("batch_size", len(known))
 

@@ -18,7 +18,7 @@ def total_norm(gradients: Sequence[Tensor]) -> Tensor | float | None:
     if not gradients:
         return None
     with torch.no_grad():
-        dense = [g.coalesce().values() if g.is_sparse else g for g in gradients]
+        dense = [values_of_sparse(g) if g.is_sparse else g for g in gradients]
         types = {g.dtype for g in dense}
         if types & {torch.float16, torch.bfloat16}:
             # in half precision a norm would have three digits, and end at 65,504
@@ -26,13 +26,43 @@ def total_norm(gradients: Sequence[Tensor]) -> Tensor | float | None:
             norms = list(torch._foreach_norm(dense, 2, dtype=wide))
         else:
             norms = list(torch._foreach_norm(dense))
-        first = norms[0]
-        if len(norms) <= _FEW and all(norm.device.type == "cpu" for norm in norms):
-            return math.hypot(*[norm.item() for norm in norms])
-        if any(norm.device != first.device or norm.dtype != first.dtype for norm in norms):
-            norms = [norm.to(first.device, torch.float32) for norm in norms]
-        total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-        return total
+        here = [norm for norm in norms if norm.device.type == "cpu"]
+        there = [norm for norm in norms if norm.device.type != "cpu"]
+        if not there:
+            return math.hypot(*[norm.item() for norm in here]) if len(here) <= _FEW else _joined(here)
+        total = _joined(there)
+        # a number of the host is filled in on the device: a copy there, or of the device's here, would be waited for
+        return torch.hypot(total, torch.full_like(total, float(_joined(here)))) if here else total
+
+
+def _joined(norms: Sequence[Tensor]) -> Tensor:
+    """2-norm of norms, 0-d on the device of the first."""
+    first = norms[0]
+    if any(norm.device != first.device or norm.dtype != first.dtype for norm in norms):
+        norms = [norm.to(first.device, torch.float32) for norm in norms]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(list(norms)))
+    return total
+
+
+def values_of_sparse(tensor: Tensor) -> Tensor:
+    """The values of a sparse (COO) tensor, those of one place added up; shape (k, ...), of which some may be zeros.
+
+    Nothing waits for a device: how many places differ is left open, zeros fill up what is not needed.
+    """
+    if tensor.device.type == "cpu" or tensor.is_coalesced():
+        return tensor.coalesce().values()
+    values = tensor._values()
+    place = torch.zeros(len(values), dtype=torch.int64, device=tensor.device)
+    for size, index in zip(tensor.shape, tensor._indices(), strict=False):  # the dimensions that are sparse come first
+        place = place * size + index
+    ordered, order = place.sort()
+    number = torch.cat((torch.zeros_like(ordered[:1]), (ordered[1:] != ordered[:-1]).long())).cumsum(0)
+    return torch.zeros_like(values).index_add_(0, number, values[order])
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The floating type of most digits that a device computes in."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def unscaled(norm: Tensor | float, scale: Any) -> Tensor | float:
@@ -68,8 +98,9 @@ def input_moments(tensor: Tensor) -> dict[str, Tensor | float]:
         finite = torch.isfinite(values)
         count = finite.sum()
         clean = torch.where(finite, values, torch.zeros((), device=values.device))
-        mean = clean.sum(dtype=torch.float64) / count
-        square = (clean * clean).sum(dtype=torch.float64) / count
+        wide = widest(tensor.device)
+        mean = clean.sum(dtype=wide) / count
+        square = (clean * clean).sum(dtype=wide) / count
         return {
             "input_mean": mean,
             "input_std": (square - mean * mean).clamp_(min=0).sqrt(),

@@ -109,13 +109,18 @@ class Watch:
             self._say("scheduler", scheduler_facts, scheduler, replaced=bool(old))
 
     def remove(self) -> None:
-        """Takes every hook off."""
+        """Takes every hook off, and lets go of everything: a writer may outlive the model that it has watched."""
         self.forwards.close()
+        self.forwards.refresh()
         for criterion in list(self.losses.criteria):
             self.losses.remove(criterion)
         for optimizer in list(self.updates.optimizers):
             self.updates.remove(optimizer)
         self.updates.close()
+        self.losses.scaler = self.probe = None
+        self._schedulers = []
+        self.collectors.clear()
+        self.lane.forget()
 
     @property
     def objects(self) -> Objects:

@@ -40,7 +40,7 @@ def _recover(path: Path, event_file: EventFile) -> None:
     locked = lock(fd)
     try:
         tail = read_tail(path) if locked is not False else None
-    except LossLensError:
+    except (LossLensError, OSError):
         tail = None
     if tail is None or (locked is None and not is_dead(tail.header)):
         os.close(fd)

@@ -68,6 +68,8 @@ def _parts(tensor: Tensor) -> list[Tensor]:
     if tensor.layout == torch.strided:
         return [tensor.resolve_conj().resolve_neg()]
     if tensor.layout == torch.sparse_coo:
+        if tensor.device.type != "cpu" and not tensor.is_coalesced():
+            raise ValueError("it is sparse, and to put it together its device would have to be waited for")
         whole = tensor.coalesce()
         return [whole.indices(), whole.values()]
     if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tb_losslens.record.collector import Collector
-from tb_losslens.record.late_list import as_row_list
-from tb_losslens.record.measures import local, unscaled
+from tb_losslens.record.late_list import LateList, as_row_list
+from tb_losslens.record.measures import local, unscaled, values_of_sparse
 from tb_losslens.record.row import Row
 from tb_losslens.record.signals.movement import Movement
-from tb_losslens.record.signals.sample import Sample
 
 
 class Layers(Collector):
@@ -42,8 +41,6 @@ class Layers(Collector):
     def __init__(self, movement: Movement, scale: Callable[[], Any] = lambda: None) -> None:
         self._movement = movement
         self._scale = scale
-        self._blank: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
-        self._sample: Sample | None = None
 
     def epoch_begins(self, epoch: int) -> None:  # noqa: ARG002 - the collector's signature
         """Looks for layers that are new."""
@@ -51,12 +48,24 @@ class Layers(Collector):
 
     def backward_ends(self, row: Row) -> None:
         """The norm of each layer's gradient."""
-        self._movement.refresh()
-        norms = self._norms()
-        if norms is not None:
-            scaled = unscaled(norms, self._scale())
-            assert isinstance(scaled, Tensor)
-            row.lists["layer_grad_norm"] = as_row_list(scaled)
+        movement = self._movement
+        movement.refresh()
+        gradients = [_dense(p.grad) for p in movement.table.parameters]
+        found = [i for i, gradient in enumerate(gradients) if gradient is not None]
+        if not found:
+            return
+        norms = unscaled(_norms([gradient for gradient in gradients if gradient is not None]), self._scale())
+        assert isinstance(norms, Tensor)
+        read = as_row_list(norms)
+        if not movement.one_to_one or len(found) < len(gradients):
+            # put together on the host: which parameters have a gradient may be another set in each step
+            layers, count = np.array(movement.table.layers)[found], len(movement.table.names)
+            read = (
+                read.then(lambda known: _by_layer(known, layers, count))
+                if isinstance(read, LateList)
+                else _by_layer(read, layers, count)
+            )
+        row.lists["layer_grad_norm"] = read
 
     def step_begins(self, row: Row, optimizer: Optimizer) -> None:  # noqa: ARG002 - the collector's signature
         """The weights before the step."""
@@ -78,34 +87,21 @@ class Layers(Collector):
         row.lists["layer_update_ratio"] = _roots(sums)
         self.tell(row, {"update_ratio": math.sqrt(moved / size) if size else math.nan, "weight_norm": math.sqrt(size)})
 
-    def _norms(self) -> Tensor | None:
-        """2-norm of the gradient of each layer, shape (layers,); None where there is no gradient at all."""
-        movement = self._movement
-        gradients = [_dense(p.grad) for p in movement.table.parameters]
-        found = [g for g in gradients if g is not None]
-        if not found:
-            return None
-        with torch.no_grad():
-            types = {g.dtype for g in found}
-            wide = torch.float64 if torch.float64 in types else torch.float32
-            norms = torch.stack(torch._foreach_norm(found) if types == {wide} else torch._foreach_norm(found, 2, dtype=wide))
-            if movement.one_to_one and len(found) == len(gradients):
-                return norms
-            base, layers = self._places(tuple(i for i, g in enumerate(gradients) if g is not None))
-            return base.index_add(0, layers, norms.to(base.dtype).square_()).sqrt_()
 
-    def _places(self, found: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        """Zeros for the layers that have a gradient and NaN for the others; and the layer of each gradient there is."""
-        if self._sample is not self._movement.sample:
-            self._sample, self._blank = self._movement.sample, {}
-        known = self._blank.get(found)
-        if known is None:
-            table, device = self._movement.table, self._movement.sample.device
-            layers = [table.layers[i] for i in found]
-            base = torch.full((len(table.names),), math.nan, dtype=torch.float32 if device.type == "mps" else torch.float64)
-            base[layers] = 0.0
-            known = self._blank[found] = (base.to(device), torch.tensor(layers).to(device))
-        return known
+def _norms(gradients: Sequence[Tensor]) -> Tensor:
+    """2-norm of each gradient, shape (gradients,), float32 or wider."""
+    with torch.no_grad():
+        types = {g.dtype for g in gradients}
+        wide = torch.float64 if torch.float64 in types else torch.float32
+        found = torch._foreach_norm(gradients) if types == {wide} else torch._foreach_norm(gradients, 2, dtype=wide)
+        return torch.stack(list(found))
+
+
+def _by_layer(norms: NDArray[Any], layers: NDArray[np.int64], count: int) -> NDArray[np.float32]:
+    """Norm of each layer, shape (count,), from those of its gradients, shape (gradients,); NaN for a layer without any."""
+    squares = np.bincount(layers, norms.astype(np.float64) ** 2, count)
+    squares[np.bincount(layers, minlength=count) == 0] = math.nan
+    return np.sqrt(squares).astype(np.float32)
 
 
 def _roots(sums: NDArray[Any]) -> NDArray[np.float32]:
@@ -124,12 +120,10 @@ def _sizes_on_device(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _dense(gradient: Tensor | None) -> Tensor | None:
-    """A gradient as real numbers of this process; None for a sparse one that could only be read by waiting for a device."""
+    """A gradient as real numbers of this process, None of None; those of one place of a sparse one are added up."""
     if gradient is None or (type(gradient) is Tensor and gradient.layout is torch.strided and not gradient.is_complex()):
         return gradient
     part = local(gradient.detach())
     if part.is_sparse:
-        if part.device.type != "cpu" and not part.is_coalesced():
-            return None
-        part = part.coalesce().values()
+        part = values_of_sparse(part)
     return torch.view_as_real(part.resolve_conj()) if part.is_complex() else part

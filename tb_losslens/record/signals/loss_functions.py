@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tb_losslens.record.measures import widest
+
 FUNCTIONS = (
     "cross_entropy",
     "nll",
@@ -67,8 +69,8 @@ class Losses:
     elements: Tensor
 
     def reduced(self) -> Tensor:
-        """The three reductions, float64 of shape (3,), in the order of `REDUCTIONS`."""
-        total = self.sums.sum(dtype=torch.float64)
+        """The three reductions, float64 (where the device has it) of shape (3,), in the order of `REDUCTIONS`."""
+        total = self.sums.sum(dtype=widest(self.sums.device))
         return torch.stack([total / self.weights, total, total / len(self.sums)])
 
     @property
@@ -149,7 +151,7 @@ def _of_classes(functions: tuple[str, ...], table: Tensor, target: Tensor, setti
     }
     elements = counts.reshape(samples, -1).sum(1)
     found = {
-        name: Losses((ways[name]() * share).reshape(samples, -1).sum(1), share.sum(dtype=torch.float64), elements)
+        name: Losses((ways[name]() * share).reshape(samples, -1).sum(1), share.sum(dtype=widest(share.device)), elements)
         for name in functions
         if name in ways
     }
@@ -175,7 +177,7 @@ def _of_numbers(functions: tuple[str, ...], output: Tensor, target: Tensor) -> d
     found = {name: Losses(ways[name]().sum(1), size.sum(), size) for name in functions if name in ways}
     if "mse_broadcast" in functions and output.shape != target.shape and t.shape[1] == 1 and samples > 1:
         # every output against every target: the shapes (n, 1) and (n,) do that without a word
-        a, b = o[:, 0].double(), t[:, 0].double()
+        a, b = o[:, 0].to(widest(o.device)), t[:, 0].to(widest(o.device))
         every = samples * (a.square() + b.square().mean() - 2 * a * b.mean())
         found["mse_broadcast"] = Losses(every, size.sum() * samples, size * samples)
     return found

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.late_list import as_row_list
-from tb_losslens.record.measures import local
+from tb_losslens.record.measures import local, widest
 from tb_losslens.record.row import Row
 from tb_losslens.record.signals.loss_functions import (
     FUNCTIONS,
@@ -71,7 +71,7 @@ class LossIdentity(Collector):
             return
         output, target = pair
         with torch.no_grad():
-            value = loss.detach().double().mean()
+            value = loss.detach().to(widest(loss.device)).mean()
             settings = _settings(self._criteria())
             names = FUNCTIONS if self._known is None else (self._known,)
             code, found = _identify(names, output, target, value, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -42,7 +43,7 @@ class OptimizerState(Collector):
 
     def __init__(self, optimizers: Callable[[], Sequence[Optimizer]]) -> None:
         self._optimizers = optimizers
-        self._samples: dict[int, Sample] = {}
+        self._samples: weakref.WeakKeyDictionary[Optimizer, Sample] = weakref.WeakKeyDictionary()
         self._late = LateFields("late_optimizer_state")
 
     def step_ends(self, row: Row, optimizer: Optimizer) -> None:
@@ -66,7 +67,7 @@ class OptimizerState(Collector):
 
     def epoch_begins(self, epoch: int) -> dict[str, Any]:
         """The state that the epoch begins with."""
-        self._samples = {}
+        self._samples.clear()
         return self._fields({"at": "epoch_begin", "epoch": epoch})
 
     def epoch_ends(self, epoch: int) -> dict[str, Any]:
@@ -91,12 +92,12 @@ class OptimizerState(Collector):
         return {"optimizer_state": digests, **self._late.take(at, owed)}
 
     def _sample(self, optimizer: Optimizer) -> Sample:
-        sample = self._samples.get(id(optimizer))
+        sample = self._samples.get(optimizer)
         if sample is None or not sample.fits():
             parameters = [p for group in optimizer.param_groups for p in group["params"] if can_sample(p)]
             devices = [local(p).device for p in parameters]
             home = max(devices, key=devices.count) if devices else None
-            sample = self._samples[id(optimizer)] = Sample([p for p in parameters if local(p).device == home])
+            sample = self._samples[optimizer] = Sample([p for p in parameters if local(p).device == home])
         return sample
 
 
@@ -152,12 +153,13 @@ def _steps(optimizer: Optimizer) -> list[Any]:
 
 
 def _ends(counts: Sequence[Any]) -> list[Any]:
-    tensors = [count.detach().reshape(()) for count in counts if isinstance(count, Tensor)]
-    if tensors and tensors[0].device.type != "cpu":
-        stacked = torch.stack(tensors)
-        return [stacked.min(), stacked.max()]
-    numbers = [float(count) for count in counts]
-    return [min(numbers), max(numbers)]
+    there = [count.detach().reshape(()) for count in counts if isinstance(count, Tensor) and count.device.type != "cpu"]
+    numbers = [float(count) for count in counts if not isinstance(count, Tensor) or count.device.type == "cpu"]
+    if not there:
+        return [min(numbers), max(numbers)]
+    stacked = torch.stack([count.to(there[0].device) for count in there])
+    least, most = stacked.min(), stacked.max()
+    return [least.clamp(max=min(numbers)), most.clamp(min=max(numbers))] if numbers else [least, most]
 
 
 def _number(value: Any) -> Any:

@@ -1,0 +1,213 @@
+"""Nothing waits for a device: neither what is written in the code nor what a training calls.
+
+A tensor on the meta device has a shape and no numbers, so that whatever would read one, and make a device wait, raises. Where the
+device is not the CPU all else goes the way that it goes on a CUDA device.
+"""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import tb_losslens.record
+from tb_losslens.record.late_list import LateList
+from tb_losslens.record.measures import total_norm, values_of_sparse
+from tb_losslens.record.signals.bit_sum import _sum, _words
+from tests.record.training import events, loader
+
+META = torch.device("meta")
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The meta device in the place of one that has numbers, which are on their way to the host for ever: zeros stand for them."""
+
+    def on_its_way(self, tensor):
+        self._host, self._event, self._then = torch.zeros(tensor.shape), None, None
+
+    monkeypatch.setattr(torch.Tensor, "is_meta", False, raising=False)  # the recorder leaves such tensors out
+    monkeypatch.setattr(LateList, "__init__", on_its_way)
+    return META
+
+
+class Words(nn.Module):
+    """An embedding whose gradient is sparse, normalisation, and a head of a branch that is not always used."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(50, 8, sparse=True)
+        self.norm = nn.BatchNorm1d(8)
+        self.heads = nn.ModuleList(nn.Linear(8, 3) for _ in range(2))
+        self.calls = 0
+
+    def forward(self, words):
+        self.calls += 1
+        return self.heads[self.calls % 2](self.norm(self.embed(words).mean(1)))
+
+
+def image_net():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(), nn.Linear(144, 3))
+
+
+def images():
+    return TensorDataset(torch.randn(48, 3, 8, 8), torch.arange(48) % 3)
+
+
+def words():
+    return TensorDataset(torch.arange(48 * 5).reshape(48, 5) % 50, torch.arange(48) % 3)
+
+
+KINDS = {
+    "images": (image_net, images, nn.CrossEntropyLoss, torch.optim.Adam),
+    "words": (Words, words, nn.CrossEntropyLoss, torch.optim.SGD),
+    "numbers": (image_net, images, nn.MSELoss, torch.optim.RMSprop),
+}
+
+
+@pytest.mark.parametrize("way", ["plain", "accumulated", "logged", "clipped", "by closure"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_training_reads_no_number_of_its_device(kind, way, recorded, device):
+    make, data, criterion, optimizer = KINDS[kind]
+    one, model, criterion = recorded(), make().to(device), criterion()
+    optimizer = optimizer(model.parameters(), 0.1)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    batches, held_out = one.writer.wrap(loader(data(), 8)), one.writer.wrap(loader(data(), 8), split="val")
+    for _ in range(3):
+        for number, (inputs, targets) in enumerate(batches):
+            given, answers = inputs.to(device), targets.to(device)
+            if kind == "numbers":
+                answers = nn.functional.one_hot(targets, 3).float().to(device)
+
+            def closure(given=given, answers=answers):
+                loss = criterion(model(given), answers)
+                loss.backward()
+                return loss
+
+            if way == "by closure":
+                optimizer.step(closure)
+                continue
+            loss = closure()
+            if way == "logged":
+                one.writer.log_batch(loss, inputs=given, targets=answers, per_sample=model(given).sum(1), hidden=given, my=loss)
+            if way == "clipped" and kind != "words":
+                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            if way != "accumulated" or number % 2:
+                optimizer.step()
+                optimizer.zero_grad()
+        model.eval()
+        with torch.no_grad():
+            for inputs, targets in held_out:
+                criterion(model(inputs.to(device)), nn.functional.one_hot(targets, 3).float().to(device))
+        model.train()
+    run = one.run()  # which asserts that no collector has failed
+    assert len(run) == 18 if way != "accumulated" else len(run) > 0
+    assert (run.float("dense") > 0).sum() > 9
+    assert "layer_grad_norm" in run.ragged
+    assert len(events(run, "epoch_end")) == 3
+
+
+def test_norms_of_gradients_on_several_devices_stay_where_they_are():
+    here, there = torch.ones(3), torch.ones(5, device=META)
+    for gradients in ([here, there], [there, here], [there] * 40, [here, there, here]):
+        norm = total_norm(gradients)
+        assert isinstance(norm, torch.Tensor)
+        assert norm.device == META
+        assert norm.shape == ()
+
+
+@pytest.mark.parametrize("shape", [(7,), (7, 4), (7, 4, 2)])
+def test_values_of_one_place_are_added_up_without_a_look_at_how_many_there_are(shape, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    dense = 1 if len(shape) > 1 else 0
+    indices = torch.stack([torch.randint(0, size, (40,), generator=generator) for size in shape[: len(shape) - dense]])
+    values = torch.randn(40, *shape[len(shape) - dense :], generator=generator)
+    whole = torch.sparse_coo_tensor(indices, values, shape).coalesce().values()
+
+    class Elsewhere:
+        """The same tensor on a device that must not be waited for."""
+
+        device, shape = META, torch.Size(shape)
+
+        @staticmethod
+        def is_coalesced():
+            return False
+
+        @staticmethod
+        def _values():
+            return values
+
+        @staticmethod
+        def _indices():
+            return indices
+
+    monkeypatch.setattr(torch.Tensor, "__bool__", None)
+    zeros = torch.zeros
+    monkeypatch.setattr(torch, "zeros", lambda *size, device=None, **kwargs: zeros(*size, **kwargs))
+    found = values_of_sparse(Elsewhere())
+    np.testing.assert_allclose(found[: len(whole)].numpy(), whole.numpy(), rtol=1e-5, atol=1e-6)
+    assert not found[len(whole) :].numpy().any()
+
+
+@pytest.mark.parametrize("size", [3, 5_000, 100_000])
+def test_the_bits_of_tensors_are_added_up_on_their_device(size):
+    assert _sum(_words(torch.zeros(size, device=META)), 1 << 16).device == META
+
+
+# --- what is written in the code ------------------------------------------------------------------------------------------
+
+ROOT = Path(tb_losslens.record.__file__).parent
+
+READS = {"item", "tolist", "cpu", "nonzero", "equal", "allclose", "unique", "masked_select", "synchronize", "coalesce", "numpy"}
+"""Calls that read numbers, whichever device has them."""
+
+BEHIND_A_CHECK = 'device.type'
+"""What a function says that reads a tensor of the CPU only."""
+
+ALLOWED = {
+    "arguments.py:number": "of an array of numpy",
+    "arguments.py:_list": "of the user's own list of losses of a validation, once in each",
+    "batch.py:describe_targets": "behind a check, and of arrays of numpy",
+    "batch_arguments.py:_ids": "ids that the user gives from a device: a row is stored with its ids, and they count at once",
+    "deferred.py:Deferred.result": "asked for once the numbers have arrived, or at the end",
+    "deferred.py:_waited_for": "a device from which nothing can be copied in the background",
+    "late_list.py:LateList.__array__": "the same",
+    "signals/batchnorm.py:BatchNorms.forward_ends": "behind a check",
+    "signals/bit_sum.py:_weighted_on_cpu": "its caller has asked for the device",
+    "signals/input_relation.py:relation": "of arrays of numpy",
+    "signals/layers.py:Layers.step_ends": "of an array of numpy: a tensor has left before",
+    "signals/rng.py:rng_digests": "the state of a generator is on the host, also that of a CUDA device",
+    "signals/rng.py:generator_digests": "the same",
+    "signals/sample.py:Sample.squares": "behind a check",
+}
+
+
+def reads(path):
+    """Function and name of each call that reads numbers, and whether the function has asked for the device."""
+    text = path.read_text()
+    tree = ast.parse(text)
+
+    def walk(node, name, checked):
+        for child in ast.iter_child_nodes(node):
+            its, knows = name, checked
+            if isinstance(child, (ast.FunctionDef, ast.ClassDef)):
+                its = [*name, child.name]
+                knows = isinstance(child, ast.FunctionDef) and BEHIND_A_CHECK in ast.get_source_segment(text, child)
+            if isinstance(child, ast.Call) and isinstance(child.func, ast.Attribute) and child.func.attr in READS:
+                yield ".".join(its), child.func.attr, knows
+            yield from walk(child, its, knows)
+
+    return list(walk(tree, [], False))
+
+
+def test_every_read_of_a_number_lies_behind_a_check_of_the_device_or_has_its_reason():
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        if "disk" not in path.parts and "probe" not in path.parts:  # the one knows no tensors, the other waits, which it says
+            for function, call, checked in reads(path):
+                if not checked:
+                    found.setdefault(f"{path.relative_to(ROOT).as_posix()}:{function}", set()).add(call)
+    assert found.keys() <= ALLOWED.keys(), {name: calls for name, calls in found.items() if name not in ALLOWED}
