@@ -51,9 +51,9 @@ def values_of_sparse(tensor: Tensor) -> Tensor:
     """
     if tensor.device.type == "cpu" or tensor.is_coalesced():
         return tensor.coalesce().values()
-    values = tensor._values()
-    place = torch.zeros(len(values), dtype=torch.int64, device=tensor.device)
-    for size, index in zip(tensor.shape, tensor._indices(), strict=False):  # the dimensions that are sparse come first
+    values, indices = tensor._values(), tensor._indices()
+    place = torch.zeros_like(indices[0])
+    for size, index in zip(tensor.shape, indices, strict=False):  # the dimensions that are sparse come first
         place = place * size + index
     ordered, order = place.sort()
     number = torch.cat((torch.zeros_like(ordered[:1]), (ordered[1:] != ordered[:-1]).long())).cumsum(0)

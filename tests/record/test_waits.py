@@ -1,7 +1,7 @@
 """Nothing waits for a device: neither what is written in the code nor what a training calls.
 
-A tensor on the meta device has a shape and no numbers, so that whatever would read one, and make a device wait, raises. Where the
-device is not the CPU all else goes the way that it goes on a CUDA device.
+A tensor on the meta device has a shape and no numbers, so that whatever would read one, and make a device wait, raises.
+Everything else goes the way that it goes on a CUDA device.
 """
 
 import ast
@@ -25,12 +25,14 @@ META = torch.device("meta")
 
 @pytest.fixture
 def device(monkeypatch):
-    """The meta device in the place of one that has numbers, which are on their way to the host for ever: zeros stand for them."""
+    """The meta device in the place of one that has numbers; zeros stand for those that it would send to the host."""
 
     def on_its_way(self, tensor):
         self._host, self._event, self._then = torch.zeros(tensor.shape), None, None
 
-    monkeypatch.setattr(torch.Tensor, "is_meta", property(lambda self: False), raising=False)  # the recorder leaves such tensors out
+    monkeypatch.setattr(
+        torch.Tensor, "is_meta", property(lambda self: False), raising=False
+    )  # the recorder leaves such tensors out
     monkeypatch.setattr(LateList, "__init__", on_its_way)
     return META
 
@@ -127,8 +129,6 @@ def test_values_of_one_place_are_added_up_without_a_look_at_how_many_there_are(s
     parts = {"_values": lambda: values, "_indices": lambda: indices, "is_coalesced": lambda: False}
     elsewhere = SimpleNamespace(device=META, shape=torch.Size(shape), **parts)
     monkeypatch.setattr(torch.Tensor, "__bool__", None)
-    zeros = torch.zeros
-    monkeypatch.setattr(torch, "zeros", lambda *size, device=None, **kwargs: zeros(*size, **kwargs))
     found = values_of_sparse(elsewhere)
     np.testing.assert_allclose(found[: len(whole)].numpy(), whole.numpy(), rtol=1e-5, atol=1e-6)
     assert not found[len(whole) :].numpy().any()

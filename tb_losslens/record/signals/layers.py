@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -88,7 +88,7 @@ class Layers(Collector):
         self.tell(row, {"update_ratio": math.sqrt(moved / size) if size else math.nan, "weight_norm": math.sqrt(size)})
 
 
-def _norms(gradients: Sequence[Tensor]) -> Tensor:
+def _norms(gradients: list[Tensor]) -> Tensor:
     """2-norm of each gradient, shape (gradients,), float32 or wider."""
     with torch.no_grad():
         types = {g.dtype for g in gradients}
