@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tb_losslens.analysis.boundaries import nothing
-from tb_losslens.analysis.causes import CAUSES, batch_noise, running_mean
+from tb_losslens.analysis.causes import CAUSES, batch_noise, running_mean, unknown
 from tb_losslens.analysis.context import Cause, Context, Outcome
 from tb_losslens.analysis.finding import Checked, Diagnosis, Finding, Pooled, Skipped
 from tb_losslens.analysis.jump import measure
 from tb_losslens.analysis.noted import notes_at, with_notes
 from tb_losslens.analysis.ranking import marked, ranked
+from tb_losslens.analysis.recordable import helpful
 from tb_losslens.analysis.stats import noise
 from tb_losslens.analysis.unchanged import unchanged_weights
 from tb_losslens.analysis.verdict import in_words, nothing_learned
@@ -48,6 +49,7 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
         mean = next((o for o in decided if isinstance(o, Finding) and o.cause == running_mean.ID), None)
         if mean is not None and not run.has("logged_loss"):
             context = build_context(running_mean.de_averaged(run, mean.detail))
+    outcomes = [helpful(run, outcome) for outcome in outcomes]
     still = unchanged_weights(run)
     if still is not None:
         outcomes = [_no_comfort(outcome) for outcome in outcomes]
@@ -69,8 +71,9 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
         boundaries=boundaries,
         pooled=first.pooled,
         findings=findings,
-        checked=tuple(o for o in outcomes if isinstance(o, Checked)),
-        skipped=tuple(o for o in outcomes if isinstance(o, Skipped)),
+        # nobody can check for the unknown: it is what is left
+        checked=tuple(o for o in outcomes if isinstance(o, Checked) and o.cause != unknown.ID),
+        skipped=tuple(o for o in outcomes if isinstance(o, Skipped) and o.cause != unknown.ID),
         problems=run.problems,
         batches=len(run),
         epochs=len(run.epochs),

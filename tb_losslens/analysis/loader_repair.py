@@ -77,10 +77,9 @@ def repair_order(context: Context, repeated: Sequence[Epoch]) -> tuple[str, str,
     """(advice, code, what speaks against) for the loader of the epochs that had one order."""
     loader = loader_of(context.run, repeated)
     kind = loader_kind(loader)
-    epochs = len(context.epochs)
     if kind == "distributed" and loader.get("shuffle") is not False:
         line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {len(repeated)} epochs had one order\n"
-        fix = f"for epoch in range({epochs}):\n{line}    for x, y in train_loader:\n        ..."
+        fix = f"for epoch in range(epochs):     # as many as before\n{line}    for x, y in train_loader:\n        ..."
         return "Tell the distributed sampler the epoch.", fix, []
     if kind == "iterable":
         advice = (
@@ -95,7 +94,7 @@ def repair_order(context: Context, repeated: Sequence[Epoch]) -> tuple[str, str,
         fix = (
             "generator = torch.Generator().manual_seed(0)     # once, before the epochs\n"
             f"{_drawing(loader, 'generator=generator')}\n"
-            f"for epoch in range({epochs}):                          # no manual_seed and no new loader in here\n"
+            "for epoch in range(epochs):     # as many as before; no manual_seed and no new loader in here\n"
             "    for x, y in train_loader:\n        ..."
         )
         return "The loader shuffles, but from the same seed each epoch: seed once, and build the loader once.", fix, []
@@ -133,7 +132,7 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
         return (
             "sampler = torch.utils.data.DistributedSampler(dataset, shuffle=True)\n"
             f"train_loader = DataLoader(dataset{_arguments(loader, 'sampler=sampler')})\n"
-            f"for epoch in range({len(context.epochs)}):\n"
+            "for epoch in range(epochs):     # as many as before\n"
             "    sampler.set_epoch(epoch)\n    for x, y in train_loader:\n        ..."
         )
     if kind == "list":

@@ -58,10 +58,10 @@ def _length(context: Context) -> int:
 
 
 def _once(context: Context, step: LrStep, *, harmed: bool) -> str:
-    epochs, length = len(context.epochs), _length(context)
+    length = _length(context)
     name = scheduler_class(context) or "CosineAnnealingLR"
     batch = stepped_each_batch(context, step.column)
-    arguments = "..." if name != "CosineAnnealingLR" else f"T_max={epochs} * {length}" if batch else f"T_max={epochs}"
+    arguments = "..." if name != "CosineAnnealingLR" else f"T_max=epochs * {length}" if batch else "T_max=epochs"
     call = "        scheduler.step()" if batch else "    scheduler.step()"
     start = (
         f"# {step.after:.3g} is too high to start from as well: a tenth of it\n"
@@ -70,6 +70,7 @@ def _once(context: Context, step: LrStep, *, harmed: bool) -> str:
         else ""
     )
     return (
-        f"{start}# once, before the epochs\nscheduler = {name}(\n    optimizer, {arguments})\n"
-        f"for epoch in range({epochs}):\n    for x, y in train_loader:\n        ...\n{call}"
+        f"{start}# once, before the epochs; epochs: all that the training is to have\n"
+        f"scheduler = {name}(\n    optimizer, {arguments})\n"
+        f"for epoch in range(epochs):\n    for x, y in train_loader:\n        ...\n{call}"
     )

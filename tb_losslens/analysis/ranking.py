@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from tb_losslens.analysis.finding import Boundary, Finding, Pooled
 
+_SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1}
+"""Way in which the loss moves by a cause that has one."""
 _STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
 
 
@@ -37,13 +39,17 @@ def _key(finding: Finding) -> tuple[int, int, float, float]:
 def marked(boundaries: Sequence[Boundary], pooled: Pooled, findings: Sequence[Finding]) -> tuple[Boundary, ...]:
     """Boundaries with the kind and cause of the best finding that explains each; `findings` are ranked.
 
-    A significant jump without one is "unknown"; a jump that is neither significant nor named by a finding is "none".
+    A cause that lifts the loss marks no boundary at which it falls, and the other way round, though the loss may move its
+    way over the epoch after it. A significant jump without one is "unknown"; a jump that is neither significant nor named by
+    a finding is "none".
     """
     owner: dict[int, Finding] = {}
+    jump = {boundary.index: boundary.jump for boundary in boundaries}
     for finding in findings:
         if finding.explains_jump or finding.kind == "unknown":
             for k in finding.boundaries:
-                owner.setdefault(k, finding)
+                if not jump.get(k, 0.0) * _SIGN.get(finding.cause, 0) < 0:
+                    owner.setdefault(k, finding)
     out = []
     for boundary in boundaries:
         best = owner.get(boundary.index)

@@ -12,6 +12,7 @@ from tb_losslens.analysis.contrast import contrast
 from tb_losslens.analysis.finding import Boundary
 from tb_losslens.analysis.mix import class_shares
 from tb_losslens.analysis.per_layer import PER_LAYER, by_layer, of_layer
+from tb_losslens.analysis.recordable import lines_there
 from tb_losslens.analysis.stats import Floats, finite, mean, median
 from tb_losslens.analysis.text import number, plural, times
 from tb_losslens.events.columns import BY_NAME, Signal, how_to_record
@@ -115,7 +116,8 @@ def _layers(
 def missing(run: Run) -> list[dict[str, str]]:
     """Signals that would help and were not recorded, each with the line of code that records it."""
     lacking = [name for name in WANTED if not run.has(name) and not (name == "classes" and run.has("target_mean"))]
-    return [{"label": BY_NAME[name].label, "how": how_to_record(name)} for name in lacking]
+    said = [{"label": BY_NAME[name].label, "how": how_to_record(name)} for name in lacking]
+    return [line for line in said if line["how"] not in lines_there(run)]
 
 
 def _names(run: Run) -> list[str]:

@@ -60,7 +60,7 @@ def in_words(
     """
     best = findings[0] if findings else None
     kind: Kind = best.kind if best else "unknown" if pooled.reason else "benign"
-    named = set(best.boundaries) if best and best.explains_jump else set()
+    named = {b.index for b in boundaries if b.cause == best.cause} if best and best.explains_jump else set()
     alone = [b for b in boundaries if b.significant or (b.index in named and math.isfinite(b.z))]
     headline, aside, short = _what(pooled, alone, batches)
     moved = bool(pooled.direction) or bool(alone)

@@ -94,7 +94,7 @@ def after(code: str, loader: Any, dataset: Dataset[Any]) -> Any:
     """The loader that is there once the code was run beside the one that was recorded."""
     seen: dict[str, Any] = {
         "torch": torch, "DataLoader": DataLoader, "dataset": dataset, "train_loader": loader, "writer": _Writer(),
-        "weights": [1.0] * N,
+        "weights": [1.0] * N, "epochs": 1,
     }  # fmt: skip
     original = torch.utils.data.DistributedSampler
     torch.utils.data.DistributedSampler = lambda data, **k: original(data, 1, 0, **k)  # type: ignore[assignment,misc]
@@ -150,7 +150,7 @@ def test_the_code_for_the_last_batch_leaves_it_out_and_keeps_the_order(name: str
     if "continue" in code:  # a filter in the loop: nothing new is built
         seen: list[int] = []
         body = code.replace("    ...", "    seen.extend(int(i) for i in x[:, 0])")
-        exec(body, {"train_loader": loader, "seen": seen})
+        exec(body, {"train_loader": loader, "seen": seen, "epochs": 1})
     else:
         seen = order(after(code, loader, dataset_of(name)))
     assert len(seen) == N // SIZE * SIZE

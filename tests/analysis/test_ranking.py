@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tb_losslens.analysis.finding import Boundary, Finding, Pooled
@@ -53,11 +54,17 @@ def test_boundaries_take_the_kind_of_the_best_finding_that_explains_them() -> No
     lr = finding("lr_increase", "fault", "likely", boundaries=(0, 1))
     beside = finding("repeated_order", "fault", "proved", boundaries=(0, 1, 2, 3), explains_jump=False)
     learned = finding("memorization", "benign", "likely", boundaries=(1, 2))
-    boundaries = [boundary(k, significant=k != 4) for k in range(5)]
+    boundaries = [replace(boundary(k, significant=k != 4), jump=-0.5 if k == 2 else 0.5) for k in range(5)]
     out = marked(boundaries, Pooled(direction=1), ranked([lr, beside, learned]))
     assert [(b.kind, b.cause) for b in out] == [
         ("fault", "lr_increase"), ("fault", "lr_increase"), ("benign", "memorization"), ("unknown", ""), ("none", ""),
     ]  # fmt: skip
+
+
+def test_no_boundary_is_marked_with_a_cause_that_moves_the_loss_the_other_way() -> None:
+    cut = finding("lr_decrease", "benign", "likely", boundaries=(0, 1))
+    boundaries = [replace(boundary(k, significant=False), jump=jump) for k, jump in enumerate((-0.5, 0.5))]
+    assert [b.cause for b in marked(boundaries, Pooled(), ranked([cut]))] == ["lr_decrease", ""]
 
 
 def test_a_refused_run_has_no_marks() -> None:

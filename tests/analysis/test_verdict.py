@@ -96,7 +96,7 @@ def test_a_bad_batch_is_the_headline_of_a_run_without_boundaries() -> None:
 
 def test_a_boundary_that_a_recorded_event_points_at_is_the_headline() -> None:
     cut = finding("lr_decrease", "benign", "likely", "The LR is cut to a tenth.", boundaries=(3,))
-    quiet = Boundary(3, 10, 10, 1, 5, 1.0, 0.5, -0.5, -3.1)
+    quiet = Boundary(3, 10, 10, 1, 5, 1.0, 0.5, -0.5, -3.1, kind="benign", cause="lr_decrease")
     words = in_words(QUIET, (quiet,), (cut,), 500)
     assert words.headline == "Loss drops at boundary 4 of 11, by −0.50"
     assert words.subline == "Expected, likely: the LR is cut to a tenth."

@@ -22,6 +22,7 @@ from tb_losslens.analysis.causes import (
     missing_zero_grad,
     partial_last_batch,
     repeated_order,
+    resume_discontinuity,
     running_mean,
     unknown,
     wrong_mode,
@@ -37,6 +38,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # proofs by equality
         wrong_mode,
         missing_zero_grad,
+        resume_discontinuity,
         repeated_order,
         partial_last_batch,
         # regressions

@@ -126,13 +126,13 @@ def _placed(context: Context, known: Sequence[Proof], steps: Sequence[int]) -> t
 
 def _fine(context: Context, seen: InputLevels) -> str:
     """What was looked at, and by how much it moves at most."""
-    read = [epoch.fields for epoch in context.epochs if epoch.fields.get("inputs_compared")]
+    run, read = context.run, [epoch.fields for epoch in context.epochs if epoch.fields.get("inputs_compared")]
     said = ""
     if read:
         changed, compared = (sum(int(f.get(name) or 0) for f in read) for name in ("inputs_changed", "inputs_compared"))
         said = f"; {percent(changed / compared)} of the samples that came back had another input"
     if not seen.unit > 0:
-        return "the inputs have no spread" + said
+        return f"the inputs have no {'spread' if run.has('input_mean') else 'mean, as integers have none'}" + said
     steps, folds = finite(np.abs(np.diff(seen.means.middle))), finite(np.abs(np.diff(seen.logs.middle)))
     if not len(steps) or not len(folds):
         return "the inputs of too few batches were read to compare one epoch with the next" + said

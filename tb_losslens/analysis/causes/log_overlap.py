@@ -68,7 +68,10 @@ def _fine(run: Run) -> str:
         rows = plural(run.superseded, "row")
         return f"{rows} from step {run.facts['purge_step']:,} on were purged by a resumed writer, as asked"
     last = f" from {int(run.step[0]):,} to {int(run.step[-1]):,}" if len(run) else ""
-    return f"steps rise throughout{last}; one writer"
+    if run.facts.get("loss_source") == "criterion":
+        # a step of the user's that lies behind the count is left out there, so that these steps cannot go back
+        return f"the steps of the batches rise throughout{last}, counted by LossLens, as the criterion gives the loss"
+    return f"steps rise throughout{last}; one recording"
 
 
 def _purged(run: Run) -> bool:
@@ -147,7 +150,7 @@ def _rising(run: Run) -> str:
     )
     return (
         "global_step = 0                    # once, before the epochs\n"
-        f"for epoch in range({max(1, len(run.epochs))}):\n    for x, y in train_loader:\n        ...\n"
+        "for epoch in range(epochs):        # as many as before\n    for x, y in train_loader:\n        ...\n"
         f"        {call}\n        global_step += 1"
     )
 

@@ -79,12 +79,13 @@ def find(context: Context, *, most_ratio: float = 0.8, least_share: float = 0.3)
         if effect.boundaries
         else f"at {places(context, acting)}"
     )
+    falls = "and the loss falls over the epoch after it" if effect.slow else "and the loss falls with it"
     return Finding(
         ID,
         "benign",
         strength,
         "LR cut",
-        f"The learning rate is cut {change_in_words(acting)} {where}, and the loss falls with it.",
+        f"The learning rate is cut {change_in_words(acting)} {where}, {falls}.",
         score=0.8 if strength == "likely" else 0.4,
         boundaries=effect.boundaries,
         steps=tuple(int(context.run.step[s.row]) for s in acting[:50]),

@@ -46,7 +46,7 @@ from tb_losslens.analysis.last_batches import LastBatches, is_sum, last_batches,
 from tb_losslens.analysis.last_report import artifact_finding, batchnorm_finding, levelled, size_finding, sum_finding
 from tb_losslens.analysis.last_step import step_on_few
 from tb_losslens.analysis.reduction import exact_reduction
-from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.stats import Floats, finite, median
 from tb_losslens.analysis.text import number, plural
 from tb_losslens.store.run import Run
 
@@ -90,7 +90,7 @@ def find(
         return Checked(ID, f"batch sizes vary all along ({np.nanmin(sizes):,.0f} to {np.nanmax(sizes):,.0f} samples)")
     last = last_batches(context, usual, small)
     if len(last.row) < 2:
-        return Checked(ID, f"{plural(len(last.row), 'epoch')} ended with a partial batch; two are needed to judge")
+        return Checked(ID, _too_few(context, sizes, usual, small, len(last.row)))
     raw = median(np.abs(last.off / last.alike)) / 0.6745
     scaled = median(np.abs(last.off / last.scaled)) / 0.6745
     side = median(last.off / last.error)
@@ -130,6 +130,20 @@ def find(
     if scaled > in_line or (not gone and raw < seen):
         return Checked(ID, said)
     return artifact_finding(context, last, usual, said, gone, whole=whole, exact=exact, few=few if few and few.read else None)
+
+
+def _too_few(context: Context, sizes: Floats, usual: float, small: float, judged: int) -> str:
+    """Why last batches are not judged: most have nearly the usual size, or the loss before them is not known."""
+    ends = finite(sizes[[epoch.last - 1 for epoch in context.epochs]])
+    less = ends[ends < usual]
+    nearly = less[less > small * usual]
+    if 2 * len(nearly) > len(less):
+        which = f"{number(median(nearly))} of {number(usual)} samples"
+        return f"{plural(len(nearly), 'epoch')} ended with {which}, which a mean shows next to nothing of"
+    if len(less) > judged:
+        said = f"{plural(len(less), 'epoch')} ended with a partial batch, and at {judged:,} of them enough losses are known"
+        return f"{said} to judge; two are needed"
+    return f"{plural(judged, 'epoch')} ended with a partial batch; two are needed to judge"
 
 
 def _has_batchnorm(run: Run) -> bool:

@@ -28,6 +28,8 @@ from __future__ import annotations
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import mostly_known
+from tb_losslens.analysis.recordable import lines_there
+from tb_losslens.analysis.restarts import in_words, restarts
 from tb_losslens.analysis.text import number, plural, signed, some, up_and_down
 from tb_losslens.analysis.unexplained import ends_high, lost, spikes, too_few
 from tb_losslens.events.columns import BY_NAME, how_to_record
@@ -68,15 +70,17 @@ def _boundaries(context: Context) -> Outcome:
     if not alone and (not pooled.direction or 2 * len(left) < len(moved)):
         return Checked(ID, "every jump beyond noise is explained" if moved else "no jump beyond noise is left to explain")
     run = context.run
-    missing = [name for name in TELLING if not run.has(name)]
+    there = lines_there(run)
+    missing = [name for name in TELLING if not run.has(name) and how_to_record(name) not in there]
     most = max(left, key=lambda b: abs(b.z))
     span = (max(0, most.batch - most.m), most.batch + most.m)
+    sides = ((span[0], most.batch), (most.batch, span[1]))  # what was read on one side only tells of no change
     ordered = context.found("incomplete_shuffle") is not None or context.found("repeated_order") is not None
     open_still = ("sample_ids", "classes") if ordered else ()
     known = [
         _LOOKED_AT.get(name, BY_NAME[name].label)
         for name in TELLING
-        if name not in open_still and mostly_known(run, name, *span)
+        if name not in open_still and all(mostly_known(run, name, *side) for side in sides)
     ]
     if len(left) == 1:
         shape = most.shape.replace("_", " ") if most.shape != "none" else "step"
@@ -95,6 +99,7 @@ def _boundaries(context: Context) -> Outcome:
             Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {size}× the noise beside it", "loss", span),
             Evidence(up_and_down(pooled, repeated=context.found("repeated_order") is not None)),
             Evidence(_looked_at(known)),
+            *(Evidence(in_words(run, one), "step", span) for one in restarts(run) if one.row == most.batch),
         ),
         missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),
         advice="Record what is missing and train a few epochs again." if missing else again,

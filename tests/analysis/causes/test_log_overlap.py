@@ -69,7 +69,7 @@ def test_the_code_counts_over_epochs_of_any_loader(tmp_path: Path) -> None:
     steps: list[int] = []
     writer = type("Writer", (), {"log_batch": lambda _self, _loss, step: steps.append(step)})()
     stream = type("Stream", (), {"__iter__": lambda _self: iter([(0, 0)] * 3)})()
-    exec(found.fix, {"writer": writer, "train_loader": stream, "loss": 0.0})
+    exec(found.fix, {"writer": writer, "train_loader": stream, "loss": 0.0, "epochs": 2})
     assert steps == [0, 1, 2, 3, 4, 5]
 
 

@@ -54,7 +54,7 @@ def test_a_scheduler_built_again_in_each_epoch(facts: dict[str, Any]) -> None:
     assert "11 of 11 boundaries" in finding.text
     assert any("first one of the run, 0.5" in line for line in finding.evidence)
     assert any("none without to compare" in line for line in finding.against)
-    assert "T_max=12 * 100)" in finding.fix
+    assert "T_max=epochs * 100)" in finding.fix
 
 
 def test_a_replaced_scheduler_is_the_proof_whatever_its_class() -> None:

@@ -194,3 +194,9 @@ def test_what_the_last_batches_cannot_tell_is_said() -> None:
     assert (finding.kind, finding.strength) == ("artifact", "possible")
     assert "is fine" not in finding.text
     assert any("cannot tell whether the loss is a mean or a sum" in line for line in finding.against)
+
+
+def test_a_last_batch_of_nearly_the_usual_size_is_counted_and_not_judged() -> None:
+    """29 of 32, as 1,597 samples give."""
+    said = checked(partial_last_batch, train(data="gaussian", samples=1597, batch_size=32, drop_last=False, epochs=6))
+    assert said.startswith("6 epochs ended with 29 of 32 samples")

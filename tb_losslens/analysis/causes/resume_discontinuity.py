@@ -1,0 +1,86 @@
+"""A new process goes on with a run and has not all of the state that the one before ended with.
+
+What it sees:
+    Where a newer recording begins in the same directory; checksums of the weights and the state of the optimiser at the
+    ends of epochs and validations, in both processes.
+
+Why it matters:
+    A restart that builds the model anew, loads an older checkpoint, or forgets the optimiser's moments trains on from
+    another state than the curve says. The loss jumps there, and the run is two trainings under one name.
+
+How it decides:
+    By equalities. The optimiser has no state at the first step of the new process, and had some before. The weights that
+    it begins with equal a state of this run that is recorded, and that is not the newest: they are stale by so many
+    steps, or never were trained. Weights that equal no recorded state prove nothing, for a checkpoint may lie between
+    two of them; that is said. It explains the jump where the loss moves at the same boundary.
+
+What to try:
+    Save and load the weights, the optimiser, the scheduler and the step together.
+
+When it is wrong:
+    A new training that is meant, in a directory that was used before, is the same thing: give it a directory of its own.
+    Plain SGD has no state to lose. An optimiser whose state is loaded after the first epoch began looks lost.
+    False-alarm rate: none on checksums that are recorded right. One process that builds its optimiser anew is
+    `optimizer_reset`.
+
+References:
+    PyTorch tutorials, Saving and Loading a General Checkpoint.
+"""
+
+from __future__ import annotations
+
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
+from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.restarts import Restart, in_words, place, restarts
+from tb_losslens.analysis.text import signed
+
+ID = "resume_discontinuity"
+REQUIRES: tuple[str, ...] = ()
+
+
+def find(context: Context) -> list[Outcome]:
+    """One finding for each restart that lost something, else what was compared."""
+    run = context.run
+    seen = restarts(run)
+    if not seen:
+        return [Checked(ID, "one process recorded all of it")]
+    found: list[Outcome] = [_finding(context, one) for one in seen if one.stale or one.lost]
+    return found or [Checked(ID, "; ".join(in_words(run, one) for one in seen))]
+
+
+def _finding(context: Context, restart: Restart) -> Finding:
+    run, row = context.run, restart.row
+    step = f"{run.step[row]:,}"
+    at = tuple(b.index for b in context.boundaries if b.batch == row)
+    moved = bool(at) and jumps(context, at)
+    evidence = [Evidence(in_words(run, restart), "step", (max(0, row - 1), row + 1))]
+    against = []
+    if moved:
+        level = signed(typical_excess(context.boundaries[k] for k in at))
+        evidence.append(Evidence(f"the loss moves there by {level}", "loss", around(context.boundaries[at[0]])))
+    else:
+        against.append(Evidence("the loss moves there no more than at other cuts", "loss"))
+    wrong = []
+    if restart.stale and restart.weights is not None:
+        fresh = restart.weights.batch == 0 and restart.weights.kind == "epoch_begin"
+        wrong.append("untrained weights" if fresh else f"the weights {place(restart.weights)}")
+    if restart.lost:
+        wrong.append("an optimiser without state")
+    return Finding(
+        ID, "fault", "proved", "A new process began without the state of the one before",
+        f"The process that begins at step {step} has {' and '.join(wrong)}.",
+        detail="stale_weights" if restart.stale else "optimizer_state", score=0.95 if moved else 0.7, boundaries=at,
+        steps=(int(run.step[row]),), share=share_against_rest(context, at) if moved else None, explains_jump=moved,
+        evidence=tuple(evidence), against=tuple(against),
+        advice="Save and load the weights, the optimiser, the scheduler and the step together; a training that is meant to be "
+        "a new one gets a directory of its own.",
+        fix=(
+            'torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, path)\n'
+            f"# in the process that goes on at step {run.step[row]}, before the first epoch\n"
+            "state = torch.load(path)\n"
+            'model.load_state_dict(state["model"])\n'
+            'optimizer.load_state_dict(state["optimizer"])'
+        ),
+        confirm="Validate right after loading: the value must be that of the last validation before the restart.",
+    )  # fmt: skip

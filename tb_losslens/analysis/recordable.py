@@ -1,0 +1,42 @@
+"""Leaves out advice that cannot help: lines of code that are there already, beside why they give nothing here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from tb_losslens.analysis.context import Outcome
+from tb_losslens.analysis.finding import Checked, Finding
+from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Run
+
+_WRAP, _WATCH = how_to_record("sample_ids"), how_to_record("input_mean")
+
+
+def lines_there(run: Run) -> dict[str, str]:
+    """The recording lines that this training has, each with why a signal of it may still be missing.
+
+    A loader that was wrapped has told what it is; a model and an optimiser that are watched have told theirs.
+    """
+    loader = run.facts.get("loader")
+    out = {}
+    if isinstance(loader, Mapping) and loader:
+        out[_WRAP] = str(loader.get("ids") or "the loader is wrapped already")
+    if run.facts.get("model") and run.facts.get("optimizer"):
+        out[_WATCH] = "the model is watched already, and gives none: inputs of integers have no mean"
+    return out
+
+
+def helpful(run: Run, outcome: Outcome) -> Outcome:
+    """The outcome without the lines that the training has; one that was skipped for them says why they give nothing."""
+    there = lines_there(run)
+    if not there or isinstance(outcome, Checked):
+        return outcome
+    if isinstance(outcome, Finding):
+        return replace(outcome, missing=tuple(line for line in outcome.missing if line not in there))
+    lines = [line for line in outcome.how.split("; ") if line]
+    left = [line for line in lines if line not in there]
+    if len(left) == len(lines):
+        return outcome
+    reasons = [there[line] for line in lines if line in there]
+    return replace(outcome, why=f"{outcome.why}: {'; '.join(dict.fromkeys(reasons))}", how="; ".join(left))

@@ -1,0 +1,99 @@
+"""A training that a second process goes on with: from scratch, from an old state, without the optimiser's, and rightly."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from tb_losslens import LossLensWriter, load_runs
+from tb_losslens.analysis.causes import resume_discontinuity
+from tb_losslens.analysis.engine import diagnose
+from tb_losslens.store.run import Run
+from tests.analysis.contexts import checked, findings
+from tests.toys import dataset
+
+EPOCHS = 5
+
+
+def train(directory: Path, first: int, epochs: int, state: dict[str, Any] | None = None, *, seed: int = 0) -> dict[int, Any]:
+    """One process that begins at epoch `first`; the state after each of its epochs, and before the first one."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    x, y, _, _ = dataset("gaussian")
+    net = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10))
+    opt = torch.optim.Adam(net.parameters(), lr=0.01)
+    if state is not None:
+        net.load_state_dict(state["model"])
+        if "optimizer" in state:
+            opt.load_state_dict(state["optimizer"])
+    criterion = nn.CrossEntropyLoss()
+    step = first * 50
+    out = {first: copy.deepcopy({"model": net.state_dict()})}
+    with LossLensWriter(str(directory), purge_step=step) as writer:
+        writer.watch(net, opt, criterion=criterion)
+        loader = writer.wrap(DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True))
+        for epoch in range(first, first + epochs):
+            for inputs, targets in loader:
+                opt.zero_grad()
+                loss = criterion(net(inputs), targets)
+                loss.backward()
+                opt.step()
+                writer.add_scalar("Loss/train", loss.item(), step)
+                step += 1
+            out[epoch + 1] = copy.deepcopy({"model": net.state_dict(), "optimizer": opt.state_dict()})
+    return out
+
+
+def resumed(directory: Path, choose: Any, *, seed: int = 1) -> Run:
+    """A run of two processes; `choose` takes the states of the first one and gives what the second one loads."""
+    states = train(directory, 0, EPOCHS)
+    train(directory, EPOCHS, EPOCHS, choose(states), seed=seed)
+    return load_runs(directory)["."]
+
+
+def test_a_process_that_begins_from_scratch_is_why_the_loss_jumps(tmp_path: Path) -> None:
+    """Under the same seed its weights are those that the run began with."""
+    run = resumed(tmp_path, lambda _: None, seed=0)
+    (finding,) = findings(resume_discontinuity, run)
+    assert (finding.kind, finding.strength, finding.detail) == ("fault", "proved", "stale_weights")
+    assert (finding.boundaries, finding.steps) == ((EPOCHS - 1,), (EPOCHS * 50,))
+    assert finding.explains_jump
+    assert "untrained weights and an optimiser without state" in finding.text
+    assert diagnose(run).boundaries[EPOCHS - 1].cause == "resume_discontinuity"
+
+
+def test_other_untrained_weights_equal_no_state_and_the_optimiser_tells(tmp_path: Path) -> None:
+    (finding,) = findings(resume_discontinuity, resumed(tmp_path, lambda _: None))
+    assert finding.detail == "optimizer_state"
+    assert "equal no recorded state" in finding.evidence[0]
+
+
+def test_an_old_checkpoint_is_named_by_its_step(tmp_path: Path) -> None:
+    (finding,) = findings(resume_discontinuity, resumed(tmp_path, lambda states: states[2]))
+    assert finding.detail == "stale_weights"
+    assert "the weights after step 99" in finding.text
+    assert "without state" not in finding.text
+
+
+def test_an_optimiser_that_is_not_loaded_is_a_fault_of_its_own(tmp_path: Path) -> None:
+    run = resumed(tmp_path, lambda states: {"model": states[EPOCHS]["model"]})
+    (finding,) = findings(resume_discontinuity, run)
+    assert finding.detail == "optimizer_state"
+    assert "weights" not in finding.text
+
+
+def test_a_process_that_has_all_of_it_is_fine(tmp_path: Path) -> None:
+    run = resumed(tmp_path, lambda states: states[EPOCHS])
+    said = checked(resume_discontinuity, run)
+    assert f"a new process began at step {EPOCHS * 50}: its weights equal those recorded last" in said
+    assert "has state for 4 parameters, and had it for 4 before" in said
+
+
+def test_one_process_is_fine(tmp_path: Path) -> None:
+    train(tmp_path, 0, 2)
+    assert "one process" in checked(resume_discontinuity, load_runs(tmp_path)["."])
