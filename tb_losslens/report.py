@@ -20,6 +20,7 @@ SCHEMA = 1
 _STYLE = {"fault": "bold red", "artifact": "magenta", "planned": "cyan", "benign": "green", "unknown": "bold"}
 _MARK = {"fault": "▲", "artifact": "◆", "planned": "■", "benign": "●", "unknown": "?", "none": "·"}
 _MOST_NAMED = 12
+_CODE_INDENT = 6
 _CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
 
@@ -81,9 +82,7 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
 
 def _print_finding(place: int, finding: Finding, console: Console) -> None:
     console.print(_title(place, finding))
-    rows = Table.grid(padding=(0, 1))
-    rows.add_column(style="dim", no_wrap=True)
-    rows.add_column()
+    rows = _labelled()
     rows.add_row("what", Text(_clean(finding.text)))
     for sentence in finding.evidence:
         rows.add_row("for", Text(_clean(sentence)))
@@ -94,12 +93,29 @@ def _print_finding(place: int, finding: Finding, console: Console) -> None:
     if finding.advice:
         rows.add_row("advice", Text(_clean(finding.advice)))
     if finding.fix:
-        rows.add_row("fix", Text(_clean(finding.fix), style="cyan"))
+        console.print(Padding(rows, (0, 0, 0, 3)))
+        _print_code(finding.fix, console)
+        rows = _labelled()
     if finding.confirm:
         rows.add_row("confirm", Text(_clean(finding.confirm)))
     for line in finding.missing:
         rows.add_row("record", Text(_clean(line), style="dim"))
-    console.print(Padding(rows, (0, 0, 0, 3)))
+    if rows.row_count:
+        console.print(Padding(rows, (0, 0, 0, 3)))
+
+
+def _labelled() -> Table:
+    rows = Table.grid(padding=(0, 1))
+    rows.add_column(style="dim", no_wrap=True, min_width=len("confirm"))
+    rows.add_column()
+    return rows
+
+
+def _print_code(code: str, console: Console) -> None:
+    """Prints code below its label, each of its lines whole and indented alike: a wrapped line would not run when pasted."""
+    console.print(Text("   fix", style="dim"))
+    lines = "\n".join(f"{' ' * _CODE_INDENT}{line}" if line else "" for line in _clean(code).split("\n"))
+    console.print(Text(lines, style="cyan"), soft_wrap=True)
 
 
 def _title(place: int, finding: Finding) -> Text:

@@ -1,6 +1,8 @@
 import io
 import json
 import math
+import textwrap
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -127,3 +129,22 @@ def test_json_is_strict_and_has_the_keys_of_the_library():
     assert report["runs"][0]["boundaries"][0]["jump"] is None
     assert report["runs"][0]["pooled"]["p"] is None
     assert report["runs"][1] == json.loads(json.dumps(a_diagnosis().to_dict()))
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_code_is_printed_whole_at_any_width_and_runs_when_it_is_pasted(width):
+    code = (
+        "import math\n\n"
+        f"values = {list(range(100, 140))}     # a long line, with a comment that goes on for some while after its code\n"
+        "for value in values:\n"
+        "    total = total + math.sqrt(value * value) if 'total' in globals() else math.sqrt(value * value)"
+    )
+    finding = replace(a_diagnosis().findings[0], fix=code)
+    lines = printed(a_diagnosis(findings=(finding,)), width=width).split("\n")
+    first = lines.index("   fix") + 1
+    pasted = textwrap.dedent("\n".join(lines[first : first + len(code.split("\n"))]))
+    assert pasted == code
+    seen: dict[str, float] = {}
+    exec(pasted, seen)
+    assert seen["total"] == sum(range(100, 140))
+    assert lines[first + len(code.split("\n"))].strip().startswith("confirm")

@@ -12,6 +12,7 @@ from tb_losslens.analysis.outliers import local_level
 from tb_losslens.analysis.stats import Floats
 from tb_losslens.analysis.text import plural, some
 from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Run
 
 
 def bad_batch_finding(
@@ -58,16 +59,58 @@ def bad_batch_finding(
         evidence=tuple(evidence),
         against=tuple(against or ()),
         missing=tuple(dict.fromkeys(missing)),
-        advice="Look at these samples; clean or drop them. A step whose loss is far out can be skipped meanwhile.",
+        advice=_advice(context, groups[0], detail),
         fix=_fix(context, groups[0], samples, detail),
         confirm=f"Run the batch of step {run.step[groups[0][0]]:,} again alone: its loss must stand out with any weights.",
     )
 
 
+def _advice(context: Context, group: tuple[int, int], detail: str) -> str:
+    look = "Look at these samples; clean or drop them."
+    if detail != "nonfinite":
+        return f"{look} A step whose loss is far out can be skipped meanwhile."
+    if not _inputs_broken(context, group):
+        return f"{look} Skip the step meanwhile."
+    if not has_batchnorm(context):
+        return f"{look} Skip the batch meanwhile."
+    return (
+        f"{look} Skip the batch before the forward pass meanwhile: after it NaN is in BatchNorm's running statistics, whatever "
+        "is done with the loss, and evaluation gives NaN. A model that saw it needs a state from before, or "
+        "`reset_running_stats()` of each BatchNorm and some training."
+    )
+
+
+def has_batchnorm(context: Context) -> bool:
+    """True if the recorded model normalises by the batch: what goes through it stays in its running statistics."""
+    model = context.run.facts.get("model")
+    return isinstance(model, dict) and bool(model.get("batchnorm"))
+
+
+def _inputs_broken(context: Context, group: tuple[int, int]) -> bool:
+    """True if the inputs of these batches are known to hold elements that are not finite."""
+    return bool((context.run.float("input_nonfinite")[group[0] : group[1] + 1] > 0).any())
+
+
+def before_forward(run: Run, row: int) -> str:
+    """Code that leaves out a batch whose inputs are not finite, before a module keeps anything of it."""
+    return (
+        f"# first in the loop, before the forward pass; first needed at step {run.step[row]}\n"
+        "if not torch.isfinite(x).all():\n    continue"
+    )
+
+
+def _skipped(context: Context, group: tuple[int, int]) -> str:
+    """Code that leaves out a batch: before the forward pass if its inputs are not finite, else by its loss."""
+    if _inputs_broken(context, group):
+        return before_forward(context.run, group[0])
+    first = context.run.step[group[0]]
+    return f"if not torch.isfinite(loss):     # first at step {first}\n    optimizer.zero_grad()\n    continue"
+
+
 def _fix(context: Context, group: tuple[int, int], samples: list[int], detail: str) -> str:
     first, last = context.run.step[group[0]], context.run.step[group[1]]
     if detail == "nonfinite":
-        return f"if not torch.isfinite(loss):     # first at step {first}\n    optimizer.zero_grad()\n    continue"
+        return _skipped(context, group)
     if samples:
         look = "    x, y = dataset[i]\n    print(i, x.float().mean(), x.float().std(), y)"
         return f"for i in {samples[:40]}:\n{look}"

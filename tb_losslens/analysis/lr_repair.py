@@ -27,7 +27,7 @@ def _slower(context: Context, step: LrStep) -> str:
     rise = f"{low} * ({high} / {low}) ** part" if step.before > 0 else f"{high} * part"
     return (
         f"# over {over} steps instead of all at step {at}\n"
-        f"part = min(1.0, (step - {at}) / {over})\n"
+        f"part = max(0.0, min(1.0, (step - {at}) / {over}))\n"
         f'for group in optimizer.param_groups:\n    group["lr"] = {rise}'
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tb_losslens.analysis.bad_report import bad_batch_finding, shown_around
+from tb_losslens.analysis.bad_report import bad_batch_finding, before_forward, has_batchnorm, shown_around
 from tb_losslens.analysis.bad_rows import NonFinite
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
@@ -96,7 +96,8 @@ def recurring_finding(context: Context, found: Recurring, broken: NonFinite | No
         against.append(Evidence("the inputs of these batches are finite: see the targets, or where the loss overflows"))
     if broken is not None and broken.row < first:
         evidence.append(Evidence(f"the first loss that is not finite is that of step {run.step[broken.row]:,}", "loss"))
-    look = "    x, y = dataset[i]\n    print(i, torch.isfinite(x).all(), y)"
+    named = list(found.ids[:40])
+    look = f"for i in {named}:\n    x, y = dataset[i]\n    print(i, torch.isfinite(x).all(), y)"
     return replace(
         bad_batch_finding(
             context,
@@ -112,7 +113,7 @@ def recurring_finding(context: Context, found: Recurring, broken: NonFinite | No
             missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),
             ids=list(found.ids),
         ),
-        fix=f"for i in {list(found.ids[:40])}:\n{look}",
+        fix=f"# dataset[i] for i in {named}\n{before_forward(run, first)}" if bad_inputs else look,
     )
 
 
@@ -179,10 +180,17 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
     )
     if not broken.lasting:
         return found
+    back = "Go back to a state from before that step: no batch that is left out later brings the weights back. Then look at "
+    if bad_input:
+        stays = " (BatchNorm's running statistics keep what they have seen)" if has_batchnorm(context) else ""
+        return replace(
+            found,
+            advice=f"{back}these samples, and leave out such a batch before the forward pass{stays}.",
+            fix=f"# load a state from before step {run.step[row]:,}: later weights are lost\n{before_forward(run, row)}",
+        )
     return replace(
         found,
-        advice="Go back to a state from before that step: no batch that is left out later brings the weights back. Then look "
-        "at these samples, and step only where loss and gradient norm are finite.",
+        advice=f"{back}these samples, and step only where loss and gradient norm are finite.",
         fix=guarded(run, row),
     )
 
