@@ -22,18 +22,17 @@ def levelled(context: Context, last: LastBatches) -> Floats:
     return loss
 
 
-def sum_finding(context: Context, last: LastBatches, usual: float, exact: Reduction | None) -> Finding:
-    """The loss is a sum over the batch, by equality (`exact`) or as its sizes over all epochs say."""
+def sum_finding(context: Context, last: LastBatches, usual: float, exact: Reduction) -> Finding:
+    """The loss is a sum over the batch, by equality (`exact`)."""
     n = median(last.size)
     few = f"{n:,.0f} instead of {usual:,.0f} samples"
     evidence = _sizes(last, usual)
     criterion = context.run.facts.get("criterion")
     reduction = criterion.get("reduction") if isinstance(criterion, dict) else None
-    if exact is not None:
-        evidence.append(Evidence(exact.said, "per_sample"))
+    evidence.append(Evidence(exact.said, "per_sample"))
     if reduction is not None:
         evidence.append(Evidence(f"the criterion has reduction={reduction!r}"))
-    if exact is not None and exact.criterion == "mean":
+    if exact.criterion == "mean":
         return _found(
             context, last, "sum", "artifact", "proved", evidence=evidence,
             title="The recorded loss is multiplied by the batch size",
@@ -48,7 +47,7 @@ def sum_finding(context: Context, last: LastBatches, usual: float, exact: Reduct
         f'for group in optimizer.param_groups:     # Adam needs no change\n    group["lr"] *= {usual:.0f}'
     )
     return _found(
-        context, last, "sum", "fault", "proved" if exact is not None else "likely", evidence=evidence,
+        context, last, "sum", "fault", "proved", evidence=evidence,
         title="The loss depends on the batch size",
         text=f"The loss is a sum over the batch: with {few} it shrinks in proportion, and so does the gradient.",
         advice="Divide by the number of samples and raise the LR by as much, or leave that batch out with `drop_last=True`.",
@@ -58,15 +57,22 @@ def sum_finding(context: Context, last: LastBatches, usual: float, exact: Reduct
 
 
 def size_finding(context: Context, last: LastBatches, usual: float, said: str) -> Finding:
-    """The loss is off to one side whenever the batch is small, and it is no sum."""
+    """The loss is off to one side whenever the batch is small; no equality says what function of the size it is.
+
+    One size of small batches cannot tell a sum (n/N of the level) from a contrastive loss, which falls with its negatives.
+    """
     n = median(last.size)
     few = f"{n:,.0f} instead of {usual:,.0f} samples"
+    evidence = [*_sizes(last, usual), Evidence(said, "loss", _shown(last))]
+    against: tuple[Evidence, ...] = ()
+    if median(last.off) < 0:
+        told = f"a sum over the batch would be {percent(n / usual)} of it"
+        against = (Evidence(f"{told}, a contrastive loss falls with its negatives: one size of small batches cannot tell"),)
     return _found(
-        context, last, "depends_on_size", "fault", "likely",
-        evidence=[*_sizes(last, usual), Evidence(said, "loss", _shown(last))],
+        context, last, "depends_on_size", "fault", "likely", evidence=evidence, against=against,
         title="The loss depends on the batch size",
         text=f"The loss depends on how many samples are in the batch: with {few} it is off to one side.",
-        advice="Take the mean over the samples, or `drop_last=True`, so that each step weighs the same.",
+        advice="`drop_last=True`, so that each step weighs the same; or the mean, if the loss is a sum over the samples.",
         fix=repair_last_batch(context, usual, n),
         confirm=f"Compute the loss of one batch, then of its first {n:,.0f} samples, several times: the means must agree.",
     )  # fmt: skip
@@ -156,10 +162,13 @@ def _found(
     advice: str,
     fix: str,
     confirm: str,
+    against: tuple[Evidence, ...] = (),
 ) -> Finding:
     """A finding on the last batches, with what the jumps lose when these are set to the level before them."""
     at = _boundaries(context, last)
     share = share_without(context, levelled(context, last), at) if at and jumps(context, at) else None
+    if share is not None and share <= 0.3:
+        against = (*against, Evidence("the jump stays without the last batch", "loss"))
     return Finding(
         ID,
         kind,
@@ -173,7 +182,7 @@ def _found(
         share=share,
         explains_jump=(share or 0.0) > 0.3,
         evidence=tuple(evidence),
-        against=() if share is None or share > 0.3 else (Evidence("the jump stays without the last batch", "loss"),),
+        against=against,
         advice=advice,
         fix=fix,
         confirm=confirm,

@@ -11,8 +11,9 @@ Why it matters:
 How it decides:
     Equal sizes veto it. Where the losses of single samples are known, or which function of output and target the loss is, an
     equality tells a sum from a mean, whatever constant it is divided by. Else the distance of the last batch from the m before
-    it is compared, over all epochs, with the run's own noise scaled by sqrt(N/n + 1/m). Off by the factor n/N, in epoch after
-    epoch or over all of them: the loss is a sum; where the noise leaves both open, that is said. Higher by a rank test, where
+    it is compared, over all epochs, with the run's own noise scaled by sqrt(N/n + 1/m). Off by about the factor n/N, in epoch
+    after epoch or over all of them: the loss depends on the size; a sum does that, and so does a contrastive loss, whose
+    negatives are the rest of the batch, so that without an equality neither is named. Higher by a rank test, where
     BatchNorm saw statistics unlike those of the other batches: BatchNorm on a few samples. Off to one side otherwise: the loss
     depends on the size of the batch. Where the loss is up after the boundaries: the step taken on so few samples, if its
     gradient is larger than usual or the rise follows it. In line: an artifact, reported where it is seen or where a jump goes
@@ -23,9 +24,9 @@ What to try:
 
 When it is wrong:
     Under a fixed order the last batch holds the same samples each time, so a bias tells nothing (read `repeated_order`). Skewed
-    losses make most small batches lower than the mean; a bias must exceed twice the scaled noise, and a sum is claimed from
-    20 samples on, unless an equality tells it. What BatchNorm does to two samples may hide in how far two samples stray; then
-    it is not claimed. `python -m demo.healthy` counts false alarms. A jump that does not go with the last batch is another
+    losses make most small batches lower than the mean; a bias must exceed twice the scaled noise, and a lower loss counts
+    from 20 samples on, unless an equality tells it. What BatchNorm does to two samples may hide in how far two samples stray;
+    then it is not claimed. `python -m demo.healthy` counts false alarms. A jump that does not go with the last batch is another
     cause.
 
 References:
@@ -104,8 +105,10 @@ def find(
     whole = proportion(last, usual, samples=samples)
     exact = exact_reduction(run, last.row, usual)
     seems = exact is None and (is_sum(last, usual, samples=samples) or whole.is_sum())
-    if seems or (exact is not None and exact.kind == "sum"):
+    if exact is not None and exact.kind == "sum":
         return sum_finding(context, last, usual, exact)
+    if seems:
+        return size_finding(context, last, usual, said)
     few = few_statistics(run, last)
     # BatchNorm is a reason to expect a stray, so that less has to go for it
     gone = (

@@ -133,7 +133,7 @@ def test_sizes_that_vary_by_design_are_left_alone() -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize(("batch_size", "epochs"), [(24, 20), (64, 12)])
-def test_a_sum_over_a_constant_is_a_sum_and_its_twin_is_none(batch_size: int, epochs: int, seed: int) -> None:
+def test_a_sum_over_a_constant_depends_on_the_size_and_its_twin_does_not(batch_size: int, epochs: int, seed: int) -> None:
     """`mse_loss(reduction="sum") / N` is right for full batches; only the last one tells, and less so the more it overfits."""
     options: dict[str, Any] = {
         "data": "digits", "optimizer": "adam", "lr": 0.003, "samples": 560, "batch_size": batch_size, "epochs": epochs,
@@ -144,7 +144,8 @@ def test_a_sum_over_a_constant_is_a_sum_and_its_twin_is_none(batch_size: int, ep
     assert 0.1 < last / batch_size < 0.9
     run = train(**options, change_loss=lambda mean, losses: losses.sum() / batch_size)
     (finding,) = findings(partial_last_batch, run)
-    assert (finding.kind, finding.detail) == ("fault", "sum")
+    assert (finding.kind, finding.detail, finding.strength) == ("fault", "depends_on_size", "likely")
+    assert any("one size of small batches cannot tell" in line for line in finding.against)
     assert faults(partial_last_batch, twin) == []
 
 
@@ -177,9 +178,9 @@ def test_a_mean_of_skewed_losses_is_no_sum(heavy: float, small: int) -> None:
 
 def test_a_criterion_that_takes_the_mean_is_believed() -> None:
     summed_up = drawn(np.random.default_rng(1), heavy=0.5, factor=10 / 32)
-    assert [f.detail for f in findings(partial_last_batch, summed_up)] == ["sum"]
+    assert [f.detail for f in findings(partial_last_batch, summed_up)] == ["depends_on_size"]
     facts = {"criterion": {"class": "CrossEntropyLoss", "reduction": "mean"}, "loss_source": "criterion"}
-    assert all(f.detail != "sum" for f in findings(partial_last_batch, replace(summed_up, facts=facts)))
+    assert faults(partial_last_batch, replace(summed_up, facts=facts)) == []
 
 
 def test_what_the_last_batches_cannot_tell_is_said() -> None:
