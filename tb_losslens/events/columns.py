@@ -133,7 +133,14 @@ SIGNALS: tuple[Signal, ...] = (
         "grads_before_backward",
         "uncleared gradients",
         "",
-        "1 if gradients were there at every backward since the step before: nobody cleared them",
+        "1 if gradients were there at every backward since the step before",
+        _WATCH,
+    ),
+    Signal(
+        "grads_untouched",
+        "untouched gradients",
+        "",
+        "1 if they were those of the step before, and nobody had cleared them or added to them; only where there were any",
         _WATCH,
     ),
     Signal(

@@ -2,7 +2,8 @@
 
 What it sees:
     `grads_before_backward` of every step where it was read: 1 if gradients were there at each backward since the step
-    before, so that nobody had cleared them. The gradient norm, and where the loss leaves its level for good.
+    before. `grads_untouched`: 1 if they were the same tensors as after that step, and nobody had written to them. The
+    gradient norm, and where the loss leaves its level for good.
 
 Why it matters:
     `backward` adds to the gradients that are there. Without `optimizer.zero_grad()` a step follows the sum of all
@@ -10,19 +11,20 @@ Why it matters:
     cleared once an epoch only, the first step of each epoch is a small one and the last ones are large.
 
 How it decides:
-    By equality, not by a test: after a step gradients are cleared before the next backward, or they are not. It is
-    called a fault where that is so in most steps from some step on, those that begin an epoch left aside, and in ten at
-    least, so that one odd step is no habit. Accumulation on purpose clears them after each step, hence is none. It
-    explains a loss that ends far above where it began, or stops being finite, after that step; and where gradients are
-    cleared once an epoch, boundaries that move.
+    By equality, not by a test: gradients that a step has left and that nobody has touched until the next backward were not
+    cleared. Gradients that were there but had been written to are no proof: an auxiliary loss may have had its backward
+    first, after they were cleared. It is called a fault where they were untouched in most steps from some step on, those that
+    begin an epoch left aside, and in ten at least, so that one odd step is no habit. Accumulation on purpose clears them
+    after each step, hence is none. It explains a loss that ends far above where it began, or stops being finite, after that
+    step; and where gradients are cleared once an epoch, boundaries that move.
 
 What to try:
     `optimizer.zero_grad()` after each optimiser step, before the next backward.
 
 When it is wrong:
-    A momentum of one's own that scales gradients down in place of clearing them looks the same. An optimiser that holds
-    parameters which `model.zero_grad()` does not reach has it for those, which is right. False-alarm rate: none on
-    steps that are recorded right. A step with too few micro-batches at the end of an epoch is `accumulation_remainder`.
+    A loop that never clears them and has a second backward that is not seen before the criterion's is not told apart from one
+    that does: it is said that both may be. False-alarm rate: none on steps that are recorded right. A step with too few
+    micro-batches at the end of an epoch is `accumulation_remainder`.
 
 References:
     PyTorch documentation, `torch.optim.Optimizer.zero_grad`.
@@ -55,19 +57,31 @@ def find(context: Context, *, most: float = 0.5, least: int = 10) -> Outcome:
     """
     run = context.run
     left = run.float("grads_before_backward")
-    kept = np.flatnonzero(left > 0)
+    untouched = run.float("grads_untouched")
+    there, kept = np.flatnonzero(left > 0), np.flatnonzero((left > 0) & (untouched > 0))
     known = np.flatnonzero(np.isfinite(left))
+    if len(there) and not len(kept):
+        return Checked(ID, f"gradients were there before the backward of {plural(len(there), 'step')} {_EITHER}")
     if not len(kept):
         return Checked(ID, f"gradients were cleared before the first backward of each of {plural(len(known), 'step')}")
+    sure = np.zeros(len(run), dtype=bool)
+    sure[kept] = True
     starts = {epoch.first for epoch in context.epochs}
-    later = np.array([row for row in known if row >= kept[0] and int(row) not in starts], dtype=np.int64)
-    habit = int((left[later] > 0).sum())
+    told = known[(left[known] == 0) | np.isfinite(untouched[known])]
+    later = np.array([row for row in told if row >= kept[0] and int(row) not in starts], dtype=np.int64)
+    habit = int(sure[later].sum())
     if habit < least or habit < most * len(later):
         said = f"gradients were there before the backward of {plural(len(kept), 'step')} of {len(known):,}"
         return Checked(ID, f"{said}, first at step {int(run.step[kept[0]]):,}: too few for a loop that never clears them")
     cleared = np.array([row for row in known if row >= kept[0] and left[row] == 0], dtype=np.int64)
     each_epoch = len(cleared) > 1 and set(cleared.tolist()) <= starts
     return _finding(context, kept, later, habit, cleared if each_epoch else cleared[:0])
+
+
+_EITHER = (
+    "of which it is not known what they were: those of the step before, that nobody cleared, or those of another backward "
+    "of the same step, as of an auxiliary loss"
+)
 
 
 def _finding(context: Context, kept: Rows, later: Rows, habit: int, cleared: Rows) -> Finding:

@@ -26,11 +26,29 @@ class _Cleared:
     Attributes:
         looked: a backward has begun since then.
         left: 1 if gradients were there at each of them, 0 if not, None if that was too dear to know.
+        untouched: at each of them they were those that the step, or the backward before, had left, and nothing had been
+            added to them: an auxiliary loss whose backward comes first leaves gradients too. None if that is not known.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.begin(optimizer)
+
+    def begin(self, optimizer: Optimizer) -> None:
+        """A step has ended."""
         self.looked = False
         self.left: Tensor | float | None = 1.0
+        self.untouched: bool | None = True
+        self.mark(optimizer)
+
+    def mark(self, optimizer: Optimizer) -> None:
+        """Remembers what the gradients are now."""
+        self._marks = _marks(optimizer)
+
+    def look(self, optimizer: Optimizer, *, whole: bool) -> None:
+        """A backward begins."""
+        self.looked = True
+        self.left = _both(self.left, _any_gradient(optimizer, whole=whole))
+        self.untouched = self.untouched and _same(self._marks, _marks(optimizer))
 
     @property
     def undecided(self) -> bool:
@@ -39,13 +57,15 @@ class _Cleared:
 
 
 class MicroBatches(Collector):
-    """`micro_batches` and `grads_before_backward` of each optimiser step, and what an epoch leaves unstepped.
+    """`micro_batches`, `grads_before_backward` and `grads_untouched` of each step, and what an epoch leaves unstepped.
 
     `micro_batches`: backwards since any optimiser's last step. `grads_before_backward`: 1 if gradients of this optimiser's
     parameters were not zero at the begin of *every* backward since its last step: nobody cleared them, and what was already
-    used is used again. Accumulation clears them before its first backward, hence has 0; so has a second network
-    whose gradients wait for their clearing while the first one trains. An optimiser's first step has no value; nor has one
-    of a sparse row whose gradients were all set to zeros, which only a look at each element would show.
+    used is used again. Accumulation clears them before its first backward, hence has 0; so has a second network whose
+    gradients wait for their clearing while the first one trains. A backward that is not seen may have left them, too:
+    `grads_untouched` is 1 if they were the very tensors that were there before, and nobody had written to them. An
+    optimiser's first step has no value; nor has one of a sparse row whose gradients were all set to zeros, which only a look
+    at each element would show.
 
     Args:
         optimizers: gives the watched optimisers.
@@ -64,9 +84,12 @@ class MicroBatches(Collector):
         self._known: weakref.WeakKeyDictionary[Optimizer, _Cleared] = weakref.WeakKeyDictionary()
         self._late = LateFields("late_gradients")
 
-    def passed(self, steps: int, *, inside: bool) -> None:  # noqa: ARG002
-        """A step whose first part went by has no values."""
+    def passed(self, steps: int, *, inside: bool) -> None:
+        """A step whose first part went by has no values; what the gradients were after the one before is not known."""
         self._missed = inside
+        if steps:
+            for state in self._known.values():
+                state.untouched = None
 
     def backward_begins(self, row: Row) -> None:
         """Looks whether there are gradients, until somebody has cleared them."""
@@ -79,12 +102,16 @@ class MicroBatches(Collector):
         for optimizer in optimizers:
             state = self._known.get(optimizer)
             if state is not None and state.undecided:
-                state.looked = True
-                state.left = _both(state.left, _any_gradient(optimizer, whole=bool(row.dense)))
+                state.look(optimizer, whole=bool(row.dense))
 
     def backward_ends(self, row: Row) -> None:  # noqa: ARG002 - a collector's signature
         """Looks whether it has left any gradient."""
-        self._shown = self._shown or any(p.grad is not None for one in self._optimizers() for p in _parameters(one))
+        optimizers = self._optimizers()
+        self._shown = self._shown or any(p.grad is not None for one in optimizers for p in _parameters(one))
+        for optimizer in optimizers:
+            state = self._known.get(optimizer)
+            if state is not None and state.undecided and state.untouched:
+                state.mark(optimizer)
 
     def step_begins(self, row: Row, optimizer: Optimizer) -> None:
         """Tells both numbers: the count with the first optimiser that steps after a backward."""
@@ -98,6 +125,8 @@ class MicroBatches(Collector):
             if not isinstance(left, Tensor):
                 left = max(left, row.values.get("grads_before_backward", 0.0))
             values["grads_before_backward"] = left
+            if state.undecided and state.untouched is not None:
+                values["grads_untouched"] = max(float(state.untouched), row.values.get("grads_untouched", 0.0))
         if values and not self._missed:
             self.tell(row, values)
 
@@ -106,9 +135,9 @@ class MicroBatches(Collector):
         self._backwards, self._shown, self._missed = 0, False, False
         state = self._known.get(optimizer)
         if state is None:
-            self._known[optimizer] = _Cleared()
+            self._known[optimizer] = _Cleared(optimizer)
         else:
-            state.looked, state.left = False, 1.0
+            state.begin(optimizer)
 
     def epoch_ends(self, epoch: int) -> dict[str, Any] | None:
         """`backwards_left`: backwards of the epoch that no step has followed; `gradients_left`: the norm of the gradients then.
@@ -127,6 +156,27 @@ class MicroBatches(Collector):
             return None  # the scaler left this step out
         norm = unscaled(norm, getattr(scaler, "_scale", None))
         return fields | self._late.take({"at": "epoch_end", "epoch": epoch}, {"gradients_left": norm})
+
+
+def _marks(optimizer: Optimizer, *, most: int = 64) -> list[tuple[weakref.ref[Tensor], int]]:
+    """What tells a gradient that is still there from one that was cleared, set anew or added to; of `most` parameters.
+
+    Writing to a tensor raises its version, and clearing it to None lets go of it. Empty without gradients, and where a
+    tensor counts no versions (inference mode): that proves nothing.
+    """
+    gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
+    step = max(1, -(-len(gradients) // most))
+    try:
+        return [(weakref.ref(gradient), gradient._version) for gradient in gradients[::step]]
+    except RuntimeError:
+        return []
+
+
+def _same(before: list[tuple[weakref.ref[Tensor], int]], now: list[tuple[weakref.ref[Tensor], int]]) -> bool:
+    """The same tensors, and not written to since; False for none."""
+    if not before or len(before) != len(now):
+        return False
+    return all(a() is b() and old == new for (a, old), (b, new) in zip(before, now, strict=True))
 
 
 class _Nothing:

@@ -101,3 +101,41 @@ def test_a_span_far_above_its_trend_is_seen_also_where_the_loss_moves(growth: fl
     logs = growth * rows + 0.05 * rng.standard_normal(600)
     logs[300:312] += 3.0
     assert box_spans(Run.from_arrays(loss=np.exp(logs), epoch_length=60)) == [(300, 311)]
+
+
+def record_auxiliary(directory: Path, *, clears: bool, to_none: bool, only_first: bool = False) -> Run:
+    """Each step has the backward of a penalty before that of the criterion."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    x, y, _, _ = dataset("gaussian")
+    net = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 10))
+    made = torch.optim.SGD(net.parameters(), lr=0.05)
+    criterion = nn.CrossEntropyLoss()
+    with LossLensWriter(str(directory)) as writer:
+        writer.watch(net, made, criterion=criterion)
+        for _ in range(6):
+            for inputs, targets in writer.wrap(DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)):
+                if clears:
+                    made.zero_grad(set_to_none=to_none)
+                held = [next(net.parameters())] if only_first else list(net.parameters())
+                (1e-4 * sum(p.abs().sum() for p in held)).backward()
+                criterion(net(inputs), targets).backward()
+                made.step()
+    return load_runs(directory)["."]
+
+
+@pytest.mark.parametrize("only_first", [False, True])
+@pytest.mark.parametrize("to_none", [False, True])
+def test_an_auxiliary_backward_before_that_of_the_criterion_is_no_proof(
+    tmp_path: Path, to_none: bool, only_first: bool
+) -> None:
+    """It leaves gradients, and these were cleared after the step before."""
+    run = record_auxiliary(tmp_path, clears=True, to_none=to_none, only_first=only_first)
+    assert (run.float("grads_before_backward") > 0).sum() > 100
+    assert not np.nansum(run.float("grads_untouched"))
+    assert "as of an auxiliary loss" in checked(missing_zero_grad, run)
+
+
+def test_a_loop_that_clears_nothing_and_has_such_a_backward_is_left_open(tmp_path: Path) -> None:
+    run = record_auxiliary(tmp_path, clears=False, to_none=True)
+    assert "of which it is not known what they were" in checked(missing_zero_grad, run)
