@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats as _scipy
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Boundary
@@ -33,11 +34,48 @@ def beyond_band(boundaries: Iterable[Boundary]) -> list[Boundary]:
     return [b for b in boundaries if math.isfinite(b.z) and not b.placebo_low <= b.jump <= b.placebo_high]
 
 
-def most_are_beyond(boundaries: Sequence[Boundary], *, least: int = 2) -> bool:
-    """True if half of the measured boundaries, `least` or more, lie outside of that band: no noise by their own numbers."""
-    measured = sum(math.isfinite(b.z) for b in boundaries)
+def most_are_beyond(boundaries: Sequence[Boundary], *, least: int = 2, level: float = 0.01) -> bool:
+    """True if half of the measured boundaries, `least` or more, lie outside of that band, and so many do not by chance.
+
+    The band of few cuts is narrow: a further one lies outside of n independent ones in 2 of n + 1 cases. Of `placebo_count`
+    cuts, a third of a window apart, a third count as independent. Asked is the binomial tail at that rate, below `level`.
+    """
+    measured = [b for b in boundaries if math.isfinite(b.z)]
     outside = len(beyond_band(boundaries))
-    return outside >= least and 2 * outside >= measured
+    if outside < least or 2 * outside < len(measured):
+        return False
+    return float(_scipy.binom.sf(outside - 1, len(measured), _left_out(measured))) < level
+
+
+def _left_out(boundaries: Sequence[Boundary], *, band: float = 0.05) -> float:
+    """Part of noise that lies outside of the bands of `boundaries`, on average: `band`, or more where the cuts are few."""
+    rates = [max(band, min(1.0, 2 / (max(1.0, b.placebo_count / 3) + 1))) for b in boundaries]
+    return float(np.mean(rates))
+
+
+def not_clear(boundaries: Iterable[Boundary], *, limit: float = 3.0) -> list[Boundary]:
+    """Those beyond `limit` and their band that do not count as a jump: too far out to be called noise without more."""
+    return [b for b in beyond_band(boundaries) if abs(b.z) > limit and not b.significant]
+
+
+def clear_where_named(
+    context: Context, index: int, sign: int, *, tests: int = 1, level: float = 0.01, agrees: float = 0.05
+) -> bool:
+    """True if boundary `index`, which an event names before one looks, moves with `sign` beyond noise by itself.
+
+    Its z is Student's t, whose degrees of freedom are those of its placebos (a third of them independent), in standard
+    deviations of the z of the other boundaries where these are more than 1. The smallest p over the window sizes, times
+    their number and that of the boundaries asked (`tests`), must be below `level`, and all sizes below `agrees`.
+    """
+    boundary = context.boundaries[index]
+    freedom = max(3.0, boundary.placebo_count / 3 - 1)
+    tails = []
+    for m, z in boundary.z_by_m.items():
+        rest = finite(np.array([b.z_by_m.get(m, math.nan) for b in context.boundaries if b.index != index]))
+        if math.isfinite(z):
+            spread = max(1.0, robust_sigma(rest)) if len(rest) > 1 else 1.0
+            tails.append(float(_scipy.t.sf(sign * z / spread, freedom)))
+    return len(tails) > 1 and max(tails) < agrees and min(tails) * len(tails) * tests < level
 
 
 def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.5) -> bool:

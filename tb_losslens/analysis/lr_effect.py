@@ -10,7 +10,7 @@ import numpy as np
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.cuts import Cut, measure_levels, measure_rows
-from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
+from tb_losslens.analysis.explain import clear_where_named, excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.lr_levels import rise_over_epochs
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
@@ -47,16 +47,18 @@ class LrEffect:
 def effect_of(context: Context, steps: Sequence[LrStep], sign: int, *, most: int = 50) -> LrEffect | None:
     """Moves with `sign` (+1 up, -1 down) at `steps`; None if the loss does not move that way at them beyond noise.
 
-    Asked in three ways: the boundaries as measured, rows inside epochs by the same rules, and, because a loss may take some
-    dozen steps to follow the LR, a lasting change of level at each row, over up to three epochs. The first `most` steps are
-    asked one by one. Where all that says no, whole epochs are compared: a loss may also take a whole epoch. Falling less
-    than elsewhere is no rise.
+    Asked in three ways: the boundaries as measured (together, or each by itself, for the LR names it), rows inside epochs by
+    the same rules, and, because a loss may take some dozen steps to follow the LR, a lasting change of level at each row, over
+    up to three epochs. The first `most` steps are asked one by one. Where all that says no, whole epochs are compared: a loss
+    may also take a whole epoch. Falling less than elsewhere is no rise.
     """
     with_step = {step.boundary: step for step in steps if step.boundary is not None}
     at = sorted(with_step)
     right = [k for k in at if min(sign * excess(context.boundaries[k]), sign * context.boundaries[k].jump) > 0]
     together = sign * typical_excess(context.boundaries[k] for k in at) > 0
     moved = right if together and 2 * len(right) > len(at) and jumps(context, at) else []
+    if not moved:
+        moved = [k for k in right if clear_where_named(context, k, sign, tests=len(at))]
     levels = {with_step[k].row: excess(context.boundaries[k]) for k in moved}
     clear = [cut for cut in _single(context, steps[:most]) if cut.clear and min(sign * cut.excess, sign * cut.jump) > 0]
     for cut in clear:

@@ -109,7 +109,7 @@ def spikes(context: Context, *, least: float = 10.0, fold: float = 2.0, longest:
     return [_spike(context, groups)] if groups else []
 
 
-def too_few(context: Context) -> Finding | None:
+def too_few(context: Context, *, enough: int = 8) -> Finding | None:
     """Half of the jumps or more are larger than cuts inside the epochs show, yet no test tells them from noise; None else."""
     pooled = context.pooled
     measured = [b for b in context.boundaries if math.isfinite(b.z)]
@@ -119,8 +119,11 @@ def too_few(context: Context) -> Finding | None:
     count = plural(len(measured), "boundary")
     most = max(outside, key=lambda b: abs(b.z))
     band = median(np.array([(b.placebo_high - b.placebo_low) / 2 for b in measured]))
+    few = len(measured) < enough
+    title = "Too few boundaries to tell a jump from noise" if few else "Larger than noise, without a common sign"
+    epochs = f"Train more epochs, or look at a run that has them: with {enough} boundaries a small jump of one sign shows."
     return Finding(
-        "unknown", "unknown", "possible", "Too few boundaries to tell a jump from noise",
+        "unknown", "unknown", "possible", title,
         f"At {len(outside)} of {count} the jump lies outside of what {percent(0.95)} of cuts inside the same epochs show "
         f"(±{number(band)}), by up to {signed(most.jump)}, but all together they do not tell it from noise.",
         detail="too_few", score=0.3, explains_jump=False,
@@ -128,7 +131,7 @@ def too_few(context: Context) -> Finding | None:
             Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {number(abs(most.z), 2)}× the noise", "loss"),
             Evidence(f"{pooled.up} up, {pooled.down} down of {pooled.total}"),
         ),
-        advice="Train more epochs, or look at a run that has them: with 8 boundaries a small jump of one sign shows.",
+        advice=epochs if few else f"See what differs at step {most.step:,} and at the others that stand out.",
         confirm="Train with another seed: jumps that come back at the same boundaries, with the same sign, are no noise.",
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tb_losslens.analysis.explain import not_clear
 from tb_losslens.analysis.finding import Boundary, Finding, Kind, Pooled
 from tb_losslens.analysis.noted import said_of
 from tb_losslens.analysis.text import lower_first, number, p_value, percent, plural, sentences, signed, some
@@ -62,7 +63,7 @@ def in_words(
     kind: Kind = best.kind if best else "unknown" if pooled.reason else "benign"
     named = {b.index for b in boundaries if b.cause == best.cause} if best and best.explains_jump else set()
     alone = [b for b in boundaries if b.significant or (b.index in named and math.isfinite(b.z))]
-    headline, aside, short = _what(pooled, alone, batches)
+    headline, aside, short = _what(pooled, alone, batches, unsure=bool(not_clear(boundaries)))
     moved = bool(pooled.direction) or bool(alone)
     if best is None or best.cause == "batch_noise":
         return Words(headline, pooled.reason or (best.text if best else ""), aside, short, kind)
@@ -70,7 +71,8 @@ def in_words(
         # the training ends there, whatever its boundaries did before
         return Words(best.title, sentences([_why(best), headline]), "", lower_first(best.title), kind)
     if best.detail == "too_few":
-        return Words(best.title, best.text, "", "too few boundaries to tell", kind)
+        told = "too few boundaries to tell" if best.title.startswith("Too few") else lower_first(best.title)
+        return Words(best.title, best.text, "", told, kind)
     if not moved and best.kind != "benign":
         # nothing happens at the boundaries: what was found is the news
         mixed = all(finding.cause != "incomplete_shuffle" for finding in findings)
@@ -114,8 +116,11 @@ def _why(finding: Finding) -> str:
     return f"{KINDS[finding.kind]}, {finding.strength}: {lower_first(first)}"
 
 
-def _what(pooled: Pooled, alone: Sequence[Boundary], batches: int) -> tuple[str, str, str]:
-    """Headline, aside and a few words for the run list; `alone` are the boundaries that move by themselves."""
+def _what(pooled: Pooled, alone: Sequence[Boundary], batches: int, *, unsure: bool) -> tuple[str, str, str]:
+    """Headline, aside and a few words for the run list; `alone` are the boundaries that move by themselves.
+
+    `unsure` if others lie too far out to be called noise.
+    """
     if pooled.reason:
         return ("No batch recorded" if batches == 0 else "No verdict on epoch boundaries"), "", "no verdict"
     if pooled.direction:
@@ -135,7 +140,8 @@ def _what(pooled: Pooled, alone: Sequence[Boundary], batches: int) -> tuple[str,
         largest = signed(max((b.jump for b in alone), key=abs))
         headline = f"Loss jumps at {len(alone)} of {plural(pooled.total, 'epoch boundary')} ({places}), by up to {largest}"
         return headline, _aside(abs(most.z), 1.0, alone, upto=True), f"jumps at {len(alone)} of {pooled.total}"
-    return f"No jump beyond noise at {plural(pooled.total, 'boundary')}", "", "nothing beyond noise"
+    clearly = "clearly " if unsure else ""
+    return f"No jump {clearly}beyond noise at {plural(pooled.total, 'boundary')}", "", f"nothing {clearly}beyond noise"
 
 
 def _aside(z: float, p: float, moved: Sequence[Boundary], *, upto: bool = False) -> str:

@@ -9,8 +9,9 @@ Why it matters:
 
 How it decides:
     No boundary is significant alone, all together have no direction at two window sizes, and most jumps lie where 95 % of the
-    cuts inside the same epochs do. Where most lie outside, this is not claimed (`unknown` says so). Where all lie inside but
-    go one way, it is possible only. It says how many batches a side would resolve a jump of a tenth of the loss.
+    cuts inside the same epochs do. Where most lie outside, more than the few cuts leave out by chance, this is not claimed
+    (`unknown` says so). Where all lie inside but go one way, or one lies beyond 3 sigma and outside, it is possible only. It
+    says how many batches a side would resolve a jump of a tenth of the loss.
 
 What to try:
     Read the trend through a larger window or a larger batch.
@@ -31,7 +32,7 @@ import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.divergence import diverged
-from tb_losslens.analysis.explain import beyond_band, most_are_beyond
+from tb_losslens.analysis.explain import beyond_band, most_are_beyond, not_clear
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Pooled, Skipped
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, signed, up_and_down
@@ -77,6 +78,8 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     m = boundaries[0].m
     repeated = context.found("repeated_order") is not None
     one_way = not repeated and is_one_way(pooled)
+    open_still = not_clear(boundaries)
+    unsure = one_way or bool(open_still) or 2 * outside >= len(boundaries)
     trend = _median([b.placebo_median for b in boundaries])
     around = f"±{number(band)}" + (f" around their trend of {signed(trend)}" if abs(trend) > 0.1 * band else "")
     within = f"{len(boundaries) - outside} of {len(boundaries)} jumps (median size {number(size)})"
@@ -84,7 +87,17 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     ways = Evidence(up_and_down(pooled, repeated=repeated))
     against = [ways] if one_way else []
     evidence += [] if one_way else [ways]
+    if 2 * outside >= len(boundaries):
+        cuts = _median([float(b.placebo_count) for b in boundaries])
+        against.append(Evidence(f"only {cuts:.0f} cuts lie around a boundary; the band of so few leaves out much of noise too"))
     advice = "Nothing to fix. Read the trend through a smoothed curve, or use a larger batch."
+    aside = ""
+    if open_still:
+        far = max(open_still, key=lambda b: abs(b.z))
+        aside = f"boundary {far.index + 1} ({signed(far.jump)}, {number(abs(far.z), 2)}× the noise) is not clear"
+        but = "beyond the cuts beside it, but not so far, or not at two window sizes, that it is a jump"
+        against.append(Evidence(f"{aside}: {but}", "loss"))
+        advice = f"See what happens at step {far.step:,}; elsewhere there is nothing to fix."
     if one_way:
         advice = "A small move at each boundary cannot be excluded: more epochs would tell."
     if level > 0 and band > 0:
@@ -102,10 +115,10 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     most, way = max((pooled.up, "up"), (pooled.down, "down"))
     ways_said = f", though {most} of {pooled.total} go {way}" if one_way else ""
     return Finding(
-        ID, "benign", "possible" if one_way else "likely", "Noise from batch to batch",
+        ID, "benign", "possible" if unsure else "likely", "Noise from batch to batch",
         f"At {len(boundaries) - outside} of {count} the jump (median size {number(size)}) lies where {percent(0.95)} of cuts "
-        f"inside the same epochs do ({around}){ways_said}.",
-        score=0.4 if one_way else min(0.9, 0.5 + 0.02 * len(boundaries)),
+        f"inside the same epochs do ({around}){ways_said}." + (f" {aside[0].upper()}{aside[1:]}." if aside else ""),
+        score=0.4 if unsure else min(0.9, 0.5 + 0.02 * len(boundaries)),
         evidence=tuple(evidence), against=tuple(against), advice=advice,
         confirm="Train with another seed: the boundaries that stand out will be others.",
     )  # fmt: skip

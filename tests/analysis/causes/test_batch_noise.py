@@ -8,7 +8,7 @@ import numpy as np
 
 from tb_losslens.analysis.causes import batch_noise
 from tb_losslens.analysis.context import Context
-from tb_losslens.analysis.engine import build_context
+from tb_losslens.analysis.engine import build_context, diagnose
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
 from tests.analysis.series import falling, jumping
@@ -67,7 +67,8 @@ def test_what_lies_outside_its_own_band_is_not_called_noise() -> None:
         context = build_context(run)
         inside = sum(b.placebo_low <= b.jump <= b.placebo_high for b in context.boundaries)
         for found in findings(batch_noise, run):
-            assert inside > len(context.boundaries) / 2 or inside >= len(context.boundaries) - 1
+            few = any("only" in line and "cuts lie around" in line for line in found.against)
+            assert few == (2 * inside <= len(context.boundaries))
             assert f"At {inside} of " in found.text
 
 
@@ -81,7 +82,30 @@ def test_signs_that_all_agree_do_not_speak_for_noise() -> None:
         for found in findings(batch_noise, run):
             one_way = min(pooled.up, pooled.down) == 0
             seen += one_way
-            assert (found.strength == "possible") == (one_way or pooled.p < 0.05)
+            open_still = "not clear" in found.text or any("cuts lie around" in line for line in found.against)
+            assert (found.strength == "possible") == (one_way or pooled.p < 0.05 or open_still)
             assert any("of 5" in line and "up" in line for line in (found.against if one_way else found.evidence))
-            assert ("Nothing to fix" in found.advice) != one_way
+            assert ("Nothing to fix" in found.advice) != (one_way or "not clear" in found.text)
     assert seen >= 3
+
+
+def test_noise_around_few_cuts_is_noise() -> None:
+    """In epochs of 16 batches some ten cuts, overlapping, make the band: it leaves out much more than 5 % of noise."""
+    kinds = []
+    for seed in range(60):
+        loss = 1.0 + 0.1 * np.random.default_rng(seed).standard_normal(8 * 16)
+        run = Run.from_arrays(loss=loss, epoch_length=16)
+        kinds += [f.detail for f in diagnose(run).findings if f.kind == "unknown"]
+    assert kinds.count("too_few") <= 1
+
+
+def test_a_boundary_far_out_is_not_called_noise_without_more() -> None:
+    loss = 1.0 + 0.1 * np.random.default_rng(5).standard_normal(8 * 40)
+    loss[160:166] += 0.17
+    run = Run.from_arrays(loss=loss, epoch_length=40)
+    (finding,) = findings(batch_noise, run)
+    assert 3 < build_context(run).boundaries[3].z < 6
+    assert finding.strength == "possible"
+    assert "Boundary 4" in finding.text
+    assert "Nothing to fix" not in finding.advice
+    assert diagnose(run).verdict.startswith("No jump clearly beyond noise")

@@ -179,3 +179,23 @@ def test_the_second_group_alone_is_seen() -> None:
     columns = {**run.columns, "lr": np.full(len(run), 0.01), "lr.1": run.columns["lr"]}
     (finding,) = findings(lr_increase, replace(run, columns=columns))
     assert finding.evidence[0].signal == "lr.1"
+
+
+def stepped(rise: float, seed: int) -> Run:
+    """8 epochs of 30 batches: noise, and an LR 30 times as high at boundary 5, which lifts the loss by `rise` in 4 batches."""
+    rng = np.random.default_rng(seed)
+    at = np.arange(240)
+    up = rise * np.clip((at - 149) / 4, 0, 1) * (at < 180)
+    lr = np.where(at < 150, 1e-3, 3e-2)
+    return Run.from_arrays(loss=0.4 + up + 0.05 * rng.standard_normal(240), lr=lr, epoch_length=30)
+
+
+def test_a_rise_at_the_boundary_that_the_lr_names_is_found_though_it_is_not_significant_alone() -> None:
+    """The loss takes some batches to follow, so that the smaller window sees less of it."""
+    found = [f for seed in range(10) for f in findings(lr_increase, stepped(0.2, seed)) if f.boundaries == (4,)]
+    assert len(found) >= 8
+    assert {f.kind for f in found} == {"fault"}
+
+
+def test_noise_at_the_boundary_that_the_lr_names_is_no_rise() -> None:
+    assert sum(bool(findings(lr_increase, stepped(0.0, seed))) for seed in range(100)) <= 2
