@@ -105,8 +105,7 @@ class Losses:
         recorder = self._recorder()
         if recorder is None:
             return
-        size = int(given[0].shape[0]) if given and isinstance(given[0], Tensor) and given[0].dim() else -1
-        loss = output.detach()
+        size, loss = size_of(given), output.detach()
         mean = loss.mean() if loss.dim() else loss
         value: float | Tensor = mean.item() if mean.device.type == "cpu" else mean
         validation = recorder.validations.of_loss(gradients=torch.is_grad_enabled())
@@ -118,6 +117,15 @@ class Losses:
         if row is None:
             return
         self._lane.saw(CRITERION, module)
+        if not row.aside:
+            self._loss_of(row, value, loss, given)
+            self._collectors.tell("criterion_called", row, given, output)
+        if output.requires_grad:
+            self.expect(output)
+
+    def _loss_of(self, row: Row, value: float | Tensor, loss: Tensor, given: tuple[Any, ...]) -> None:
+        recorder = self._recorder()
+        assert recorder is not None
         if not isinstance(value, Tensor) and recorder.steps.is_unusual(row, value):
             self._collectors.late(row)
             if row.batch is not None and len(given) > 1 and isinstance(given[1], Tensor):
@@ -125,12 +133,9 @@ class Losses:
         if loss.dim() == 1 and loss.device.type == "cpu":
             row.lists.setdefault("per_sample", host_view(loss.float()).copy())
         if row.batch is None:
-            row.values.setdefault("batch_size", size)
+            row.values.setdefault("batch_size", size_of(given))
         if len(given) > 1 and isinstance(given[1], Tensor):
             self._targets(row, given[1])
-        self._collectors.tell("criterion_called", row, given, output)
-        if output.requires_grad:
-            self.expect(output)
 
     @staticmethod
     def _targets(row: Row, target: Tensor) -> None:
@@ -195,3 +200,8 @@ class Losses:
         if norm is not None:
             # a tensor once the scaler was used; read without waiting for it
             recorder.put(row, {"grad_norm": unscaled(norm, getattr(self.scaler, "_scale", None))})
+
+
+def size_of(given: tuple[Any, ...]) -> int:
+    """Samples among the arguments of a criterion, -1 where unknown."""
+    return int(given[0].shape[0]) if given and isinstance(given[0], Tensor) and given[0].dim() else -1

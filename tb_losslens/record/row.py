@@ -37,6 +37,8 @@ class Row(Sent):
             are not.
         deep: what single layers and samples say is read, too; only of dense rows.
         inputs: the tensor that the model was given for a row that is not dense.
+        writes: how often the weights had been written to at its first call.
+        aside: a later call was made at other weights, as an optimiser does that evaluates the loss several times.
     """
 
     batch: Batch | None = None
@@ -58,6 +60,8 @@ class Row(Sent):
     dense: int = 1
     deep: bool = True
     inputs: weakref.ref[Tensor] | None = None
+    writes: tuple[int, ...] | None = None
+    aside: bool = False
 
     @property
     def has_loss(self) -> bool:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from tb_losslens.record.bare_scalars import BareScalars
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.cadence import DEEP, UNUSUAL
 from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.epochs import Epochs
+from tb_losslens.record.evaluations import Evaluations
 from tb_losslens.record.feed import Feed
 from tb_losslens.record.lead import Lead
 from tb_losslens.record.loader import Pass
@@ -62,6 +64,7 @@ class Steps:
         self._by_loader = False
         self._inside: list[int] = []  # the optimisers whose step is on
         self.bare = BareScalars()
+        self.evaluations = Evaluations()
         self.epochs = Epochs(outbox)
         self.loss = LossSearch(outbox, tag, self.set_step, warn)
         self.current: Row | None = None
@@ -144,6 +147,8 @@ class Steps:
             row = self._next(storages)
         if row is not None:
             row.forwarded = True
+            if row.writes is None:
+                row.writes = self.evaluations.writes()
         return row
 
     def criterion(self, value: float | Tensor, samples: int) -> Row | None:
@@ -156,15 +161,20 @@ class Steps:
             if (over and fresh) or (not row.forwarded and (over or fresh)):
                 row = self._next(None)
         if row is not None and (not row.stepped or self._inside):
-            row.pending.append((value, samples))
+            if not self.evaluations.is_aside(row):
+                row.pending.append((value, samples))
         elif row is not None:
             row.again.append(value)
         return row
 
-    @staticmethod
-    def _is_over(row: Row) -> bool:
+    def _is_over(self, row: Row) -> bool:
         """True if what a step begins with can no longer belong to `row`."""
-        return row.backward or bool(row.stepped) or row.logged
+        over = row.backward or bool(row.stepped) or row.logged
+        return over and (self._by_loader or not self.evaluations.goes_on(row))
+
+    def is_inside(self, optimizers: Iterable[Optimizer]) -> bool:
+        """True while the step of one of these is on."""
+        return any(id(optimizer) in self._inside for optimizer in optimizers)
 
     def is_unusual(self, row: Row, loss: float) -> bool:
         """True if a sparse row becomes dense because its loss is far from the ones before."""
@@ -200,6 +210,7 @@ class Steps:
         if over and not self._inside and (named or self.bare.found or self.driven or len(self._feed) or self.epochs.open):
             row = self._next(None)
         self._inside.append(optimizer)
+        self.evaluations.stepped()
         if row is not None:
             row.stepped.add(optimizer)
         return row

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from tb_losslens.record.collectors import Collectors
+from tb_losslens.record.evaluations import writes
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
 from tb_losslens.record.lane import Lane
@@ -88,6 +89,10 @@ class Updates:
         """All parameters of all watched optimisers."""
         return (p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"])
 
+    def writes(self) -> tuple[int, ...]:
+        """How often their parameters were written to: see `Evaluations`."""
+        return writes(self.parameters())
+
     def rates(self) -> dict[str, Any]:
         """Learning rate of every parameter group by column name: `lr`, `lr.1`, ...; tensors as they are."""
         groups = (group for optimizer in self.optimizers for group in optimizer.param_groups)
@@ -155,7 +160,10 @@ class Updates:
     def _is_ours(self, optimizer: Optimizer, recorder: Recorder) -> bool:
         if id(optimizer) in self._parameters:
             return True
-        if self.sharing(optimizer) or (not self.optimizers and (recorder.steps.driven or recorder.steps.bare.found)):
+        shared = self.sharing(optimizer)
+        if shared and recorder.steps.is_inside(shared):
+            return False  # it is a part of an optimiser whose step is on, as of one that evaluates the loss twice
+        if shared or (not self.optimizers and (recorder.steps.driven or recorder.steps.bare.found)):
             self._on_found(optimizer)
             return True
         if self.optimizers:

@@ -43,7 +43,7 @@ class Curvature(Collector):
 
     An update begins at a dense row; the step after it is read whatever row it is in. Nothing is told where the next
     step is not another update of the same weights: with optimisers that take turns, with several steps in a row of the
-    recording, with one that calls the loop itself (LBFGS), and with sparse gradients.
+    recording, with one that evaluates the loss several times for a step (LBFGS, SAM), and with sparse gradients.
 
     Args:
         movement: reads the weights around a step.
@@ -76,7 +76,7 @@ class Curvature(Collector):
         """The gradient at the sampled elements: complete only when a step follows."""
         if not row.deep and self._before is None:
             return
-        if self._inside:  # the optimiser calls the loop: what it steps from is not known
+        if self._inside or row.aside:  # the optimiser calls the loop, or moves the weights aside: it steps from elsewhere
             self._open = self._before = self._gradient = None
             return
         self._movement.refresh()

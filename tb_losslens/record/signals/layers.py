@@ -68,8 +68,9 @@ class Layers(Collector):
         row.lists["layer_grad_norm"] = read
 
     def step_begins(self, row: Row, optimizer: Optimizer) -> None:  # noqa: ARG002 - the collector's signature
-        """The weights before the step."""
-        self._movement.begins(row)
+        """The weights before the step; unknown where they were moved aside for another evaluation of the loss."""
+        if not row.aside:
+            self._movement.begins(row)
 
     def step_ends(self, row: Row, optimizer: Optimizer) -> None:  # noqa: ARG002 - the collector's signature
         """How far it moved them."""
