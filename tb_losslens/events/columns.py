@@ -188,6 +188,16 @@ SIGNALS: tuple[Signal, ...] = (
         "writer.log_batch(loss, per_sample=losses)",
         True,
     ),
+    Signal(
+        "class_losses",
+        "loss by class",
+        "",
+        "triples (class, samples, sum of their losses) where the losses of single samples are known, the 32 largest counts",
+        _WATCH,
+        True,
+    ),
+    Signal("sample_loss_max", "largest loss of a sample", "", "largest loss of a single sample, where these are known", _WATCH),
+    Signal("sample_loss_max_id", "its sample", "", "dataset index of the sample with the largest loss", _WRAP),
 )
 
 BY_NAME: dict[str, Signal] = {signal.name: signal for signal in SIGNALS}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from tb_losslens.record.row import Row
 
@@ -15,7 +16,7 @@ LOOKED_AT = 8
 
 def writes(parameters: Iterable[Tensor]) -> tuple[int, ...]:
     """How often the first trained parameters were written to, in place; what writes to their `.data` is not counted."""
-    trained = (p for p in parameters if p.requires_grad and not p.is_inference())
+    trained = (p for p in parameters if p.requires_grad and not is_lazy(p) and not p.is_inference())
     return tuple(p._version for p in islice(trained, LOOKED_AT))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.signals.batchnorm import BatchNorms
 from tb_losslens.record.signals.checksum import Checksums
+from tb_losslens.record.signals.class_losses import ClassLosses
 from tb_losslens.record.signals.config_snapshot import ConfigSnapshots
 from tb_losslens.record.signals.curvature import Curvature
 from tb_losslens.record.signals.fingerprints import Fingerprints
@@ -51,6 +52,7 @@ def all_collectors(watch: Watch, facts: Facts, note: Note) -> list[Collector]:
         BatchNorms(models, facts),
         OptimizerState(optimizers),
         LossIdentity(lambda: watch.losses.criteria),
+        ClassLosses(),
         InputSignals(),
         Fingerprints(),
         Checksums(models),

@@ -1,8 +1,4 @@
 import os
-import resource
-import struct
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -11,32 +7,10 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-from tensorboard.compat.proto import event_pb2, summary_pb2
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from tb_losslens.record.disk.event_file import EventFile, frame
-
-
-def scalar(tag, value, step):
-    summary = summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=tag, simple_value=value)])
-    return event_pb2.Event(wall_time=time.time(), step=step, summary=summary)
-
-
-def steps_in(path):
-    return [event.step for event in LegacyEventFileLoader(str(path)).Load() if event.HasField("summary")]
-
-
-@pytest.fixture
-def warnings():
-    return []
-
-
-@pytest.fixture
-def file(tmp_path, warnings):
-    file = EventFile(tmp_path / "run", warn=warnings.append)
-    yield file
-    file.close()
-    assert not warnings
+from tests.record.disk.event_files import scalar, steps_in
 
 
 def test_frames_as_tensorboard_does(tmp_path):
@@ -183,144 +157,3 @@ def test_appends_to_a_given_file(file):
 def test_only_events(file):
     with pytest.raises(TypeError, match="expected an event_pb2"):
         file.add_event(b"bytes")
-
-
-def test_a_full_disk_is_one_warning(warnings, tmp_path):
-    full = EventFile(tmp_path, path="/dev/full", warn=warnings.append)
-    done = []
-    for step in range(100):
-        full.add_event(scalar("a", 1, step))
-        full.add_job(lambda: [b"x"], done.append)
-        full.flush()
-    full.close()
-    assert full.failed
-    assert len(warnings) == 1
-    assert "No space left on device" in warnings[0]
-    assert "the training goes on" in warnings[0]
-    assert done == [False] * 100
-
-
-@pytest.mark.parametrize("logdir", ["/proc/no", "/dev/null/run", "/dev/null"])
-def test_an_unwritable_directory_is_one_warning(warnings, logdir):
-    file = EventFile(logdir, warn=warnings.append)
-    file.add_event(scalar("a", 1, 0))
-    file.flush()
-    file.close()
-    file.reopen()
-    assert file.failed
-    assert len(warnings) == 1
-    assert logdir in warnings[0]
-
-
-def test_a_disk_that_fills_up_leaves_whole_records(tmp_path):
-    # a limit on the size of files is a full disk that needs no disk
-    code = f"""
-import resource, sys
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-from tb_losslens.record.disk.event_file import EventFile
-from tests.record.disk.test_event_file import scalar
-file = EventFile({str(tmp_path)!r}, warn=print)
-for step in range(2000):
-    file.add_event(scalar("a", 1, step))
-    if step % 50 == 0:
-        file.flush()
-file.close()
-print("alive", file.failed)
-"""
-    assert resource.RLIMIT_FSIZE
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout.count("LossLens cannot write") == 1
-    assert done.stdout.endswith("alive True\n")
-    (path,) = tmp_path.iterdir()
-    steps = steps_in(path)
-    assert steps == list(range(len(steps)))
-    assert 300 < len(steps) < 2000
-    data = path.read_bytes()
-    at = 0
-    while at < len(data):
-        at += 16 + struct.unpack_from("<Q", data, at)[0]
-    assert at == len(data)
-
-
-def test_an_exception_in_a_job_disables_and_warns(warnings, tmp_path):
-    file = EventFile(tmp_path, warn=warnings.append)
-    done = []
-    file.add_job(lambda: 1 / 0, done.append)
-    file.flush()
-    assert done == [False]
-    assert "division by zero" in warnings[0]
-    file.close()
-
-
-def test_a_forked_child_writes_nothing(file):
-    file.add_event(scalar("a", 1, 1))
-    pid = os.fork()
-    if pid == 0:
-        file.add_event(scalar("a", 1, 2))
-        file.flush()
-        file.close()
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
-    file.add_event(scalar("a", 1, 3))
-    file.flush()
-    assert steps_in(file.path) == [1, 3]
-
-
-def test_adding_hardly_costs_the_caller(file):
-    event = scalar("a", 1, 1)
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        for _ in range(500):
-            file.add_event(event)
-        times.append((time.perf_counter() - start) / 500)
-        file.flush()
-    assert min(times) < 50e-6  # TensorBoard's own writer: about 30 to 800 us
-
-
-class TestAnAddress:
-    """Not a directory of this machine: as `gs://`, through TensorBoard's file layer. fsspec's memory is such a place."""
-
-    def content(self, file):
-        import fsspec
-
-        with fsspec.open(file.path, "rb") as stored:
-            return stored.read()
-
-    def test_is_written_by_tensorboards_file_layer(self, tmp_path, warnings):
-        file = EventFile("memory://run1/", warn=warnings.append)
-        assert file.path.startswith("memory://run1/events.out.tfevents.")
-        for step in range(20):
-            file.add_event(scalar("a", 1, step))
-            file.flush()
-        (tmp_path / "copy").write_bytes(self.content(file))
-        assert steps_in(tmp_path / "copy") == list(range(20))
-        file.add_event(scalar("a", 1, 20))
-        file.close()
-        (tmp_path / "copy").write_bytes(self.content(file))
-        assert steps_in(tmp_path / "copy") == list(range(21))
-        assert warnings == []
-
-    def test_that_nothing_can_write_to_is_one_warning(self, warnings):
-        file = EventFile("nosuch://bucket/run", warn=warnings.append)
-        file.add_event(scalar("a", 1, 0))
-        file.close()
-        assert file.failed
-        assert len(warnings) == 1
-        assert "nosuch://bucket/run" in warnings[0]
-
-    def test_takes_a_session_without_a_tail(self, tmp_path, warnings, monkeypatch):
-        from tb_losslens.record.disk.session import Session
-        from tb_losslens.store.logdir import load_runs
-
-        monkeypatch.chdir(tmp_path)
-        file = EventFile("memory://run2", warn=warnings.append)
-        session = Session("memory://run2", file, warnings.append)
-        for i in range(600):
-            session.put({"loss": float(i)})
-        session.close()
-        file.close()
-        assert list(tmp_path.iterdir()) == []
-        (tmp_path / "events.out.tfevents.1").write_bytes(self.content(file))
-        assert load_runs(tmp_path)["."].loss.tolist() == list(range(600))
-        assert warnings == []
