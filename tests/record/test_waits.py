@@ -181,6 +181,7 @@ ALLOWED = {
     "signals/loss_identity.py:first_on_device": "of a number of Python",
     "signals/loss_identity.py:_settings": "of a setting",
     "signals/micro_batches.py:MicroBatches.backward_begins": "of a number of Python",
+    "signals/micro_batches.py:MicroBatches.step_begins": "of a truth of Python",
     "signals/rng.py:rng_digests": "the state of a generator is on the host, also that of a CUDA device",
     "signals/rng.py:generator_digests": "the state of a generator is on the host",
     "signals/rng.py:worker_seed": "of a setting",
