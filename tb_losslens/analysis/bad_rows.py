@@ -12,7 +12,7 @@ from scipy import stats as _scipy
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.orders import ids_in, recurring_ids
-from tb_losslens.analysis.outliers import Rows, away_from_usual, local_level, spans, standing_apart
+from tb_losslens.analysis.outliers import Rows, away_from_usual, local_level, spans, standing_apart, until_usual_again
 from tb_losslens.analysis.stats import Floats, finite, mean, median
 from tb_losslens.store.run import Run
 
@@ -66,6 +66,10 @@ def bad_rows(
         if not len(rows):
             continue
         known = np.isfinite(distance)
+        if detail == "inputs":
+            rows = until_usual_again(rows, known)
+            if not len(rows):
+                continue
         if turn[rows].sum() > few * (known & turn).sum() and not (ids and _explain_all(run, rows, ids, np.flatnonzero(known))):
             continue
         # a model may adapt to a span within a batch or two, so its first batch may show it alone

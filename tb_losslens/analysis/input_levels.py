@@ -48,9 +48,12 @@ class Moved:
         return sorted({*self.means, *self.logs, *self.samples, *self.places})
 
 
-def input_levels(run: Run, epochs: tuple[Epoch, ...]) -> InputLevels:
-    """Reads them from the batches that were not chosen for their loss: those are no measure of their epoch."""
-    turn, weight = by_turn(run), sample_weights(run)
+def input_levels(run: Run, epochs: tuple[Epoch, ...], *, all_read: bool = False) -> InputLevels:
+    """Reads them from the batches that were not chosen for their loss: those are no measure of their epoch.
+
+    With `all_read` from those as well: `late_inputs` says where that tells something.
+    """
+    turn, weight = by_turn(run) | all_read, sample_weights(run)
     # what is left of an epoch that lost batches is no measure of all of it where its samples are in an order
     there = np.ones(len(run), dtype=bool)
     for epoch in epochs:

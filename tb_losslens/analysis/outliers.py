@@ -61,6 +61,19 @@ def _beyond_tail(values: Floats, apart: int, tail: float, *, better: float = 4.0
     return count * math.exp(-math.log(far) / spread)
 
 
+def until_usual_again(rows: Rows, known: NDArray[np.bool_]) -> Rows:
+    """`rows` without those after which no batch with usual inputs was read, though others were left out since.
+
+    Where every batch that was read since lies far off, the inputs may have changed for good: that is no bad batch.
+    """
+    usual = np.setdiff1d(np.flatnonzero(known), rows)
+    last = int(usual[-1]) if len(usual) else -1
+    tail = rows[rows > last]
+    if not len(tail) or known[int(tail[0]) :].all():
+        return rows
+    return rows[rows <= last]
+
+
 def away_from_usual(values: Floats, weight: Floats | None = None, *, least: float = 0.0) -> Floats:
     """Distance of each value from the median of all, in robust standard deviations, shape (n,); NaN where unknown.
 

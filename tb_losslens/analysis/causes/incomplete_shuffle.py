@@ -187,9 +187,7 @@ def _finding(context: Context, best: _Sorted, kept: list[Displacement], limits: 
         against.append(Evidence(_ALIKE, "loss"))
     how, fix = repair_shuffle(context, buffer)
     alike = " Boundaries do not stand out, for the content changes inside the epochs too." if at and not moved else ""
-    where = (
-        "" if len(unmixed) == len(context.epochs) else f" in epochs {some([context.epochs[k].epoch for k in best.epochs])}"
-    )
+    where = "" if len(unmixed) == len(context.epochs) else f" in epochs {some([context.epochs[k].epoch for k in best.epochs])}"
     return Finding(
         ID,
         "fault",

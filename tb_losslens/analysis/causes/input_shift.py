@@ -53,8 +53,9 @@ from tb_losslens.analysis.held_out import held_out_rises
 from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved
 from tb_losslens.analysis.input_name import ADVICE, TITLES, named, repair
 from tb_losslens.analysis.input_proof import Proof, proofs
-from tb_losslens.analysis.stats import finite
-from tb_losslens.analysis.text import number, percent, plural, signed, some
+from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
+from tb_losslens.analysis.quiet_inputs import quiet_inputs
+from tb_losslens.analysis.text import number, plural, signed, some
 from tb_losslens.events.columns import how_to_record
 
 ID = "input_shift"
@@ -69,6 +70,7 @@ class _Seen:
     moved: Moved
     proofs: dict[int, list[Proof]]
     class_mix: frozenset[int]
+    late: bool = False
 
 
 def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) -> list[Outcome]:
@@ -88,15 +90,18 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
         return [Skipped(ID, "the inputs were not recorded", how_to_record("input_mean"))]
     levels = input_levels(run, context.epochs)
     steps = moved(levels, least=least_effect) if levels.unit > 0 else Moved((), (), (), {})
+    late = None if steps.all() or known else late_inputs(run, context.epochs, least=least_effect)
+    if late is not None:
+        levels, steps = late
     if len(steps.all()) > most_shifts:
         steps = Moved((), (), (), {}) if known else steps
     placed, open_ones = _placed(context, known, steps.all())
     at = sorted({*steps.all(), *placed})
     if not at and not open_ones:
-        return [Checked(ID, _fine(context, levels))]
+        return [quiet_inputs(run, context.epochs, levels)]
     if len(at) > most_shifts:
         return [Checked(ID, f"the inputs change at {plural(len(at), 'boundary')} and never for good")]
-    seen = _Seen(levels, steps, placed, frozenset(class_mix_moves(run, context.epochs)))
+    seen = _Seen(levels, steps, placed, frozenset(class_mix_moves(run, context.epochs)), late is not None)
     planned = [k for k in at if planned_at(run, context.boundaries[k].batch) is not None]
     groups = (planned, [k for k in at if k not in planned])
     out: list[Outcome] = [_finding(context, group, at, seen, is_planned=group is planned) for group in groups if group]
@@ -124,27 +129,6 @@ def _placed(context: Context, known: Sequence[Proof], steps: Sequence[int]) -> t
     return placed, left
 
 
-def _fine(context: Context, seen: InputLevels) -> str:
-    """What was looked at, and by how much it moves at most."""
-    run, read = context.run, [epoch.fields for epoch in context.epochs if epoch.fields.get("inputs_compared")]
-    said = ""
-    if read:
-        changed, compared = (sum(int(f.get(name) or 0) for f in read) for name in ("inputs_changed", "inputs_compared"))
-        said = f"; {percent(changed / compared)} of the samples that came back had another input"
-    if not seen.unit > 0:
-        return f"the inputs have no {'spread' if run.has('input_mean') else 'mean, as integers have none'}" + said
-    steps, folds = finite(np.abs(np.diff(seen.means.middle))), finite(np.abs(np.diff(seen.logs.middle)))
-    if not len(steps) or not len(folds):
-        return "the inputs of too few batches were read to compare one epoch with the next" + said
-    moves, scaled = float(steps.max()) / seen.unit, float(np.expm1(folds.max()))
-    places = f", nor do {plural(len(seen.places), 'place')} of a sample" if seen.places else ""
-    only = "" if seen.places or read else "; only their mean and spread were recorded"
-    moves_said = (
-        f"from epoch to epoch the inputs move by {percent(moves)} of their spread at most, their spread by {percent(scaled)}"
-    )
-    return f"{moves_said}, and not for good{places}{said}{only}"
-
-
 def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], seen: _Seen, *, is_planned: bool) -> Finding:
     run, k = context.run, at[0]
     boundary, levels = context.boundaries[k], seen.levels
@@ -156,6 +140,10 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         first, last = min(p.between[0] for p in proved) + 1, max(p.between[-1] for p in proved) + 1
         said = f"between boundaries {first} and {last} not every epoch was compared; at {k + 1} alone the loss stands out"
         evidence.append(Evidence(said, "loss"))
+    stays = True
+    if seen.late:
+        read, stays = how_many_read(run, boundary.batch)
+        evidence.append(read)
     loss_moves = jumps(context, at)
     measured = k in seen.moved.all() or any(proof.on_the_way for proof in proved)
     against = []
@@ -180,9 +168,10 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
     return Finding(
         ID,
         "planned" if is_planned else "benign" if harmless else "fault",
-        "proved" if all(_is_sure(j, seen) for j in at) else "likely",
+        "proved" if all(_is_sure(j, seen) for j in at) else "likely" if stays else "possible",
         TITLES.get(detail, "Inputs changed") + (", without effect so far" if harmless else ""),
-        f"The inputs change at {where}: {_in_short(k, seen)}" + (", and stay so." if len(at) == 1 else " at the first."),
+        f"The inputs change at {where}: {_in_short(k, seen)}"
+        + (" at the first." if len(at) > 1 else ", and stay so." if stays else "."),
         detail=detail,
         score=(0.3 if harmless else 0.85 if loss_moves else 0.7) + (0.1 if proved and not harmless else 0.0),
         boundaries=tuple(at),
