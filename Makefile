@@ -8,6 +8,8 @@ READY := $(VENV)/.ready
 PAGE := tb_losslens/plugin/static/index.js
 PROTOC := .tools/protoc/.ready
 RUNS ?= demo/runs
+# where `make demo` serves; 0 is any free port
+PORT ?= 0
 
 .PHONY: demo demo-runs test soak setup page lint screenshots clean help
 .DEFAULT_GOAL := help
@@ -46,7 +48,7 @@ demo-runs: setup
 	$(PY) -m demo.run --logdir $(RUNS)
 
 demo: demo-runs
-	@$(PY) -m demo.serve --logdir $(RUNS)
+	@$(PY) -m demo.serve --logdir $(RUNS) --port $(PORT)
 
 lint: setup
 	$(PY) -m ruff check .

@@ -57,7 +57,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serves until Ctrl-C or SIGTERM; returns the exit status."""
+    """Serves until Ctrl-C, SIGTERM or SIGHUP; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m demo.serve", description=__doc__)
     parser.add_argument("--logdir", type=Path, default=Path("demo/runs"), help="default: demo/runs")
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
@@ -65,7 +65,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not any(options.logdir.glob("*/events.out.tfevents.*")):
         parser.error(f"{options.logdir} holds no runs: train them first with `python -m demo.run --logdir {options.logdir}`")
 
-    signal.signal(signal.SIGTERM, _interrupt)
+    for end in (signal.SIGTERM, signal.SIGHUP):  # the latter when the terminal is closed
+        signal.signal(end, _interrupt)
     port = options.port or free_port()
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(options.logdir), "--host", HOST, "--port", str(port)]
     with tempfile.TemporaryFile() as log:

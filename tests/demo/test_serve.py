@@ -25,7 +25,7 @@ def serve(logdir: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_prints_one_address_and_stops_cleanly(tmp_path: Path, stop: signal.Signals):
     assert [done.error for done in train_all(train, ["adam_at_0_1"], tmp_path)] == [""]
     server = serve(tmp_path)
