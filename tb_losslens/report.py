@@ -66,6 +66,8 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
     console.print()
     kind = diagnosis.kind
     console.print(Text.assemble((f"{_MARK[kind]} {kind.upper()}  ", _STYLE[kind]), (_clean(diagnosis.verdict), "bold")))
+    if diagnosis.unchecked:
+        console.print(Text(_clean(diagnosis.unchecked)))
     for problem in diagnosis.problems:
         console.print(Text(f"! {_clean(problem)}", style="yellow"))
     for place, finding in enumerate(diagnosis.findings, 1):
@@ -156,7 +158,9 @@ def _table(boundaries: Sequence[Boundary], limit: int) -> Table:
 
 def _quiet(boundary: Boundary) -> str:
     """What is said of a boundary that no finding names."""
-    return f"not measurable: {boundary.unmeasured}" if boundary.unmeasured else "within noise"
+    if boundary.unmeasured:
+        return f"not measurable: {boundary.unmeasured}"
+    return "not clear" if boundary.unclear else "within noise"
 
 
 def _print_rest(diagnosis: Diagnosis, console: Console) -> None:

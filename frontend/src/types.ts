@@ -34,6 +34,8 @@ export interface Boundary {
   cause: string;
   /** Why the jump cannot be judged; empty where it can. */
   unmeasured: string;
+  /** Not counted as a jump, and too large to be called noise. */
+  unclear: boolean;
   jump: Num;
   z: Num;
   before: Num;
@@ -86,6 +88,8 @@ export interface Diagnosis {
   findings: Finding[];
   checked: { cause: string; text: string }[];
   skipped: { cause: string; why: string; how: string }[];
+  /** What a calm verdict leaves open, for the first screen; else empty. */
+  unchecked: string;
   problems: string[];
 }
 
@@ -141,6 +145,8 @@ export interface Lens extends Table {
   signals: LensSignal[];
   waterfall: { label: string; value: number; kind: MarkKind | "rest" | "jump"; cause: string }[];
   waterfall_note: string;
+  /** Batches whose loss was not logged, as against one that is not finite. */
+  unlogged: number[];
   missing: Missing[];
   epochs: number[];
   gaps: Gaps;

@@ -15,6 +15,7 @@ from tb_losslens.analysis.ranking import marked, ranked
 from tb_losslens.analysis.recordable import helpful
 from tb_losslens.analysis.stats import noise
 from tb_losslens.analysis.unchanged import unchanged_weights
+from tb_losslens.analysis.unchecked import unchecked
 from tb_losslens.analysis.verdict import in_words, nothing_learned
 from tb_losslens.events.columns import BY_NAME, how_to_record
 from tb_losslens.store.run import Run
@@ -74,6 +75,7 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
         # nobody can check for the unknown: it is what is left
         checked=tuple(o for o in outcomes if isinstance(o, Checked) and o.cause != unknown.ID),
         skipped=tuple(o for o in outcomes if isinstance(o, Skipped) and o.cause != unknown.ID),
+        unchecked=unchecked(run, words.kind, words.verdict, outcomes),
         problems=run.problems,
         batches=len(run),
         epochs=len(run.epochs),

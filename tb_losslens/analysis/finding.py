@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 Kind = Literal["artifact", "benign", "planned", "fault", "unknown"]
 Strength = Literal["proved", "likely", "possible"]
+UNCLEAR = 3.0
+"""A jump of more noises than this is not called noise, though it takes more than this to be counted as a jump."""
+
 Shape = Literal["none", "spike", "step_up", "step_down", "transient", "sawtooth", "staircase", "divergence"]
 
 
@@ -170,6 +173,11 @@ class Boundary:
     cause: str = ""
     unmeasured: str = ""
 
+    @property
+    def unclear(self) -> bool:
+        """True for a jump that no finding names, that is not counted as one, and is more than `UNCLEAR` noises large."""
+        return self.kind == "none" and not self.unmeasured and abs(self.z) > UNCLEAR
+
     def to_dict(self) -> dict[str, Any]:
         """JSON form; numbers that are not finite become None."""
         out: dict[str, Any] = {
@@ -193,6 +201,7 @@ class Boundary:
             value = float(getattr(self, name))
             out[name] = value if math.isfinite(value) else None
         out["placebo_count"] = self.placebo_count
+        out["unclear"] = self.unclear
         return out
 
 
@@ -237,6 +246,7 @@ class Diagnosis:
         findings: ranked, best first.
         checked: what was tested and is fine.
         skipped: what could not be tested, and how to record it.
+        unchecked: one sentence on it for the first screen where the verdict is calm, else "".
         problems: what could not be read.
         batches, epochs: size of the run.
     """
@@ -253,6 +263,7 @@ class Diagnosis:
     findings: tuple[Finding, ...] = ()
     checked: tuple[Checked, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    unchecked: str = ""
     problems: tuple[str, ...] = ()
     batches: int = 0
     epochs: int = 0
@@ -278,6 +289,7 @@ class Diagnosis:
             "findings": [finding.to_dict() for finding in self.findings],
             "checked": [{"cause": item.cause, "text": item.text} for item in self.checked],
             "skipped": [{"cause": item.cause, "why": item.why, "how": item.how} for item in self.skipped],
+            "unchecked": self.unchecked,
             "problems": list(self.problems),
         }
 

@@ -20,6 +20,7 @@ from tb_losslens.analysis.finding import Boundary, Pooled
 from tb_losslens.analysis.pool import pool, same_orders
 from tb_losslens.analysis.shape import pattern, recovery, shapes, strays
 from tb_losslens.analysis.stats import Floats, finite, moving_mean
+from tb_losslens.analysis.unlogged import logged_rarely
 from tb_losslens.analysis.unmeasured import with_reasons
 from tb_losslens.store.run import Run
 
@@ -49,6 +50,8 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     significant = _alone(z, [c.tail for c in used]) & (reason == "")
     significant &= ~strays(loss, cuts, sizes[0], excess=linear[0].jump - linear[0].centre, significant=significant)
     pooled = pool(used, linear[0].jump, significant, reason, same=same_orders(run))
+    if not reason and not pooled.total:
+        pooled = replace(pooled, reason=logged_rarely(run) or pooled.reason)
     boundaries = _boundaries(
         run, cuts, dict(zip(sizes, z, strict=True)), used[0], linear[0], log_scale=log_scale, significant=significant
     )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tb_losslens.analysis.decompose import decompose
 from tb_losslens.analysis.finding import Diagnosis
 from tb_losslens.analysis.signals import missing, moves
+from tb_losslens.analysis.unlogged import unlogged
 from tb_losslens.store.run import Run
 
 
@@ -45,6 +46,7 @@ def lens(
         "boundary": shown,
         "m": side,
         "names": ["offset", "batch", "step", "loss"],
+        "unlogged": batch[unlogged(run)[first:last]].tolist(),
         "columns": [offset, batch.tolist(), run.step[first:last].tolist(), _json(run.loss[first:last])],
         "placebo": {
             "low": shown["placebo_low"],

@@ -15,6 +15,8 @@ def to_markdown(diagnosis: Diagnosis, *, rows: int = 20) -> str:
     size = f"{plural(diagnosis.batches, 'batch')}, {plural(diagnosis.epochs, 'epoch')}"
     parts = [f"## {escape(diagnosis.run)}: {escape(diagnosis.headline)}", ""]
     parts += [escape(" ".join(x for x in (diagnosis.subline, diagnosis.aside) if x)), "", f"*{size}*", ""]
+    if diagnosis.unchecked:
+        parts += [escape(diagnosis.unchecked), ""]
     for finding in diagnosis.findings:
         parts += _finding(finding)
     measured = [b for b in diagnosis.boundaries if math.isfinite(b.jump)]
@@ -26,7 +28,7 @@ def to_markdown(diagnosis: Diagnosis, *, rows: int = 20) -> str:
         parts += [title, "", "| boundary | step | jump | z | shape | cause |", "|--:|--:|--:|--:|---|---|"]
         for b in kept:
             z = signed(b.z) if math.isfinite(b.z) else "–"
-            quiet = f"not measurable: {b.unmeasured}" if b.unmeasured else "–"
+            quiet = f"not measurable: {b.unmeasured}" if b.unmeasured else "not clear" if b.unclear else "–"
             shape = b.shape.replace("_", " ") if b.shape != "none" else "–"
             parts.append(f"| {b.index + 1} | {b.step:,} | {signed(b.jump)} | {z} | {shape} | {escape(b.cause) or quiet} |")
         parts.append("")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tb_losslens.analysis.bad_rows import first_nonfinite
+from tb_losslens.analysis.unlogged import unlogged
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.plugin.wire import numbers
 from tb_losslens.store.downsample import bucket_starts, bucket_stats, spread
@@ -106,11 +106,12 @@ def _nonfinite(
     bad = ~np.isfinite(loss[starts[0] : last])
     if not bad.any():
         return []
+    bad &= ~unlogged(run)[starts[0] : last]
+    if not bad.any():
+        return []
     if not np.isfinite(loss).any():
         every: list[int] = starts.tolist()
         return every
-    if first_nonfinite(run) is None:  # it was not logged at every batch
-        return []
     edges = starts - starts[0]
     count = np.add.reduceat(bad, edges, dtype=np.int64)
     size = np.diff(edges, append=len(bad))

@@ -1,8 +1,8 @@
 // What each kind of mark is called. Its shape is in views/shape.tsx, its colour in the styles.
 
-import type { MarkKind, RunKind } from "../types";
+import type { Boundary, MarkKind, RunKind } from "../types";
 
-export type Kind = MarkKind | RunKind | "rest" | "jump" | "open";
+export type Kind = MarkKind | RunKind | "rest" | "jump" | "open" | "unclear";
 
 const WORDS: Record<Kind, string> = {
   fault: "fault",
@@ -16,10 +16,16 @@ const WORDS: Record<Kind, string> = {
   rest: "not explained",
   jump: "jump",
   open: "cannot tell",
+  unclear: "not clear",
 };
 
 export function kindWords(kind: Kind): string {
   return WORDS[kind];
+}
+
+/** How a boundary is called: without a kind it is within noise only where it was measured and is small. */
+export function boundaryKind({ kind, unmeasured, unclear }: Pick<Boundary, "kind" | "unmeasured" | "unclear">): Kind {
+  return unmeasured !== "" ? "open" : unclear ? "unclear" : kind;
 }
 
 /** How a run is marked: green says that jumps were measured and are within noise or expected, so one that cannot be judged gets a grey dot. */

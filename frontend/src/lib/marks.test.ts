@@ -3,7 +3,7 @@ import type { Boundary, Finding } from "../types";
 import { marks, markSize, neighbour, tellingBoundary } from "./marks";
 
 function boundary(index: number, z: number | null, kind: Boundary["kind"] = "fault"): Boundary {
-  const rest = { m: 5, significant: true, log_scale: false, shape: "none", cause: "", before: 1, after: 2, placebo_low: -1, placebo_high: 1, placebo_median: 0, placebo_count: 9, unmeasured: "" };
+  const rest = { m: 5, significant: true, log_scale: false, shape: "none", cause: "", before: 1, after: 2, placebo_low: -1, placebo_high: 1, placebo_median: 0, placebo_count: 9, unmeasured: "", unclear: false };
   return { index, batch: (index + 1) * 10, step: (index + 1) * 10, epoch: index + 1, kind, z, jump: z, ...rest };
 }
 
@@ -24,6 +24,8 @@ describe("marks", () => {
     const [unknown] = marks([{ ...boundary(0, null, "none"), jump: null, unmeasured: "no finite loss after it" }], [], ROWS, { from: 0, to: 40, width: 490 }, null);
     expect(unknown?.label).toMatch(/not measurable: no finite loss after it$/);
     expect([unknown?.measured, found[0]?.measured]).toEqual([false, true]);
+    const [large] = marks([{ ...boundary(0, 5, "none"), unclear: true }], [], ROWS, { from: 0, to: 40, width: 490 }, null);
+    expect(large?.label).toMatch(/not clear$/);
     expect(markSize(null)).toBe(8);
     expect(markSize(1000)).toBe(15);
   });

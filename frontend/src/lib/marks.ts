@@ -3,7 +3,7 @@
 import type { Boundary, Finding, MarkKind } from "../types";
 import { interpolate } from "./axis";
 import { type Frame, GUTTER, xOf } from "./frame";
-import { kindWords } from "./kinds";
+import { boundaryKind, kindWords } from "./kinds";
 import { change, count, num } from "./format";
 
 export interface Mark {
@@ -36,7 +36,7 @@ export function notMeasured({ unmeasured }: Pick<Boundary, "unmeasured">): strin
 }
 
 function boundaryLabel(boundary: Boundary): string {
-  const jump = notMeasured(boundary) || `${change(boundary.jump ?? 0)}, ${num(Math.abs(boundary.z ?? 0), 2)} times the noise, ${kindWords(boundary.kind)}`;
+  const jump = notMeasured(boundary) || `${change(boundary.jump ?? 0)}, ${num(Math.abs(boundary.z ?? 0), 2)} times the noise, ${kindWords(boundaryKind(boundary))}`;
   return `${boundaryName(boundary)}, epoch ${boundary.epoch}, step ${count(boundary.step)}: ${jump}`;
 }
 

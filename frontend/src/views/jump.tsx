@@ -29,6 +29,7 @@ export function Jump({ lens, frame, lit, log }: Props): JSX.Element {
   const { boundary, placebo } = lens;
   const loss = column(lens, "loss");
   const offsets = column(lens, "offset").map((value) => value ?? 0);
+  const unlogged = new Set(lens.unlogged.map((batch) => batch - boundary.batch));
   const level = (value: Num): number | null => (boundary.before === null || value === null ? null : boundary.before + value);
   const [bandLow, bandHigh] = [level(placebo.low), level(placebo.high)];
   const levels = [...loss, boundary.before, boundary.after];
@@ -68,6 +69,7 @@ export function Jump({ lens, frame, lit, log }: Props): JSX.Element {
         {offsets.map((offset, index) => {
           const value = loss[index];
           if (value === null || value === undefined) {
+            if (unlogged.has(offset)) return null;
             return (
               <text class="bad" x={frame.x(offset)} y={12} text-anchor="middle">
                 ×<title>no finite loss</title>
@@ -94,7 +96,7 @@ export function Jump({ lens, frame, lit, log }: Props): JSX.Element {
         {boundary.jump === null ? "not measured" : change(boundary.jump)}
       </b>
       <span class="words" style={{ left: frame.words, top: bandAt }}>
-        {seen === null ? "no finite loss on either side" : placebo.count === 0 ? "too few batches for a placebo band" : "placebo band: 95\u202f% of cuts that are no boundary"}
+        {seen === null ? (unlogged.size > 0 ? "no loss logged on either side" : "no finite loss on either side") : unlogged.size > 0 ? `loss logged at ${offsets.length - unlogged.size} of ${offsets.length} batches` : placebo.count === 0 ? "too few batches for a placebo band" : "placebo band: 95\u202f% of cuts that are no boundary"}
       </span>
     </div>
   );

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { retry, stepBoundary } from "../actions";
 import { count } from "../lib/format";
 import { lostWords } from "../lib/gaps";
+import { boundaryKind } from "../lib/kinds";
 import { neighbour, notMeasured } from "../lib/marks";
 import type { State } from "../state";
 import { Card } from "./card";
@@ -89,8 +90,8 @@ export function LensCard({ state }: { state: State }): JSX.Element | null {
       note={
         chosen === undefined ? null : (
           <span class="sub">
-            <Shape kind={chosen.unmeasured ? "open" : chosen.kind} size={11} named /> epoch {from === undefined || to === undefined ? chosen.epoch : `${from} → ${to}`} · step {count(chosen.step)}
-            {[notMeasured(chosen), chosen.shape === "none" ? "" : chosen.shape.replaceAll("_", " ")].map((text) => text && ` · ${text}`)}
+            <Shape kind={boundaryKind(chosen)} size={11} named /> epoch {from === undefined || to === undefined ? chosen.epoch : `${from} → ${to}`} · step {count(chosen.step)}
+            {[notMeasured(chosen), chosen.unclear ? "not clear" : "", chosen.shape === "none" ? "" : chosen.shape.replaceAll("_", " ")].map((text) => text && ` · ${text}`)}
             {lost === "" ? null : <b class="lost"> · {lost}</b>}
           </span>
         )

@@ -3,6 +3,7 @@
 import uPlot from "uplot";
 import type { Tick } from "../lib/axis";
 import { GUTTER } from "../lib/frame";
+import { isSparse } from "../lib/path";
 import type { YRange } from "../lib/range";
 import type { Gaps, MarkKind, Num } from "../types";
 import type { Palette } from "./palette";
@@ -135,7 +136,8 @@ function over(u: uPlot, curve: Curve): void {
 }
 
 function dots(curve: Curve): boolean {
-  return curve.raw && (curve.width - GUTTER.left - GUTTER.right) / Math.max(1, curve.to - curve.from) >= DOTS;
+  // Points without neighbours make no line.
+  return isSparse(curve.mean) || curve.raw && (curve.width - GUTTER.left - GUTTER.right) / Math.max(1, curve.to - curve.from) >= DOTS;
 }
 
 function options(first: Curve, current: () => Curve, listeners: Listeners): uPlot.Options {

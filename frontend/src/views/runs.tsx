@@ -5,6 +5,8 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { selectRun, setAxis, setScalar, setScale } from "../actions";
 import { listed, MANY } from "../lib/choose";
 import { kindWords, runKind } from "../lib/kinds";
+import { isSparse } from "../lib/path";
+import { column } from "../lib/range";
 import { breakable, facts } from "../lib/words";
 import type { State } from "../state";
 import type { RunRow } from "../types";
@@ -107,10 +109,11 @@ export function Choices({ state }: { state: State }): JSX.Element {
   const tags = state.tags.value?.tags ?? [];
   const known = place.scalar === null || tags.includes(place.scalar) ? tags : [place.scalar, ...tags];
   const source = lossSource(state);
+  const rare = state.timeline.value !== null && isSparse(column(state.timeline.value, "mean"));
   return (
     <div class="choices">
       <h2 class="label">Signal</h2>
-      <p class="source">batch loss, every batch{source === "" ? "" : ` · ${source}`}</p>
+      <p class="source">batch loss{rare ? "" : ", every batch"}{source === "" ? "" : ` · ${source}`}</p>
       <Select
         label="under it"
         value={place.scalar === null ? "" : `=${place.scalar}`}

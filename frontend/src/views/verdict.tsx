@@ -47,6 +47,11 @@ export function Verdict({ state }: { state: State }): JSX.Element {
             <b>What to do:</b> <Sentence text={todo} />
           </p>
         )}
+        {value.unchecked === "" ? null : (
+          <p class="unchecked">
+            <Sentence text={value.unchecked} />
+          </p>
+        )}
         {value.problems.map((problem) => (
           <p class="problem">
             <Sentence text={problem} />
