@@ -15,10 +15,8 @@ from tb_losslens.store.run import Run
 def unlogged(run: Run) -> NDArray[np.bool_]:
     """True for each batch whose loss is missing in a run of which none is known to have turned NaN, shape (n,).
 
-    All False where no loss is finite though it was recorded: then NaN is what was logged. All True where none was recorded.
+    All False where no loss is finite: nothing tells the two apart there.
     """
-    if not run.recorded("loss"):
-        return np.ones(len(run), dtype=bool)
     out = np.isnan(run.loss)
     if out.all() or not out.any() or first_nonfinite(run) is not None or recurring_nonfinite(run) is not None:
         return np.zeros(len(run), dtype=bool)
