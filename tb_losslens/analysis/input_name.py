@@ -10,16 +10,23 @@ from tb_losslens.analysis.epoch_levels import noise_ratio
 from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.input_levels import InputLevels, Moved
-from tb_losslens.analysis.input_proof import Proof
-from tb_losslens.analysis.text import number
+from tb_losslens.analysis.input_proof import Proof, exact_map
+from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.store.run import Epoch
 
-TITLES = {"data": "Other data", "normalization": "Other scale or offset of the inputs"}
+TITLES = {
+    "data": "Other data",
+    "normalization": "Other scale or offset of the inputs",
+    "constant": "Inputs became nearly constant",
+}
 
 ADVICE = {
-    "": "Find what differs in the loading of the samples from this epoch on, or note the change if it is meant.",
+    "": "Find what differs in the loading of the samples from this epoch on (constants, a mask, missing columns, an "
+    "augmentation), or note the change if it is meant.",
     "normalization": "Use the same constants in every epoch, and in validation.",
     "augmentation": "Keep the ranges of the augmentation, or change them in small steps and note it.",
+    "constant": "Look at the numbers of one batch right before the model: a division that is done twice, a cast to an integer "
+    "type or a mask leaves next to nothing of them.",
     "data": "Mix old and new samples instead of swapping them, or note the change.",
 }
 
@@ -51,7 +58,7 @@ def named(
     if sure:
         return sure, []
     if k in (*steps.means, *steps.logs):
-        detail, why = _by_noise(k, seen.means, seen.logs, others)
+        detail, why = _by_noise(k, seen, others)
         return detail, [Evidence(why)]
     if k in steps.places:
         why = "mean and spread stay: the samples are flipped or turned, or parts of them have changed places"
@@ -72,21 +79,58 @@ def _other_data(context: Context, k: int) -> str:
     return ""
 
 
-def _by_noise(k: int, means: Levels, logs: Levels, others: list[int]) -> tuple[str, str]:
-    """(detail, why) from how the noise from batch to batch changed."""
-    scaled = logs.middle[k + 1] - logs.middle[k]
-    (of_spread, error), (of_mean, error_of_mean) = (noise_ratio(seen, k, others) for seen in (logs, means))
+def _by_noise(k: int, seen: InputLevels, others: list[int], *, nothing_left: float = 0.01) -> tuple[str, str]:
+    """(detail, why) from how the noise from batch to batch changed, and the means at fixed places of a sample.
+
+    With less than `nothing_left` of their spread the inputs are told by that alone. One scale and offset is claimed only
+    where each place of a sample that is looked at follows it.
+    """
+    scaled = seen.logs.middle[k + 1] - seen.logs.middle[k]
+    if scaled < math.log(nothing_left):
+        return "constant", f"less than {percent(nothing_left)} of their spread is left"
+    (of_spread, error), (of_mean, error_of_mean) = (noise_ratio(one, k, others) for one in (seen.logs, seen.means))
     changes = ((of_spread, error), (of_mean - scaled, error_of_mean))
+    follow, kept, places = _follow(k, seen)
+    if kept:
+        said = f"{kept} of {plural(places, 'place')} of a sample keep their mean, where one scale and offset would move it"
+        return "", said
     if all(abs(change) <= max(0.1, 2.5 * sigma) for change, sigma in changes):
-        if max(error, error_of_mean) > 0.16:  # a random range that widens changes this by a third or more
-            return "", "too few batches to tell a new scale or offset from a random range that widened"
-        return (
-            "normalization",
-            "from batch to batch they vary as before, up to that factor: an affine map, as a normalization is",
-        )
-    times = number(math.exp(max((change for change, _ in changes), key=abs)), 2)
-    said = f"from batch to batch they vary {times} times as much as an affine map would leave"
-    return "augmentation", f"{said}: something random changed"
+        if follow == places and 2 * places > len(seen.places):
+            return "normalization", f"each of {plural(places, 'place')} of a sample follows one scale and offset"
+        varied = "from batch to batch they vary as before, up to that factor"
+        return "", f"{varied}: another scale or offset would leave that, but it is no proof of one"
+    most = max((change for change, _ in changes), key=abs)
+    said = f"from batch to batch they vary {number(math.exp(most), 2)} times as much as one scale and offset would leave"
+    return ("augmentation", f"{said}: something random changed") if most > 0 else ("", said)
+
+
+def _follow(k: int, seen: InputLevels, *, within: float = 4.0) -> tuple[int, int, int]:
+    """(places that follow the map of the whole input, that keep their mean against it, places that can tell).
+
+    A place can tell where the map would move its mean by more than twice `within` standard errors.
+    """
+    factor = math.exp(seen.logs.middle[k + 1] - seen.logs.middle[k])
+    offset = seen.means.middle[k + 1] - factor * seen.means.middle[k]
+    of_factor = math.hypot(*_errors(seen.logs, k)) * factor
+    before_all, after_all = _errors(seen.means, k)
+    of_offset = math.hypot(after_all, factor * before_all)
+    follow = kept = tell = 0
+    for place in seen.places:
+        before, after = place.middle[k], place.middle[k + 1]
+        error, error_after = _errors(place, k)
+        mapped = factor * before + offset
+        allowed = within * math.hypot(error_after, factor * error, of_offset, of_factor * (before - seen.means.middle[k]))
+        if not abs(mapped - before) > 2 * allowed:  # also where one of them is NaN
+            continue
+        tell += 1
+        follow += bool(abs(after - mapped) <= allowed)
+        kept += bool(abs(after - before) <= within * math.hypot(error, error_after))
+    return follow, kept, tell
+
+
+def _errors(seen: Levels, k: int) -> list[float]:
+    """Standard errors of the medians of epochs k and k + 1."""
+    return [1.2533 * float(seen.noise[j]) / math.sqrt(max(1.0, float(seen.count[j]))) for j in (k, k + 1)]
 
 
 def _size(epoch: Epoch) -> int | None:
@@ -95,12 +139,22 @@ def _size(epoch: Epoch) -> int | None:
     return int(size) if size is not None else None
 
 
-def repair(context: Context, detail: str, k: int, factor: float, offset: float) -> str:
-    """Code that undoes a scale and an offset, mixes old and new data, or notes what is meant."""
+def repair(context: Context, detail: str, k: int) -> str:
+    """Code that undoes a scale and an offset that are known exactly, mixes old and new data, or shows what the model gets."""
     epoch = context.boundaries[k].epoch
-    if detail == "normalization":
-        undone = f"x = (x - {offset:.4g}) / {factor:.4g}"
-        return f"# from epoch {epoch} on the model gets {factor:.4g} * x + {offset:.4g}; with the old constants:\n{undone}"
+    if detail == "normalization" and (known := exact_map(context.run, context.epochs, k)):
+        factor, offset = known
+        sign, back, size = ("+", "-", offset) if offset >= 0 else ("-", "+", -offset)
+        return (
+            f"# from epoch {epoch} on the model gets {factor:.6g} times x {sign} {size:.6g}; as before:\n"
+            f"x = (x {back} {size:.6g}) / {factor:.6g}"
+        )
     if detail == "data":
         return "dataset = torch.utils.data.ConcatDataset([old_dataset, new_dataset])     # instead of one after the other"
-    return f'if epoch == {epoch}:\n    writer.note("augmentation changed", kind="config_change")     # where it is meant'
+    if detail == "augmentation":
+        return f'if epoch == {epoch}:\n    writer.note("augmentation changed", kind="config_change")     # where it is meant'
+    return (
+        f"# right before the model, in epochs {epoch - 1} and {epoch}: what differs, and in which places of a sample?\n"
+        "print(epoch, x.dtype, x.float().min(), x.float().max())\n"
+        "print(x.float().mean(0), x.float().std(0))"
+    )

@@ -169,9 +169,27 @@ def by_relation(run: Run, epochs: Sequence[Epoch], *, least: int = 8, tolerance:
             f"from epoch {epochs[b.epoch].epoch}",
         )
         said = f"{until}, {since} on {b.words()} ({plural(rows[0], 'batch')} before, {rows[1]:,} after, no exception)"
-        detail = "normalization" if a.fixed and b.fixed else "augmentation"
+        random = any(way.code in (AFFINE, BY_SAMPLE) and not way.fixed for way in (a, b))
+        detail = "normalization" if a.fixed and b.fixed else "augmentation" if random else ""
         out.append(Proof(tuple(range(a.epoch, b.epoch)), detail, Evidence(said, "input_relation"), on_the_way=True))
     return out
+
+
+def exact_map(run: Run, epochs: Sequence[Epoch], k: int, tolerance: float = 1e-3) -> tuple[float, float] | None:
+    """(factor, offset) that boundary k puts on what the model gets, None where that was not read or is no single map."""
+    sides = {way.epoch: way for way in _ways(run, epochs, tolerance)}
+    left = next((sides[j] for j in range(k, -1, -1) if j in sides), None)
+    right = next((sides[j] for j in range(k + 1, len(epochs)) if j in sides), None)
+    if (
+        left is None
+        or right is None
+        or not all(way.code == EQUAL or (way.code == AFFINE and way.fixed) for way in (left, right))
+    ):
+        return None
+    (a, b), (c, d) = ((1.0, 0.0) if way.code == EQUAL else (way.slope, way.offset) for way in (left, right))
+    if a == 0 or c == 0 or (a, b) == (c, d):  # equal: what changed lies in the loader or before it
+        return None
+    return c / a, d - c / a * b
 
 
 def _ways(run: Run, epochs: Sequence[Epoch], tolerance: float) -> list[_Way]:

@@ -10,6 +10,7 @@ from tb_losslens.analysis.last_batches import LastBatches, Proportion
 from tb_losslens.analysis.loader_repair import repair_last_batch
 from tb_losslens.analysis.reduction import Reduction
 from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.sum_repair import sum_fix
 from tb_losslens.analysis.text import percent, plural
 
 ID = "partial_last_batch"
@@ -41,17 +42,12 @@ def sum_finding(context: Context, last: LastBatches, usual: float, exact: Reduct
             fix="writer.log_batch(criterion(output, target))     # not multiplied by len(target)",
             confirm="Compute the loss of one batch of the usual size, and of half of it: it must not halve.",
         )  # fmt: skip
-    fix = (
-        "loss = criterion(output, target) / len(target)     # weights, label_smoothing, ignore_index stay as they are\n"
-        f"# the gradient is then {usual:.0f} times smaller: with SGD the steps stay as long as they are by\n"
-        f'for group in optimizer.param_groups:     # Adam needs no change\n    group["lr"] *= {usual:.0f}'
-    )
     return _found(
         context, last, "sum", "fault", "proved", evidence=evidence,
         title="The loss depends on the batch size",
         text=f"The loss is a sum over the batch: with {few} it shrinks in proportion, and so does the gradient.",
-        advice="Divide by the number of samples and raise the LR by as much, or leave that batch out with `drop_last=True`.",
-        fix=fix,
+        advice="Divide by the number of samples and scale what goes with the gradient, or set `drop_last=True`.",
+        fix=sum_fix(context.run, usual),
         confirm="Compute the loss of one batch of the usual size, and of half of it: it must not halve.",
     )  # fmt: skip
 

@@ -38,7 +38,7 @@ class Mixed(torch.utils.data.IterableDataset):
         random.shuffle(buffer)
         yield from buffer
 
-train_loader = DataLoader(Mixed(dataset, {size}){arguments})'''
+train_loader = writer.wrap(DataLoader(Mixed(dataset, {size}){arguments}))'''
 
 
 def loader_kind(loader: Mapping[str, Any]) -> LoaderKind:
@@ -115,10 +115,10 @@ def repair_last_batch(context: Context, usual: float, n: float) -> str:
     batch = f", batch_size={usual:.0f}"
     if kind in ("sampler", "weighted", "distributed"):
         keep = f", sampler=train_loader.batch_sampler.sampler{_workers(loader)}"
-        return f"train_loader = DataLoader(dataset{batch}{keep}, drop_last=True){said}"
+        return f"train_loader = writer.wrap(DataLoader(dataset{batch}{keep}, drop_last=True)){said}"
     shuffle = loader.get("shuffle")
     keep = f", shuffle={shuffle}" if isinstance(shuffle, bool) else ""
-    return f"train_loader = DataLoader(dataset{batch}{keep}{_workers(loader)}, drop_last=True){said}"
+    return f"train_loader = writer.wrap(DataLoader(dataset{batch}{keep}{_workers(loader)}, drop_last=True)){said}"
 
 
 def _in_order(loader: Mapping[str, Any]) -> bool:
@@ -131,7 +131,7 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
     if kind == "distributed":
         return (
             "sampler = torch.utils.data.DistributedSampler(dataset, shuffle=True)\n"
-            f"train_loader = DataLoader(dataset{_arguments(loader, 'sampler=sampler')})\n"
+            f"train_loader = writer.wrap(DataLoader(dataset{_arguments(loader, 'sampler=sampler')}))\n"
             "for epoch in range(epochs):     # as many as before\n"
             "    sampler.set_epoch(epoch)\n    for x, y in train_loader:\n        ..."
         )
@@ -140,7 +140,7 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
         return (
             "# train_loader is the list of batches: its samples, not its batches, must be mixed\n"
             "samples = [sample for batch in train_loader for sample in zip(*batch)]\n"
-            f"train_loader = DataLoader(samples{f', batch_size={size}' if size else ''}, shuffle=True)"
+            f"train_loader = writer.wrap(DataLoader(samples{f', batch_size={size}' if size else ''}, shuffle=True))"
         )
     if kind == "unknown":
         size = _typical_size(context)
@@ -148,7 +148,7 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
             "# dataset: whatever gives a sample by its index\n"
             f"train_loader = writer.wrap(DataLoader(dataset{f', batch_size={size}' if size else ''}, shuffle=True))"
         )
-    code = f"train_loader = DataLoader(dataset{_arguments(loader, 'shuffle=True')})"
+    code = f"train_loader = writer.wrap(DataLoader(dataset{_arguments(loader, 'shuffle=True')}))"
     if kind == "batch_sampler":
         return f"{code}     # in place of batch_sampler={loader['batch_sampler']}(...)"
     if kind in ("sampler", "weighted"):
@@ -164,8 +164,8 @@ def _drawing(loader: Mapping[str, Any], generator: str) -> str:
     elif sampler == "SubsetRandomSampler":
         made = f"torch.utils.data.SubsetRandomSampler(indices, {generator})"
     else:
-        return f"train_loader = DataLoader(dataset{_arguments(loader, f'shuffle=True, {generator}')})"
-    return f"train_loader = DataLoader(dataset{_arguments(loader, f'sampler={made}')})"
+        return f"train_loader = writer.wrap(DataLoader(dataset{_arguments(loader, f'shuffle=True, {generator}')}))"
+    return f"train_loader = writer.wrap(DataLoader(dataset{_arguments(loader, f'sampler={made}')}))"
 
 
 def _mixed(context: Context, loader: Mapping[str, Any]) -> str:

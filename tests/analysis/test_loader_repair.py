@@ -119,6 +119,7 @@ def test_the_code_for_a_shuffle_runs_and_shuffles(name: str) -> None:
     random.seed(0)
     loader = LOADERS[name]()
     _, code = repair_shuffle(context_of(loader), float("nan"))
+    assert "train_loader = writer.wrap(DataLoader(" in code  # else the mended training is not recorded as the first was
     mended = after(code, loader, dataset_of(name))
     first, second = order(mended), order(mended)
     if not name.startswith("distributed"):  # whose epoch the loop sets

@@ -18,15 +18,16 @@ How it decides:
     spread of the inputs or more, far more than within the epochs and than at other boundaries, and stay. Where few batches
     were read, epochs are taken together. Places of a sample that move while mean and spread stay are a flip, a rotation or
     parts that changed places; where the class mix moves with them it is other samples. What moved tells
-    what it is called: another data set (its size or its sample ids changed), normalization (spread and offset moved while the
-    noise from batch to batch kept its shape: an affine map), else augmentation. Planned if somebody noted a
+    what it is called: another data set (its size or its sample ids changed), normalization (one scale and offset is read on
+    the way to the model, or fits each place of a sample that is looked at), constant (next to nothing of the spread is left),
+    augmentation (something random grew). Else it has no name but what was measured. Planned if somebody noted a
     `config_change` there. It explains the jump where the loss moves at the same boundary.
 
 What to try:
     The same preprocessing, with the same constants, in every epoch and in validation; a note where a change is meant.
 
 When it is wrong:
-    The facts are where and how far; the name is a guess from how the noise changed. A first layer that normalises
+    The facts are where and how far; augmentation is a guess from how the noise changed. A first layer that normalises
     absorbs scale and offset. A steady random augmentation and a drift by as much at each boundary are no shift. Samples that
     come back with other bits while nothing that was measured and no loss moves (a cache of narrower numbers) are said to be
     harmless so far. Fingerprints of some passes are left out on quick trainings: the place is then one of several boundaries.
@@ -162,8 +163,6 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         event = planned_at(run, boundary.batch)
         evidence.append(Evidence(f"somebody noted the change: {(event.text if event else '') or 'config_change'}"))
     harmless = not loss_moves and not measured and not is_planned
-    factor = math.exp(levels.logs.middle[k + 1] - levels.logs.middle[k]) if k in (*seen.moved.means, *seen.moved.logs) else 1.0
-    offset = float(levels.means.middle[k + 1] - factor * levels.means.middle[k])
     where = f"boundar{'y' if len(at) == 1 else 'ies'} {some([j + 1 for j in at])}"
     return Finding(
         ID,
@@ -181,7 +180,7 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         evidence=tuple(evidence),
         against=tuple(against),
         advice="Expected: compare the loss within each part of the run." if is_planned else ADVICE[detail],
-        fix="" if is_planned else repair(context, detail, k, factor, offset),
+        fix="" if is_planned else repair(context, detail, k),
         confirm=f"Load the samples of one batch again in epochs {boundary.epoch - 1} and {boundary.epoch}: they must be equal.",
     )
 

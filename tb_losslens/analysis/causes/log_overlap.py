@@ -40,6 +40,12 @@ from tb_losslens.store.run import Run
 ID = "log_overlap"
 REQUIRES: tuple[str, ...] = ()
 
+_OWN_DIRECTORY = """\
+import os
+import time
+
+name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"     # of this run and this process alone
+writer = LossLensWriter(os.path.join(log_dir, name))"""
 _ORDER = "Batches are shown in the order in which they were logged."
 
 
@@ -127,14 +133,18 @@ def _sessions(run: Run) -> Finding:
     newest = run.sessions[-1].get("first_step") if run.sessions else None
     first = newest if isinstance(newest, int) else None
     since = "" if first is None else f" The newest one begins at step {first:,}."
+    # a session that begins where an older one began resumes nothing: to purge would only drop the older run
+    begun = [s["first_step"] for s in run.sessions[:-1] if isinstance(s.get("first_step"), int)]
+    anew = first is not None and bool(begun) and first <= min(begun)
     return Finding(
         ID, "artifact", "proved", "Two logs overlap",
         f"Two recordings overlap: {plural(max(len(run.sessions), 2), 'session')} wrote into this directory.{since} The "
         "standard charts draw a line back and forth between them.",
         detail="sessions", score=1.0, steps=() if first is None else (first,), explains_jump=False,
         evidence=(Evidence(f"{plural(run.superseded, 'row')} of an older session were overtaken by a newer one"),),
-        advice="Give each run its own directory; when resuming, purge what the resumed run will write again.",
-        fix="writer = LossLensWriter(log_dir, purge_step=first_step)",
+        advice="Give each run its own directory, and each process that writes." if anew
+        else "When resuming, purge what the resumed run will write again; else give each run its own directory.",
+        fix=_OWN_DIRECTORY if anew else "writer = LossLensWriter(log_dir, purge_step=first_step)",
         confirm="Open the directory alone in TensorBoard and look for a line that runs backwards.",
     )  # fmt: skip
 

@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.cuts import Cut, measure_rows
+from tb_losslens.analysis.eval_mode import INSIDE, eval_where, inside_epochs, mode_fix
 from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.stats import median
@@ -97,13 +98,8 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
     modules = _modules(context)
     harmless = modules == (0, 0) and not moved and not inside
     throughout = len(off) == known
-    where = (
-        "at every step"
-        if throughout
-        else f"from step {run.step[first]:,} on"
-        if len(off) > 1
-        else f"at step {run.step[first]:,}"
-    )
+    inside_only = inside_epochs(context, mode)
+    where = "at every step" if throughout else eval_where(run, mode, inside_only)
     evidence = [
         Evidence(
             f"{len(off):,} of {plural(known, 'training step')} ran in evaluation mode, first step {run.step[first]:,}",
@@ -148,16 +144,9 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
         evidence=tuple(evidence),
         against=tuple(against),
         missing=(_WATCH,) if modules is None else (),
-        advice="Set the mode where the epoch begins, not once before the training: a validation in between changes it.",
-        fix=(
-            "for epoch in range(epochs):\n"
-            f"    model.train()          # the model was in eval mode {where}\n"
-            "    for x, y in train_loader:\n"
-            "        ...\n"
-            "    model.eval()\n"
-            "    with torch.no_grad():\n"
-            "        validate(model, val_loader)"
-        ),
+        advice=INSIDE if inside_only else "Set the mode where the epoch begins, not once before the training: a validation in "
+        "between changes it.",
+        fix=mode_fix(where, inside=inside_only is not None),
         confirm=f"Print `model.training` at step {run.step[first]:,}: it is False now and must be True after the change.",
     )
 

@@ -86,6 +86,24 @@ def test_what_comes_after_the_loader_is_proved(tmp_path: Path) -> None:
     (finding,) = findings(input_shift, record(tmp_path, on_device=from_four(lambda x: 2 * x - 0.5)))
     assert (finding.kind, finding.strength, finding.detail) == ("fault", "proved", "normalization")
     assert "the model is given what the loader gives, from epoch 4 on 2 x - 0.5 of the loader's x" in finding.evidence[0]
+    x = torch.randn(5)
+    names = {"x": 2 * x - 0.5}
+    exec(finding.fix, names)
+    assert torch.allclose(names["x"], x, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_part_that_is_left_out_is_no_scale_and_offset(tmp_path: Path, seed: int) -> None:
+    def cut(x: torch.Tensor) -> torch.Tensor:
+        out = x.clone()
+        out[..., : x.shape[-1] // 2] = -1.0
+        return out
+
+    for where in ({"in_data": from_four(cut)}, {"on_device": from_four(cut)}):
+        (finding,) = findings(input_shift, record(tmp_path / next(iter(where)), seed=seed, **where))
+        assert finding.detail != "normalization"
+        assert "x = (" not in finding.fix
+        assert "augmentation changed" not in finding.fix
 
 
 @pytest.mark.parametrize("seed", [0, 1])

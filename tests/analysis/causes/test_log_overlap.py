@@ -102,3 +102,21 @@ def test_rows_that_a_newer_session_overtook_are_counted() -> None:
     (found,) = findings(log_overlap, resumed)
     assert "120 rows" in found.evidence[0]
     assert "2 sessions" in found.text
+
+
+def test_two_trainings_in_one_directory_get_a_directory_each(tmp_path: Path) -> None:
+    recorded(tmp_path, lambda row: row, batches=200)
+    (found,) = findings(log_overlap, recorded(tmp_path, lambda row: row, batches=200))
+    assert "purge" not in found.advice + found.fix
+    names = {"LossLensWriter": LossLensWriter, "log_dir": str(tmp_path / "mended")}
+    exec(found.fix, names)
+    writer = names["writer"]
+    assert isinstance(writer, LossLensWriter)
+    writer.close()
+    assert len(list((tmp_path / "mended").iterdir())) == 1
+
+
+def test_a_resumed_training_is_told_to_purge(tmp_path: Path) -> None:
+    recorded(tmp_path, lambda row: row, batches=300)
+    (found,) = findings(log_overlap, recorded(tmp_path, lambda row: row + 250, batches=200))
+    assert "purge_step" in found.fix

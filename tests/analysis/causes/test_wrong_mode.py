@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tb_losslens.analysis.causes import wrong_mode
 from tb_losslens.analysis.engine import diagnose
@@ -86,6 +87,12 @@ def test_eval_mode_from_a_validation_in_the_middle_of_each_epoch() -> None:
     assert finding.boundaries == tuple(range(9))
     assert finding.steps[:3] == (50, 150, 250)
     assert finding.explains_jump
+    assert "in batches 51 to 100 of 10 epochs" in finding.text
+    model = torch.nn.Dropout()
+    seen: list[bool] = []
+    names = {"model": model, "torch": torch, "val_loader": [], "validate": lambda model, _: seen.append(model.training)}
+    exec(finding.fix, names)  # in the middle of an epoch
+    assert (seen, model.training) == ([False], True)
 
 
 @pytest.mark.parametrize("model", ["dropout", "cnn"])
