@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from tb_losslens.analysis.context import Context
+from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.displacement import Displacement
 from tb_losslens.analysis.explain import jumps
-from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.finding import Evidence, Finding, Skipped
 from tb_losslens.analysis.loader_repair import repair_shuffle
 from tb_losslens.analysis.position import profile
 from tb_losslens.analysis.stats import median
@@ -30,6 +30,24 @@ def about_ids(kept: list[Displacement]) -> tuple[list[Evidence], float]:
         of = f"of {plural(kept[-1].samples, 'sample')}"
         said.append(Evidence(f"samples are mixed within about {max(1, round(buffer)):,} {of}", "sample_ids"))
     return said, buffer if near < 0.3 else math.nan
+
+
+def left_in_order(context: Context, kept: list[Displacement], *, flat: bool) -> Outcome:
+    """What an order that is left says; where each epoch has the same one, only if the loss follows it.
+
+    That the order comes again is said by `repeated_order` already; why the loss jumps there may be what is in that order.
+    """
+    again = context.found("repeated_order")
+    if again is None:
+        return by_ids(context, kept, flat=flat)
+    folded = None if again.explains_jump else profile(context)
+    if folded is not None and folded.explains() and jumps(context, [b.index for b in context.boundaries]):
+        return by_ids(context, kept, flat=flat)
+    rho = number(median(np.array([d.correlation for d in kept])), 2)
+    said = f"each epoch has the same order of samples, near that of the data set (rank correlation of id and position {rho})"
+    return Skipped(
+        "incomplete_shuffle", f"{said}: whether the data set is sorted by something that was not recorded is not known", ""
+    )
 
 
 def by_ids(context: Context, kept: list[Displacement], *, flat: bool) -> Finding:
@@ -54,7 +72,7 @@ def by_ids(context: Context, kept: list[Displacement], *, flat: bool) -> Finding
         "fault",
         "likely" if explains or not flat else "possible",
         "Position in the epoch predicts the loss" if explains else "Samples stay near their place in the data set",
-        "The loss follows the order of the data set that shuffling left: what it does within each epoch, the boundary undoes."
+        "The loss follows the order of the data set: what it does within each epoch, the boundary undoes."
         if explains
         else "Shuffling leaves part of the order of the data set in every epoch.",
         detail="ids",

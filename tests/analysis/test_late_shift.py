@@ -11,7 +11,7 @@ import pytest
 
 from tb_losslens.analysis.causes import input_shift
 from tb_losslens.store.run import Run
-from tests.analysis.contexts import checked, findings, outcomes
+from tests.analysis.contexts import checked, findings, outcomes, skipped
 from tests.trainings import train
 
 
@@ -48,7 +48,8 @@ def test_two_batches_far_off_are_a_shift_that_only_the_validation_shows(epochs: 
 
 def test_the_healthy_twin_with_as_few_is_fine() -> None:
     run = trained(1.0)
-    assert "not for good" in checked(input_shift, sparse(run, rows_of(run, 5, 10)))
+    assert "not for good" in checked(input_shift, sparse(run, rows_of(run, 5, 11)))
+    assert "not checked in epochs 6 to 9 and 11" in skipped(input_shift, sparse(run, rows_of(run, 5, 10))).why
 
 
 def test_one_batch_alone_may_be_a_bad_one() -> None:

@@ -45,7 +45,7 @@ from tb_losslens.analysis.displacement import Displacement, displacement
 from tb_losslens.analysis.explain import around, jumps
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import by_turn
-from tb_losslens.analysis.left_in_order import about_ids, by_ids
+from tb_losslens.analysis.left_in_order import about_ids, left_in_order
 from tb_losslens.analysis.loader_repair import repair_shuffle
 from tb_losslens.analysis.orders import ids_of
 from tb_losslens.analysis.position import profile
@@ -81,7 +81,7 @@ def find(
     least_effect: float = 0.06,
     alone_level: float = 1e-9,
     alone_effect: float = 0.3,
-    left_in_order: float = 0.3,
+    least_order: float = 0.3,
     least_share: float = 0.3,
     far: float = 2.0,
     apart: float = 0.4,
@@ -95,7 +95,7 @@ def find(
         least_effect: distance of blocks from the epoch, beyond chance, that most epochs must reach.
         alone_level: p where fewer than half of the epochs show it.
         alone_effect: distance where fewer than half of the epochs show it.
-        left_in_order: rank correlation of id and position, or part of neighbours kept, that is an order left.
+        least_order: rank correlation of id and position, or part of neighbours kept, that is an order left.
         least_share: part of the jump that content must predict.
         far: content at the boundary is extreme beyond this multiple of the 99 % quantile of other cuts.
         apart: or where it differs by this much, and by three times what random samples would: the two levels of the loss
@@ -113,13 +113,13 @@ def find(
     for content in known:
         effects = tuple(position_effect(content, weight, epoch) for epoch in context.epochs)
         seen.append(_Sorted(content, effects, _telling(effects, level, least_effect, alone_level, alone_effect)))
-    kept = [d for d in ordered if _in_order(d, left_in_order)]
+    kept = [d for d in ordered if _in_order(d, least_order)]
     kept = kept if 2 * len(kept) > len(ordered) else []
     found = [one for one in seen if one.epochs]
     if found:
         return _finding(context, max(found, key=lambda one: one.effect), kept, (least_share, far, apart))
-    if kept and context.found("repeated_order") is None:
-        return by_ids(context, kept, flat=bool(known))
+    if kept:
+        return left_in_order(context, kept, flat=bool(known))
     return Checked(ID, _fine(seen, ordered))
 
 
@@ -134,9 +134,9 @@ def _telling(
     return tuple(k for k, e in enumerate(effects) if e.p * count < alone_level and e.effect >= alone_effect)
 
 
-def _in_order(shift: Displacement, left_in_order: float, *, sigmas: float = 6.0) -> bool:
+def _in_order(shift: Displacement, least_order: float, *, sigmas: float = 6.0) -> bool:
     clear = abs(shift.correlation) * math.sqrt(shift.samples) > sigmas
-    return (clear and abs(shift.correlation) >= left_in_order) or shift.neighbours >= left_in_order
+    return (clear and abs(shift.correlation) >= least_order) or shift.neighbours >= least_order
 
 
 def _fine(seen: list[_Sorted], ordered: list[Displacement]) -> str:

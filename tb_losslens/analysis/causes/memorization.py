@@ -34,6 +34,8 @@ import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Pooled, Skipped
+from tb_losslens.analysis.orders import ids_of
+from tb_losslens.analysis.position import profile
 from tb_losslens.analysis.stats import median, sign_test
 from tb_losslens.analysis.text import number, p_value, plural, signed, times
 from tb_losslens.store.run import Run
@@ -94,7 +96,13 @@ def find(
             ID,
             f"the loss rises within the epochs (median {signed(gained)} after drops of {number(fall)}): a sawtooth, not stairs",
         )
+    folded = profile(context) if not any(len(ids_of(run, epoch)) for epoch in context.epochs) else None
+    if folded is not None and folded.explains():
+        return Checked(ID, f"{folded.in_words()}: samples that were seen before do that, and so do samples {_MIXED}")
     return _finding(context, drops, fall, gained, same=same, heldout_part=heldout_part)
+
+
+_MIXED = "that are mixed within a part of the data set only; the order in which they came was not recorded"
 
 
 def _finding(

@@ -184,3 +184,22 @@ def test_blocks_in_random_order_are_said_to_jump_inside_the_epochs_too() -> None
     assert any("the content changes as well" in line for line in finding.against)
     assert "no larger than those inside the epochs" in diagnosis.verdict
     assert "beyond noise" not in diagnosis.verdict
+
+
+def test_a_fixed_order_by_difficulty_is_why_the_loss_jumps() -> None:
+    """Ids come in their order in every epoch, the loss rises with it, and each boundary takes it back."""
+    rng = np.random.default_rng(0)
+    row = np.arange(240)
+    loss = 2 - 0.02 * (row // 30) + 0.04 * (row % 30) + 0.05 * rng.standard_normal(240)
+    ids = [np.arange(8) + 8 * (k % 30) for k in range(240)]
+    run = _in_order(Run.from_arrays(loss=loss, epoch_length=30), ids)
+    found = diagnose(run).findings
+    assert (found[0].cause, found[0].detail, found[0].explains_jump) == ("incomplete_shuffle", "ids", True)
+    flat = _in_order(Run.from_arrays(loss=2 + 0.05 * rng.standard_normal(240), epoch_length=30), ids)
+    assert "whether the data set is sorted" in next(s.why for s in diagnose(flat).skipped if s.cause == "incomplete_shuffle")
+
+
+def _in_order(run: Run, ids: list[np.ndarray[tuple[int], np.dtype[np.int64]]]) -> Run:
+    offsets = np.arange(len(ids) + 1) * 8
+    columns = {**run.columns, "batch_size": np.full(len(ids), 8.0)}
+    return replace(run, columns=columns, ragged={"sample_ids": Ragged(np.concatenate(ids), offsets)})

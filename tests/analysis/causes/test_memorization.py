@@ -90,6 +90,13 @@ def test_a_sawtooth_is_left_alone() -> None:
     assert "sawtooth" in checked(memorization, Run.from_arrays(loss=loss, epoch_length=40))
 
 
+def test_without_ids_a_loss_that_rises_within_each_epoch_is_left_open() -> None:
+    """Samples that are mixed within a part of the data set do the same as those that are forgotten again."""
+    row = np.arange(480)
+    loss = 2 - 0.06 * (row // 40) + 0.008 * (row % 40) + 0.01 * np.random.default_rng(4).normal(size=480)
+    assert "mixed within a part" in checked(memorization, Run.from_arrays(loss=loss, epoch_length=40))
+
+
 def test_a_loss_that_only_falls_is_no_stair() -> None:
     loss = 3 * np.exp(-np.arange(480) / 200) + 0.05 * np.random.default_rng(5).normal(size=480)
     assert "no drop" in checked(memorization, Run.from_arrays(loss=loss, epoch_length=40))
