@@ -18,6 +18,7 @@ from tb_losslens.record.lane_start import SCALAR
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.outbox import Outbox, Sent
 from tb_losslens.record.row import Row
+from tb_losslens.record.scalar_steps import ScalarSteps
 from tb_losslens.record.step import Steps
 from tb_losslens.record.validations import Validations
 
@@ -76,6 +77,7 @@ class Recorder:
         self.lane = lane
         lane.recorder = self
         self._jump = BoundaryJump(jump)
+        self._scalar_steps = ScalarSteps()
         self._facts: dict[str, Any] = {}
         self._sources: dict[str, int] = {}
         self._asked_for_loss = self._said_which_loss = False
@@ -131,6 +133,8 @@ class Recorder:
         number = _number(value)
         if number is None:
             return
+        if training and step is not None:
+            self._scalar_steps.write(tag, number, int(step))
         if self.lane.on and self.lane.scalar(tag, number, None if step is None else int(step)):
             return
         if not training:
@@ -177,6 +181,8 @@ class Recorder:
                 "writer.log_batch(loss), writer.watch(criterion=criterion) or writer.add_scalar('Loss/train', loss, step)"
             )
         self._say_which_loss()
+        if odd := self._scalar_steps.facts:
+            self.facts({"scalar_steps": odd})
         if "batches_per_epoch" not in self._facts and steps.epochs.complete:
             self.facts({"batches_per_epoch": steps.epochs.length})
         self._tell_epoch_ended(self)

@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.scalar_curves import scalar_findings
 from tb_losslens.analysis.text import plural, some
 from tb_losslens.store.run import Run
 
@@ -66,6 +67,7 @@ def find(context: Context, *, at_boundaries: float = 0.8) -> list[Outcome]:
         out.append(_counter(context, back, at_boundaries))
     elif len(repeated):
         out.append(_shared(run, repeated))
+    out += scalar_findings(run, again=bool(len(back)))
     return out or [Checked(ID, _fine(run))]
 
 
