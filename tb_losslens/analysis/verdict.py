@@ -75,6 +75,8 @@ def in_words(
         return Words(best.title, best.text, "", told, kind)
     if not moved and best.kind != "benign":
         # nothing happens at the boundaries: what was found is the news
+        if best.cause == "running_mean" and best.strength == "proved":
+            headline = f"The batch loss, recorded beside it: {lower_first(headline)}"
         mixed = all(finding.cause != "incomplete_shuffle" for finding in findings)
         quiet = pooled.reason or (f"{headline}." if mixed else _as_inside(pooled))
         return Words(best.title, sentences([_why(best), quiet]), "", lower_first(best.title), kind)

@@ -12,7 +12,9 @@ How it decides:
     By equalities. The optimiser has no state at the first step of the new process, and had some before. The weights that
     it begins with equal a state of this run that is recorded, and that is not the newest: they are stale by so many
     steps, or never were trained. Weights that equal no recorded state prove nothing, for a checkpoint may lie between
-    two of them; that is said. It explains the jump where the loss moves at the same boundary.
+    two of them; that is said. Inside one process, weights that differ between the end of an epoch and the begin of the next
+    while the optimisers count no step were changed by other code (`weights_changed`). It explains the jump where the loss
+    moves at the same boundary.
 
 What to try:
     Save and load the weights, the optimiser, the scheduler and the step together.
@@ -34,6 +36,7 @@ from tb_losslens.analysis.explain import around, jumps, share_against_rest, typi
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.restarts import Restart, in_words, place, restarts
 from tb_losslens.analysis.text import signed
+from tb_losslens.analysis.weights_between import weights_changed
 
 ID = "resume_discontinuity"
 REQUIRES: tuple[str, ...] = ()
@@ -43,9 +46,11 @@ def find(context: Context) -> list[Outcome]:
     """One finding for each restart that lost something, else what was compared."""
     run = context.run
     seen = restarts(run)
-    if not seen:
+    changed = weights_changed(context)
+    if not seen and changed is None:
         return [Checked(ID, "one process recorded all of it")]
-    found: list[Outcome] = [_finding(context, one) for one in seen if one.stale or one.lost]
+    found: list[Outcome] = [] if changed is None else [changed]
+    found += [_finding(context, one) for one in seen if one.stale or one.lost]
     return found or [Checked(ID, "; ".join(in_words(run, one) for one in seen))]
 
 

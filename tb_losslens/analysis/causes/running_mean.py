@@ -10,7 +10,7 @@ Why it matters:
 
 How it decides:
     With the raw loss beside the logged one (column `logged_loss`): an identity, to the precision of float32.
-    Without: let i count batches since the mean began, and `u_i = (i x_i - j x_j) / (i - j)` for logged neighbours j < i.
+    Without: let i count batches since it began, and `u_i = (i x_i - j x_j) / (i - j)` for logged neighbours j < i.
     If x is a mean, its second differences shrink as 1/i (their slope on log i is below `slope`), **and** u is as rough
     late as early, by itself or relative to its level (|log2| of the ratio below `roughness`), **and** u is not negative where x
     is not (at most `negative` of it). A raw or exponentially smoothed curve gets a u that is rougher in proportion to i.
@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.logged_mean import beside_the_batch_loss
 from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.analysis.whole import lost_before
@@ -74,11 +75,10 @@ def find(
             return _finding(context, since, statistics)
     if not seen:
         return Skipped(ID, f"no epoch has {least_points} points that differ", "")
-    best = seen[0]
     return Checked(
         ID,
-        f"steps of the curve go as i^{number(best.slope, 2)} with the batch i (a mean: i^-1), and taken apart it gets "
-        f"{number(2**best.roughness, 2)} times as rough (a mean: 1)",
+        f"steps of the curve go as i^{number(seen[0].slope, 2)} with the batch i (a mean: i^-1), and taken apart it gets "
+        f"{number(2**seen[0].roughness, 2)} times as rough (a mean: 1)",
     )
 
 
@@ -197,8 +197,7 @@ def _by_identity(context: Context, tolerance: float) -> Outcome:
 def _finding(context: Context, since: str, statistics: Statistics | None, rows: int = 0) -> Finding:
     pooled = context.pooled
     what = "since the epoch began" if since == "epoch" else "since the training began"
-    share: float | None = None
-    moved: tuple[Boundary, ...] = ()
+    share, moved = None, tuple[Boundary, ...]()
     if statistics is None:
         evidence = [Evidence(f"logged value equals the mean of the raw loss {what} at {plural(rows, 'batch')}", "logged_loss")]
     else:
@@ -219,8 +218,12 @@ def _finding(context: Context, since: str, statistics: Statistics | None, rows: 
         evidence.append(Evidence(f"{percent(share)} of the median jump is gone once the curve is taken apart"))
     explains = bool(moved) and since == "epoch" and (share is None or share > 0)
     text = "so it starts anew with each epoch and jumps there by itself" if since == "epoch" else "so it lags behind"
+    title = "The logged loss is a running mean"
+    if statistics is None and since == "epoch":
+        beside, explains = beside_the_batch_loss(context)
+        text, title = text + beside, "The logged loss jumps because it is a running mean" if explains else title
     return Finding(
-        ID, "artifact", "proved" if statistics is None else "likely", "The logged loss is a running mean",
+        ID, "artifact", "proved" if statistics is None else "likely", title,
         f"The logged value is the mean {what}, {text}.",
         detail=since, score=1.0 if statistics is None else 0.95,
         boundaries=tuple(b.index for b in moved) if explains else (),

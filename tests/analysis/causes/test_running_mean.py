@@ -119,7 +119,8 @@ def test_beside_the_raw_loss_it_is_proved(how: Callable[[Curve, NDArray[np.int64
     curve = how(run.loss, run.columns["index"]).astype(np.float32)
     (found,) = findings(running_mean, replace(run, columns={**run.columns, "logged_loss": curve}))
     assert (found.strength, found.detail) == ("proved", since)
-    assert not found.explains_jump  # what is measured is the raw loss, which does not restart
+    assert found.explains_jump == (since == "epoch")  # the scalar jumps for it; what is measured is the raw loss
+    assert not found.boundaries
 
 
 @pytest.mark.parametrize("how", [lambda loss, index: loss, ema(0.9)], ids=["raw", "ema"])
