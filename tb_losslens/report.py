@@ -72,7 +72,8 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
         console.print(Text(f"! {_clean(problem)}", style="yellow"))
     for place, finding in enumerate(diagnosis.findings, 1):
         console.print()
-        if place <= findings:
+        beside_fault = finding.cause == "batch_noise" and place > 1 and kind == "fault"  # its advice is not for this run
+        if place <= findings and not beside_fault:
             _print_finding(place, finding, console)
         else:
             console.print(_title(place, finding))

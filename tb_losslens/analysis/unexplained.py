@@ -11,6 +11,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.divergence import diverged, ends_after
 from tb_losslens.analysis.explain import beyond_band, most_are_beyond
 from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.orders import recurring_ids
 from tb_losslens.analysis.outliers import local_level, spans, standing_apart
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural, signed, some, times
@@ -162,13 +163,20 @@ def _spike(context: Context, groups: list[tuple[int, int]]) -> Finding:
     if math.isfinite(gradient):
         evidence.append(Evidence(f"its gradient norm lies {number(gradient, 2)} sigma above those around", "grad_norm", shown))
     ids = _samples(run.ragged["sample_ids"], groups) if run.has("sample_ids") else []
-    if ids:
+    rows = np.array([row for a, b in groups for row in range(a, b + 1)], dtype=np.int64)
+    again = recurring_ids(run, rows, least_epochs=3) if ids and len(groups) > 2 else []
+    named = ""
+    if again:
+        named = f"sample{'' if len(again) == 1 else 's'} {some(again, 8)} {'is' if len(again) == 1 else 'are'}"
+        evidence.append(Evidence(f"{named} in these batches, epoch after epoch", "sample_ids"))
+    elif ids:
         evidence.append(Evidence(f"samples {some(ids, 8)} are in it", "sample_ids", (first, last + 1)))
     one = len(groups) == 1
     where = f"Spike at step {step:,}, {plural(count, 'batch')}" if one else f"{len(groups)} spikes, the first at step {step:,}"
     return Finding(
         "unknown", "unknown", "possible", where,
-        f"The loss stands out at {plural(count, 'batch')} from step {step:,} on, and nothing that was recorded explains it.",
+        f"The loss stands out at {plural(count, 'batch')} from step {step:,} on, and "
+        + (f"{named} in them each time: look there first." if again else "nothing that was recorded explains it."),
         detail="spike", score=0.4, steps=tuple(int(run.step[r]) for a, b in groups for r in range(a, b + 1))[:1000],
         explains_jump=False, evidence=tuple(evidence), missing=_missing(context),
         advice=f"Run the batch of step {int(run.step[peak]):,} again with the weights from before it.",

@@ -68,3 +68,14 @@ def test_the_loss_before_anything_was_learned_is_no_spike() -> None:
     loss[215:217] = 5.0
     (found,) = [f for f in diagnose(Run.from_arrays(loss=loss, epoch_length=40)).findings if f.detail == "spike"]
     assert found.steps == (215, 216)
+
+
+def test_the_sample_that_is_in_every_spike_is_named() -> None:
+    """One of 400 samples has a loss far above all others; batches of 10 in a new order in each of 6 epochs."""
+    rng = np.random.default_rng(0)
+    order = np.concatenate([rng.permutation(400) for _ in range(6)]).reshape(-1, 10)
+    loss = 1.0 + 0.05 * rng.standard_normal(len(order)) + 20.0 * (order == 123).any(axis=1)
+    ids = Ragged(order.ravel().astype(np.int64), np.arange(0, order.size + 1, 10))
+    run = Run.from_arrays(loss=loss, epoch_length=40)
+    (found,) = spikes(build_context(replace(run, ragged={"sample_ids": ids})))
+    assert "sample 123 is in them each time" in found.text
