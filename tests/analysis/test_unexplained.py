@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tb_losslens.analysis.engine import diagnose
-from tb_losslens.store.run import Run
+from tb_losslens.analysis.engine import build_context, diagnose
+from tb_losslens.analysis.unexplained import spikes
+from tb_losslens.store.run import Ragged, Run
 from tests.analysis.series import healthy
 
 
