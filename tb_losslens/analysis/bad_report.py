@@ -112,9 +112,21 @@ def _fix(context: Context, group: tuple[int, int], samples: list[int], detail: s
     if detail == "nonfinite":
         return _skipped(context, group)
     if samples:
-        look = "    x, y = dataset[i]\n    print(i, x.float().mean(), x.float().std(), y)"
-        return f"for i in {samples[:40]}:\n{look}"
+        look = "    sample, target = dataset[i]\n    print(i, sample.float().mean(), sample.float().std(), target)"
+        return f"for i in {samples[:40]}:\n{look}{_after_the_loader(context, group) if detail == 'inputs' else ''}"
     return f"if {first} <= step <= {last}:\n    torch.save((x, y), f'batch_{{step}}.pt')     # and look at them"
+
+
+def _after_the_loader(context: Context, group: tuple[int, int]) -> str:
+    """Lines for samples that the data set has right: something between the loader and the model broke them then."""
+    first, last = (int(context.run.step[row]) for row in group)
+    when = f"step == {first}" if first == last else f"{first} <= step <= {last}"
+    at = context.run.float("sample_level_at")[group[0]]
+    place = f"     # place {int(at)} of the batch is the highest" if np.isfinite(at) else ""
+    return (
+        "\n# where these are fine, the batch was broken after the loader; right before the model:\n"
+        f"if {when}:\n    print(x.float().reshape(len(x), -1).abs().amax(1)){place}"
+    )
 
 
 def shown_around(loss: Floats, group: tuple[int, int], *, beside: int = 20) -> tuple[int, int]:

@@ -32,7 +32,9 @@ SPANS = [
 
 
 @pytest.mark.parametrize(("model", "data", "optimizer", "lr"), SPANS)
-def test_a_span_of_scaled_inputs_is_found_by_number_and_id(model: str, data: str, optimizer: str, lr: float) -> None:
+def test_a_span_of_scaled_inputs_is_found_by_number_and_id(
+    model: str, data: str, optimizer: str, lr: float, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = train(
         model=model, data=data, optimizer=optimizer, lr=lr, batch_size=16, epochs=8,
         change_inputs=between(200, 219, lambda x: x * 20),
@@ -45,6 +47,11 @@ def test_a_span_of_scaled_inputs_is_found_by_number_and_id(model: str, data: str
     ids = run.ragged["sample_ids"][200].tolist()
     assert any(f"sample ids: {ids[0]:,}, {ids[1]:,}" in line for line in finding.evidence)
     assert f"for i in [{ids[0]}, {ids[1]}, " in finding.fix
+    sample = (torch.ones(3), torch.tensor(1))
+    exec(finding.fix, {"dataset": [sample] * (max(ids) + 1000), "step": 210, "x": torch.tensor([[1.0, -2.0], [90.0, 0.0]])})
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{ids[0]} ")
+    assert printed[-1] == "tensor([ 2., 90.])"  # of each sample, for a batch that was broken after the loader
 
 
 @pytest.mark.parametrize(("model", "data", "optimizer", "lr"), SPANS)
