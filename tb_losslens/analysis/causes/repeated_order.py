@@ -84,6 +84,8 @@ def find(context: Context, *, least_correlation: float = 0.4, least_z: float = 3
     )
     needed = max(least_correlation, least_ratio * profile.shifted, least_z / math.sqrt(profile.positions))
     if profile.correlation < needed:
+        if profile.correlation >= least_correlation:  # too high for orders that differ, too low against the shifts
+            return Skipped(ID, f"cannot be told without sample ids: {said}", how_to_record("sample_ids"))
         return Checked(ID, said)
     everywhere = tuple(b.index for b in context.boundaries)
     return _finding(context, everywhere, strength="likely", evidence=[Evidence(said, "loss")], repeated=context.epochs)
