@@ -12,10 +12,10 @@ SHARE = 0.0025
 LEAST, MOST = 3e-6, 0.01
 """Seconds a step that they may cost in any case, as long as that is no more than this share of the step."""
 
-GRANT = 0.5
+GRANT = 1.0
 """Seconds that dense rows may cost at once: short runs are dense from end to end."""
 
-DEEP_GRANT = 0.25
+DEEP_GRANT = 0.5
 """The same for what is read of single layers and samples."""
 
 SPARSE, IN_TURN, BOUNDARY, UNUSUAL = 0, 1, 2, 3

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tb_losslens.record.disk.buffer import as_list
+from tb_losslens.record.disk.lists import as_list
 from tb_losslens.record.late_list import LateList, as_row_list
 
 

@@ -123,11 +123,11 @@ def test_only_the_epochs_that_repeat_are_named() -> None:
     [
         (
             {"shuffle": False, "sampler": "SequentialSampler"},
-            "batch_size=32, shuffle=True, drop_last=True)     # was shuffle=False",
+            "writer.wrap(DataLoader(dataset, batch_size=32, shuffle=True, drop_last=True))     # was shuffle=False",
         ),
         ({"shuffle": True, "sampler": "RandomSampler"}, "generator=generator"),
         ({"shuffle": True, "sampler": "DistributedSampler"}, "train_loader.sampler.set_epoch(epoch)"),
-        ({"shuffle": None, "sampler": "MySampler"}, "shuffle=True, drop_last=True)     # in place of sampler=MySampler(...)"),
+        ({"shuffle": None, "sampler": "MySampler"}, "shuffle=True, drop_last=True))     # in place of sampler=MySampler(...)"),
     ],
 )
 def test_the_repair_fits_the_loader(facts: dict[str, Any], code: str) -> None:
