@@ -30,7 +30,7 @@ def run(step, sparse, dense, rows=60_000, length=1000):
 
 @pytest.mark.parametrize(("step", "extra"), [(250e-6, 100e-6), (2e-3, 200e-6), (0.1, 2e-3), (0.4, 5e-3)])
 def test_dense_rows_cost_their_share_in_the_long_run(step, extra):
-    kinds = run(step, 10e-6, 10e-6 + extra)
+    kinds = run(step, 10e-6, 10e-6 + extra, rows=120_000)  # the second half begins after what is granted is spent
     late = kinds[len(kinds) // 2 :]
     share = sum(kind != SPARSE for kind in late) * extra / (len(late) * step)
     allowed = max(SHARE, min(LEAST / step, MOST))
