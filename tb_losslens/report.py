@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis, Finding
-from tb_losslens.analysis.text import number, signed
+from tb_losslens.analysis.text import number, signed, visible
 from tb_losslens.strict_json import dumps
 
 SCHEMA = 1
@@ -21,7 +21,6 @@ _STYLE = {"fault": "bold red", "artifact": "magenta", "planned": "cyan", "benign
 _MARK = {"fault": "▲", "artifact": "◆", "planned": "■", "benign": "●", "unknown": "?", "none": "·"}
 _MOST_NAMED = 12
 _CODE_INDENT = 6
-_CONTROL = {code: "�" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 
 
 def to_json(diagnoses: Sequence[Diagnosis], unrecorded: Sequence[str] = ()) -> str:
@@ -37,7 +36,7 @@ def to_markdown(diagnoses: Sequence[Diagnosis], unrecorded: Sequence[str] = ()) 
     """One section a run, to paste into an issue, and a line that names the runs without a recording."""
     sections = [diagnosis.to_markdown().strip() for diagnosis in diagnoses]
     if unrecorded:
-        sections.append(_unrecorded([f"`{_clean(name).replace('`', chr(39))}`" for name in unrecorded]))
+        sections.append(_unrecorded([f"`{visible(name).replace('`', chr(39))}`" for name in unrecorded]))
     return "\n\n".join(sections)
 
 
@@ -45,7 +44,7 @@ def print_unrecorded(names: Sequence[str], console: Console) -> None:
     """Prints which runs have nothing to diagnose, in one line; nothing where there is none."""
     if names:
         console.rule(style="dim")
-        console.print(Text(_unrecorded([_clean(name) for name in names]), style="dim"))
+        console.print(Text(_unrecorded([visible(name) for name in names]), style="dim"))
 
 
 def _unrecorded(names: Sequence[str]) -> str:
@@ -62,14 +61,14 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
         findings: how many are printed with their evidence; the others with their title.
         boundaries: how many rows the table has at most; the strongest are kept.
     """
-    console.print(Text.assemble((_clean(diagnosis.run), "bold"), (f"   {_size(diagnosis)}", "dim")))
+    console.print(Text.assemble((visible(diagnosis.run), "bold"), (f"   {_size(diagnosis)}", "dim")))
     console.print()
     kind = diagnosis.kind
-    console.print(Text.assemble((f"{_MARK[kind]} {kind.upper()}  ", _STYLE[kind]), (_clean(diagnosis.verdict), "bold")))
+    console.print(Text.assemble((f"{_MARK[kind]} {kind.upper()}  ", _STYLE[kind]), (visible(diagnosis.verdict), "bold")))
     if diagnosis.unchecked:
-        console.print(Text(_clean(diagnosis.unchecked)))
+        console.print(Text(visible(diagnosis.unchecked)))
     for problem in diagnosis.problems:
-        console.print(Text(f"! {_clean(problem)}", style="yellow"))
+        console.print(Text(f"! {visible(problem)}", style="yellow"))
     for place, finding in enumerate(diagnosis.findings, 1):
         console.print()
         beside_fault = finding.cause == "batch_noise" and place > 1 and kind == "fault"  # its advice is not for this run
@@ -86,23 +85,23 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
 def _print_finding(place: int, finding: Finding, console: Console) -> None:
     console.print(_title(place, finding))
     rows = _labelled()
-    rows.add_row("what", Text(_clean(finding.text)))
+    rows.add_row("what", Text(visible(finding.text)))
     for sentence in finding.evidence:
-        rows.add_row("for", Text(_clean(sentence)))
+        rows.add_row("for", Text(visible(sentence)))
     for sentence in finding.against:
-        rows.add_row("against", Text(_clean(sentence)))
+        rows.add_row("against", Text(visible(sentence)))
     if not finding.against:
         rows.add_row("against", Text("nothing found", style="dim"))
     if finding.advice:
-        rows.add_row("advice", Text(_clean(finding.advice)))
+        rows.add_row("advice", Text(visible(finding.advice)))
     if finding.fix:
         console.print(Padding(rows, (0, 0, 0, 3)))
         _print_code(finding.fix, console)
         rows = _labelled()
     if finding.confirm:
-        rows.add_row("confirm", Text(_clean(finding.confirm)))
+        rows.add_row("confirm", Text(visible(finding.confirm)))
     for line in finding.missing:
-        rows.add_row("record", Text(_clean(line), style="dim"))
+        rows.add_row("record", Text(visible(line), style="dim"))
     if rows.row_count:
         console.print(Padding(rows, (0, 0, 0, 3)))
 
@@ -117,7 +116,7 @@ def _labelled() -> Table:
 def _print_code(code: str, console: Console) -> None:
     """Prints code below its label, each of its lines whole and indented alike: a wrapped line would not run when pasted."""
     console.print(Text("   fix", style="dim"))
-    lines = "\n".join(f"{' ' * _CODE_INDENT}{line}" if line else "" for line in _clean(code).split("\n"))
+    lines = "\n".join(f"{' ' * _CODE_INDENT}{line}" if line else "" for line in visible(code, lines=True).split("\n"))
     console.print(Text(lines, style="cyan"), soft_wrap=True)
 
 
@@ -126,7 +125,7 @@ def _title(place: int, finding: Finding) -> Text:
     aside = "" if finding.explains_jump or finding.kind == "unknown" else ", not why the loss moved"
     return Text.assemble(
         f"{place}. ",
-        (f"{_MARK[finding.kind]} {_clean(finding.title)}", _STYLE[finding.kind]),
+        (f"{_MARK[finding.kind]} {visible(finding.title)}", _STYLE[finding.kind]),
         (f"   {finding.kind}, {finding.strength}{share}{aside}", "dim"),
     )
 
@@ -176,7 +175,7 @@ def _print_rest(diagnosis: Diagnosis, console: Console) -> None:
         for item in diagnosis.skipped:
             by_remedy.setdefault((item.why, item.how), []).append(item.cause)
         for (why, how), causes in by_remedy.items():
-            line = f"  {', '.join(causes)}: {_clean(why)}" + (f"  ->  {_clean(how)}" if how else "")
+            line = f"  {', '.join(causes)}: {visible(why)}" + (f"  ->  {visible(how)}" if how else "")
             console.print(Text(line, style="dim"))
 
 
@@ -193,7 +192,3 @@ def _or_dash(value: float, written: Callable[[float], str]) -> str:
     """A number as the sentences above and the page write it."""
     return written(value) if math.isfinite(value) else "-"
 
-
-def _clean(text: str) -> str:
-    """Text with its control characters made visible: a run's name must not steer the terminal."""
-    return str(text).translate(_CONTROL)

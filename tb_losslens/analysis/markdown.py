@@ -6,7 +6,7 @@ import math
 import re
 
 from tb_losslens.analysis.finding import Diagnosis, Finding
-from tb_losslens.analysis.text import percent, plural, signed
+from tb_losslens.analysis.text import percent, plural, signed, visible
 from tb_losslens.analysis.verdict import KINDS
 
 
@@ -46,7 +46,7 @@ def to_markdown(diagnosis: Diagnosis, *, rows: int = 20) -> str:
 
 def escape(text: str) -> str:
     """Text that markdown shows as it is: no HTML, no table cells, no line breaks; code in backquotes is left alone."""
-    flat = " ".join(text.split())
+    flat = visible(" ".join(text.split()))
     pieces = re.split(r"(`[^`]*`)", flat)
     return "".join(p if p.startswith("`") and len(p) > 1 else re.sub(r"([\\*_|<>\[\]#])", r"\\\1", p) for p in pieces)
 

@@ -9,6 +9,14 @@ from tb_losslens.analysis.finding import Pooled
 
 THIN = "\u202f"
 
+_CONTROL = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
+_IN_LINE = {**_CONTROL, ord("\n"): "\ufffd"}
+
+
+def visible(text: str, *, lines: bool = False) -> str:
+    """Text with its control characters made visible: what a user named must not steer a terminal. `lines` keeps line breaks."""
+    return str(text).translate(_CONTROL if lines else _IN_LINE)
+
 
 def number(value: float, digits: int = 3) -> str:
     """At most `digits` significant digits: 0.00123, 0.31, 12.4, 1,230, 1.2e+07; "unknown" for NaN."""

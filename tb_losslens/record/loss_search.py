@@ -27,7 +27,6 @@ class LossSearch:
     Attributes:
         holding: rows are kept back.
         sources: how many rows had their loss from where.
-        candidates: a scalar that may be the loss was written.
     """
 
     def __init__(
@@ -41,12 +40,16 @@ class LossSearch:
         self._plain = 0
         self.holding = tag is None
         self.sources: dict[str, int] = {}
-        self.candidates = False
 
     @property
     def tag(self) -> str | None:
         """The tag of the loss, once it is known."""
         return self._tag.tag
+
+    @property
+    def undecided(self) -> bool:
+        """True while no scalar is known to be the loss, and it is not that there are too many."""
+        return self._tag.undecided
 
     def may_be(self, tag: str) -> bool:
         """True if `tag` is the loss, or may turn out to be."""
@@ -54,7 +57,6 @@ class LossSearch:
 
     def written(self, row: Row, tag: str, value: float, step: int | None) -> bool:
         """The user wrote a candidate for `row`; True if that is its loss."""
-        self.candidates = True
         row.scalars[tag] = (value, step)
         row.written[tag] = row.written.get(tag, 0) + 1
         if tag != self.tag:

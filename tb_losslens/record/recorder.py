@@ -174,12 +174,7 @@ class Recorder:
 
     def _epoch_ended(self) -> None:
         steps = self.steps
-        if not self._asked_for_loss and not steps.loss.sources and not steps.loss.candidates and steps.epochs.length > 2:
-            self._asked_for_loss = True
-            self._guard.warn(
-                f"no loss was seen in the {steps.epochs.length} batches of epoch {steps.epochs.number}. Record it with "
-                "writer.log_batch(loss), writer.watch(criterion=criterion) or writer.add_scalar('Loss/train', loss, step)"
-            )
+        self._ask_for_loss()
         self._say_which_loss()
         if odd := self._scalar_steps.facts:
             self.facts({"scalar_steps": odd})
@@ -218,6 +213,27 @@ class Recorder:
             self._guard.warn(
                 f"each batch has {count} losses with a step of their own: 'loss' is the first of them, and the others are kept "
                 "beside it as 'loss.1' and so on. writer.log_batch(loss) says which one you mean"
+            )
+
+    def _ask_for_loss(self) -> None:
+        """Says once, while it can still be mended, that an epoch ended of which no loss was seen, or only now and then."""
+        steps = self.steps
+        length = steps.epochs.length
+        if self._asked_for_loss or length <= 2:
+            return
+        had = sum(steps.loss.sources.values())
+        if not had and steps.loss.undecided:
+            self._asked_for_loss = True
+            self._guard.warn(
+                f"no loss was seen in the {length} batches of epoch {steps.epochs.number}. Record it with "
+                "writer.log_batch(loss), writer.watch(criterion=criterion) or writer.add_scalar('Loss/train', loss, step)"
+            )
+        elif steps.loss.tag is not None and set(steps.loss.sources) == {f"scalar:{steps.loss.tag}"} and 2 * had <= length:
+            self._asked_for_loss = True
+            self._guard.warn(
+                f"the scalar {steps.loss.tag!r} was written in {had} of the {length} batches of epoch {steps.epochs.number}: "
+                "the jump at an epoch boundary needs the loss of every batch. Record it with writer.log_batch(loss) or "
+                "writer.watch(criterion=criterion)"
             )
 
     def source_number(self, name: str) -> int:

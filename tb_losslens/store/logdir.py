@@ -25,6 +25,9 @@ from tb_losslens.store.run import Run
 
 _NEEDLE = PLUGIN_NAME.encode()
 
+_HEAD, _HEAD_BYTES = b"brain.Event:", 64
+"""In the first record of each event file, which is short and says nothing of a training."""
+
 _WRITING = 0.02
 """Seconds after which a file that ends within a record is looked at again: a record is written at once."""
 
@@ -176,17 +179,20 @@ def read_tails(directory: Path, recording: Recording) -> None:
 def _read_event_file(path: Path, recording: Recording, ids: list[StoredChunk]) -> None:
     data = path.read_bytes()
     damage = Damage()
+    heads = 0
     for begin, end in scan_records(data, damage):
+        heads += end - begin < _HEAD_BYTES and data.find(_HEAD, begin, end) >= 0
         for chunk in chunks_of(data, begin, end):
             if chunk.kind == "i":
                 ids.append(chunk)
             else:
                 add_chunk(recording, chunk)
     recording.corrupt += damage.broken
-    recording.records += damage.records
-    if not damage.records and not damage.broken:
+    recording.records += damage.records - heads
+    cut = damage.truncated and not _grows(path, len(data))
+    if not damage.broken and (not damage.records or (cut and damage.records == heads)):
         recording.nothing_in[path.name] = len(data)
-    elif damage.truncated and not _grows(path, len(data)):
+    elif cut:
         recording.cut.append(damage.left)
 
 

@@ -35,8 +35,8 @@ class Recording:
         newer: chunks in a newer format, by format.
         without_ids: batches whose ids, or other large lists, are damaged or in a newer format, though their columns are not.
         cut: bytes of the last record of each event file that ends within it.
-        records: complete records in the event files, ours and others.
-        nothing_in: event files in which no record is complete: their names and bytes.
+        records: complete records in the event files, ours and others, but for the one that each file begins with.
+        nothing_in: event files in which no event is complete: their names and bytes.
         unreadable: sentences on files that could not be opened.
         last_write: seconds since 1970.
     """
@@ -99,7 +99,7 @@ class Recording:
         for name, size in self.nothing_in.items():
             if not size and (self.chunks or self.tails):
                 continue  # its process was killed before it wrote anything
-            out.append(f"{name} holds no complete record ({_count(size, 'byte', 'bytes')}): nothing of it can be read.")
+            out.append(f"{name} holds no complete event ({_count(size, 'byte', 'bytes')}): nothing of it can be read.")
         return tuple(out)
 
 

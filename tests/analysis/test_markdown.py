@@ -42,6 +42,7 @@ def test_hostile_names_stay_text() -> None:
     assert "\n# forged" not in text
     assert "![x](" not in text
     assert "\n- b" not in text
+    assert "\x1b" not in Diagnosis("a\x1b[2Jb", "v", "fault", headline="h").to_markdown()
     assert "````python\n```\nrm\n````" in text  # the fence is longer than any in the code
 
 

@@ -143,6 +143,19 @@ def test_an_epoch_mean_is_no_loss_of_a_batch(recorded):
     assert "loss_source" not in loop.run.facts
 
 
+def test_a_scalar_that_is_written_now_and_then_is_said_while_it_can_be_mended(recorded):
+    one = recorded()
+
+    def log(step, loop):
+        if step % 3 == 0:
+            one.writer.add_scalar("Loss/train", loop.loss, step)
+
+    with pytest.warns(RuntimeWarning, match=r"'Loss/train' was written in 2 of the 6 batches of epoch 0.*log_batch") as said:
+        loop = Loop(one, each=log, epochs=3)
+    assert len(said) == 1
+    assert np.isfinite(loop.run.loss).tolist() == [True, False, False] * 6
+
+
 @pytest.mark.parametrize("tag", ["Loss/val", "val_loss", "testLoss", "eval/loss", "loss_dev"])
 def test_a_held_out_loss_is_no_training_loss(tag, recorded):
     one = recorded()

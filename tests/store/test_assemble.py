@@ -168,7 +168,7 @@ def test_what_is_lost_is_counted_in_sentences():
         "The sample ids of 3 batches could not be read.",
         "1 column can only be read by a newer LossLens: later.",
         "An event file ends within a record: 77 bytes of it are left out.",
-        "x.tfevents holds no complete record (10 bytes): nothing of it can be read.",
+        "x.tfevents holds no complete event (10 bytes): nothing of it can be read.",
     )
     assert run.step.tolist() == [10, 11, 13, 14]
     assert run.gaps == (Gap(0, 10), Gap(2, 1))

@@ -171,12 +171,12 @@ def test_a_file_that_is_cut_off_says_how_much_is_left_out(tmp_path):
             )
 
 
-@pytest.mark.parametrize("size", [0, 10])
+@pytest.mark.parametrize("size", [0, 10, 100])
 def test_a_file_without_a_record_is_a_run_with_a_problem(tmp_path, size):
-    name = write(tmp_path / "run", range(3)).name
+    name = write(tmp_path / "run", range(3)).name  # of 100 bytes the first record is whole, as in any event file
     (tmp_path / "run" / name).write_bytes((tmp_path / "run" / name).read_bytes()[:size])
     run = load_runs(tmp_path)["run"]
-    assert run.problems == (f"{name} holds no complete record ({size} bytes): nothing of it can be read.",)
+    assert run.problems == (f"{name} holds no complete event ({size} bytes): nothing of it can be read.",)
     assert run.unread
     assert unrecorded(tmp_path, ["run"]) == ()
 
