@@ -11,7 +11,7 @@ How it decides:
     No boundary is significant alone, all together have no direction at two window sizes, and most jumps lie where 95 % of the
     cuts inside the same epochs do. Where most lie outside, more than the few cuts leave out by chance, this is not claimed
     (`unknown` says so). Where all lie inside but go one way, or one lies beyond 3 sigma and outside, it is possible only. It
-    says how many batches a side would resolve a jump of a tenth of the loss.
+    says how many batches a side would resolve a jump of a tenth of the loss, unless the curve may be a moving average.
 
 What to try:
     Read the trend through a larger window or a larger batch.
@@ -34,11 +34,13 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.divergence import diverged
 from tb_losslens.analysis.explain import beyond_band, most_are_beyond, not_clear
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Pooled, Skipped
+from tb_losslens.analysis.smoothness import may_be_smoothed
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, signed, up_and_down
 
 ID = "batch_noise"
 REQUIRES: tuple[str, ...] = ("loss", "epoch")
+BATCH_LOSS = "writer.log_batch(loss)"
 
 
 def find(context: Context, *, resolve: float = 0.1) -> Outcome:
@@ -79,7 +81,8 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     repeated = context.found("repeated_order") is not None
     one_way = not repeated and is_one_way(pooled)
     open_still = not_clear(boundaries)
-    unsure = one_way or bool(open_still) or 2 * outside >= len(boundaries)
+    smooth = may_be_smoothed(context.run)
+    unsure = one_way or bool(open_still) or 2 * outside >= len(boundaries) or smooth > 0
     trend = _median([b.placebo_median for b in boundaries])
     around = f"±{number(band)}" + (f" around their trend of {signed(trend)}" if abs(trend) > 0.1 * band else "")
     within = f"{len(boundaries) - outside} of {len(boundaries)} jumps (median size {number(size)})"
@@ -92,6 +95,14 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
         against.append(Evidence(f"only {cuts:.0f} cuts lie around a boundary; the band of so few leaves out much of noise too"))
     advice = "Nothing to fix. Read the trend through a smoothed curve, or use a larger batch."
     aside = ""
+    if smooth:
+        against.append(
+            Evidence(
+                f"each value shares {percent(smooth)} of its noise with the one before, as a moving average does and the loss "
+                "of single batches does not: a jump would be blurred",
+                "loss",
+            )
+        )
     if open_still:
         far = max(open_still, key=lambda b: abs(b.z))
         aside = f"boundary {far.index + 1} ({signed(far.jump)}, {number(abs(far.z), 2)}× the noise) is not clear"
@@ -100,7 +111,9 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
         advice = f"See what happens at step {far.step:,}; elsewhere there is nothing to fix."
     if one_way:
         advice = "A small move at each boundary cannot be excluded: more epochs would tell."
-    if level > 0 and band > 0:
+    if smooth:
+        advice = f"Log the loss of each batch and smooth it in the chart: `{BATCH_LOSS}`. In a moving average a jump can hide."
+    elif level > 0 and band > 0:
         needed = max(1, math.ceil(m * (band / (resolve * level)) ** 2))
         length = int(np.median([len(epoch) for epoch in context.epochs]))
         if needed > length:
