@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from tb_losslens.analysis.bad_rows import loss_distance
+from tb_losslens.analysis.bad_rows import gradient_distance, loss_distance
 from tb_losslens.analysis.lr_steps import lr_columns
 from tb_losslens.analysis.outliers import local_level, spans
 from tb_losslens.analysis.stats import Floats, median, robust_sigma
@@ -21,6 +21,7 @@ def box_spans(
     high: float = 8.0,
     flat: float = 0.3,
     drop: float = 0.6,
+    kick: int = 10,
 ) -> list[tuple[int, int]]:
     """Spans (first, last) whose loss steps up from one batch to the next, stays, and steps down again as fast.
 
@@ -31,8 +32,11 @@ def box_spans(
         high: distance of each of its batches from the level around.
         flat: its lowest batch over its highest, both above the level.
         drop: part of its median height that the batches right before and after it lack.
+        kick: batches before it of which none may stand out in loss or gradient: the step taken on that one threw the weights
+            off, and what follows is how they come back.
     """
     distance = loss_distance(run)
+    thrown = np.flatnonzero((distance >= high) | (gradient_distance(run) >= high))
     level, _ = local_level(run.loss)
     height = run.loss - level
     out = []
@@ -43,6 +47,8 @@ def box_spans(
         inside = height[first : last + 1]
         beside = max(height[first - 1], height[last + 1])
         sharp = beside <= (1 - drop) * float(np.median(inside))
+        if ((thrown >= first - kick) & (thrown < first)).any():
+            continue
         if not sharp or inside.min() < flat * inside.max() or _settings_change(run, first, last + 1):
             continue
         if _beyond_trend(run.loss, first, last, high):

@@ -56,20 +56,25 @@ class FewStatistics:
         return lines
 
 
-def few_statistics(run: Run, last: LastBatches, *, fold: float = 2.0, level: float = 0.05) -> FewStatistics | None:
+def few_statistics(run: Run, last: LastBatches, *, fold: float = 2.0, level: float = 0.05, plainly: float = 0.5) -> FewStatistics | None:
     """What BatchNorm did in the last batches; None where it saw statistics as in the others, or used none of the batch.
 
-    A network that normalises over many places of each sample, as a convolutional one does, has good statistics from few
+    A network that normalises over many places of each sample, as a convolutional one does, has better statistics from few
     samples; one that is frozen, or in eval mode, uses none of the batch. That fewer samples have statistics further off is no
     hypothesis, so that one batch that was looked into is enough. Where none was, a network that is known to have such layers
-    is taken by what its loss shows.
+    is taken by what its loss shows. So is one whose means lie no further off, if the loss shows it `plainly`: the running
+    means say little of the spread that two samples have.
 
     Args:
         run: with `bn_mean_gap` near the boundaries.
         last: its small last batches.
         fold: times the usual distance.
         level: of the rank test that compares the distances.
+        plainly: excess of the loss that needs no distance beside it.
     """
+    model = run.facts.get("model")
+    has = isinstance(model, dict) and bool(model.get("batchnorm")) and bool((run.float("train_mode")[last.row] == 1).all())
+    by_loss = FewStatistics(np.nan, np.nan, *_loss(last)) if has else None
     gap = _widest(run)
     here = finite(gap[last.row])
     # the running statistics start anywhere: the first epoch says nothing
@@ -77,11 +82,9 @@ def few_statistics(run: Run, last: LastBatches, *, fold: float = 2.0, level: flo
     if len(here) and len(rest) >= 20:
         apart = float(_scipy.mannwhitneyu(here, rest, alternative="greater").pvalue)
         if not median(here) >= fold * median(rest) or apart >= level:
-            return None
+            return by_loss if by_loss is not None and by_loss.shows(least=plainly) else None
         return FewStatistics(median(here), median(rest), *_loss(last))
-    model = run.facts.get("model")
-    has = isinstance(model, dict) and bool(model.get("batchnorm"))
-    return FewStatistics(np.nan, np.nan, *_loss(last)) if has and (run.float("train_mode")[last.row] == 1).all() else None
+    return by_loss
 
 
 def _loss(last: LastBatches, *, least: int = 5) -> tuple[float, float]:

@@ -70,6 +70,31 @@ def test_batchnorm_over_many_places_of_two_images_is_none(tmp_path: Path) -> Non
     assert faults(partial_last_batch, run) == []
 
 
+def pooled_cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Unflatten(1, (1, 8)), nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10),
+    )  # fmt: skip
+
+
+class Unflat(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.reshape(len(x), 8, 8))  # type: ignore[no-any-return]
+
+
+def test_batchnorm_in_a_convolution_is_told_by_the_loss(tmp_path: Path) -> None:
+    """The running means lie no further off than in other batches, but the loss of two images is several times as high."""
+    options = {"data": "digits", "model": lambda: Unflat(pooled_cnn()), "optimizer": "momentum", "lr": 0.1, "epochs": 14}
+    diagnosis = diagnose(trained(tmp_path / "two", options, samples=32 * 40 + 2))
+    best = diagnosis.findings[0]
+    assert (best.cause, best.kind, best.detail) == ("partial_last_batch", "fault", "batchnorm")
+    assert faults(partial_last_batch, trained(tmp_path / "many", options, samples=32 * 40 + 20)) == []
+
+
 def test_a_network_without_batchnorm_is_none(tmp_path: Path) -> None:
     assert faults(partial_last_batch, trained(tmp_path, {"model": lambda: "mlp"})) == []
 

@@ -103,6 +103,14 @@ def test_a_span_far_above_its_trend_is_seen_also_where_the_loss_moves(growth: fl
     assert box_spans(Run.from_arrays(loss=np.exp(logs), epoch_length=60)) == [(300, 311)]
 
 
+def test_a_span_right_after_a_step_that_threw_the_weights_off_is_their_recovery() -> None:
+    rng = np.random.default_rng(0)
+    logs = 0.05 * rng.standard_normal(600)
+    logs[300:306] += 3.0
+    logs[296] += 5.0
+    assert box_spans(Run.from_arrays(loss=np.exp(logs), epoch_length=60)) == []
+
+
 def record_auxiliary(directory: Path, *, clears: bool, to_none: bool, only_first: bool = False) -> Run:
     """Each step has the backward of a penalty before that of the criterion."""
     torch.manual_seed(0)
