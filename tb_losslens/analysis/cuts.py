@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.boundaries import Cuts, window_sizes
 from tb_losslens.analysis.contrast import contrast
@@ -86,6 +87,27 @@ def _measure(loss: Floats, cut: Cuts, clear_z: float, fold: float) -> Cut:
     return Cut(row, sizes[0], float(plain.jump[0]), float(plain.centre[0]), z[0], clear)
 
 
+def initial_descent(placebos: Floats, before: NDArray[np.bool_], move: float, *, flat: int = 6) -> NDArray[np.bool_]:
+    """The first placebos as long as they fall by half of `move` or more, if `flat` or more that do not lie behind them.
+
+    A curve that has flattened does not by itself fall as fast again: against a fall after that its steep start says nothing.
+    All False where `move` is a rise, or where the curve still falls that fast right before it.
+
+    Args:
+        placebos: changes of level, shape (k,), in the order of their rows.
+        before: those before the row that is asked.
+        move: the change there, less what is usual.
+        flat: placebos between the steep start and the row.
+    """
+    out = np.zeros(len(placebos), dtype=bool)
+    if move >= 0:
+        return out
+    slow = np.flatnonzero(placebos > 0.5 * move)
+    start = int(slow[0]) if len(slow) else len(placebos)
+    out[:start] = before[:start] & (int(before.sum()) - start >= flat)
+    return out
+
+
 def measure_levels(
     loss: Floats,
     rows: Sequence[int],
@@ -120,7 +142,8 @@ def measure_levels(
         offsets = range(-windows_around * window, windows_around * window + 1, max(1, window // finer))
         cuts = [row + k for k in offsets]
         quiet = [c for c in cuts if not ((marks > c - window) & (marks < c + gap + window)).any()]
-        placebos = finite(np.array([contrast_at(means, c) for c in quiet]))
+        values = np.array([contrast_at(means, c) for c in quiet])
+        placebos = finite(values)
         move = contrast_at(means, row)
         crowded = ((marks > row - window) & (marks < row + gap + window) & (marks != row)).any()
         if len(placebos) < least_placebos or not math.isfinite(move) or crowded:
@@ -129,7 +152,9 @@ def measure_levels(
         near = used[max(0, row - window) : row + gap + window]
         middle, spread = float(np.median(placebos)), max(robust_sigma(placebos), noise(near) * math.sqrt(2 / window))
         z = (move - middle) / spread if spread > 0 else 0.0
-        strays = float(np.abs((placebos - middle) / spread).max()) if spread > 0 else math.inf
+        before = np.array([c < row for c in quiet])[np.isfinite(values)]
+        compared = placebos[~initial_descent(placebos, before, move)]
+        strays = float(np.abs((compared - middle) / spread).max()) if spread > 0 else math.inf
         usual = median(np.array([contrast_at(plain, c) for c in quiet]))
         out.append(Cut(row, window, contrast_at(plain, row), usual, z, abs(z) > max(clear_z, strays)))
     return out

@@ -56,7 +56,9 @@ class FewStatistics:
         return lines
 
 
-def few_statistics(run: Run, last: LastBatches, *, fold: float = 2.0, level: float = 0.05, plainly: float = 0.5) -> FewStatistics | None:
+def few_statistics(
+    run: Run, last: LastBatches, *, fold: float = 2.0, level: float = 0.05, plainly: float = 0.5
+) -> FewStatistics | None:
     """What BatchNorm did in the last batches; None where it saw statistics as in the others, or used none of the batch.
 
     A network that normalises over many places of each sample, as a convolutional one does, has better statistics from few

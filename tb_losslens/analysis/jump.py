@@ -3,7 +3,8 @@
 For every boundary, `J` is the mean of m batches after it less the mean of m batches before it. Its placebos are the
 same contrast at cuts inside the two epochs that meet there, at least 2m away from it. They share the local trend and
 the local noise, so `z = (J - median P) / scale P` needs no model of the curve. Placebos from the whole run would not
-do: the steep start fills their tails.
+do: the steep start fills their tails. A change of level that a few batches do not show, but that stays, is measured over a
+quarter of an epoch instead (lasting.py).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from tb_losslens.analysis.boundaries import Cuts, find_cuts, refusal, window_sizes
 from tb_losslens.analysis.contrast import Contrast, at, contrast, take
 from tb_losslens.analysis.finding import Boundary, Pooled
+from tb_losslens.analysis.lasting import lasting_levels, over_more
 from tb_losslens.analysis.pool import pool, same_orders
 from tb_losslens.analysis.shape import pattern, recovery, shapes, strays
 from tb_losslens.analysis.stats import Floats, finite, moving_mean
@@ -49,12 +51,15 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     z = np.stack([c.z for c in used])  # (sizes, boundaries)
     significant = _alone(z, [c.tail for c in used]) & (reason == "")
     significant &= ~strays(loss, cuts, sizes[0], excess=linear[0].jump - linear[0].centre, significant=significant)
+    levels = {} if reason else {k: one for k, one in lasting_levels(loss, cuts).items() if not significant[k]}
+    significant[list(levels)] = True
     pooled = pool(used, linear[0].jump, significant, reason, same=same_orders(run))
     if not reason and not pooled.total:
         pooled = replace(pooled, reason=logged_rarely(run) or pooled.reason)
     boundaries = _boundaries(
         run, cuts, dict(zip(sizes, z, strict=True)), used[0], linear[0], log_scale=log_scale, significant=significant
     )
+    boundaries = tuple(over_more(b, levels[b.index], loss, cuts) if b.index in levels else b for b in boundaries)
     return with_reasons(run, cuts, _in_common(boundaries, pooled), reason), pooled
 
 

@@ -55,7 +55,7 @@ def lost(context: Context, *, before: int = 30, near: int = 3, untrained: int = 
         + (", and it never comes back" if broken.lasting else ", and it comes back later")
         + (f", after {plural(row, 'update')}: check the LR first." if broken.lasting and 0 < row <= untrained else "."),
         detail="nonfinite", score=0.6, steps=(step,), explains_jump=False, evidence=tuple(evidence),
-        missing=_missing(context),
+        missing=missing_lines(context),
         advice="Lower the LR, warm it up, or clip the gradients, and see whether the run gets past this step.",
         confirm=f"Repeat from before step {step:,} with a tenth of the LR: if it gets past, it diverged; else see the batch.",
     )  # fmt: skip
@@ -80,7 +80,8 @@ def ends_high(context: Context) -> Finding | None:
     return Finding(
         "unknown", "unknown", "possible", "The loss ends far above where it began",
         f"The training diverges: {said}, and it stays above from about step {step:,} on.",
-        detail="diverged", score=0.6, steps=(step,), explains_jump=False, evidence=tuple(evidence), missing=_missing(context),
+        detail="diverged", score=0.6, steps=(step,), explains_jump=False, evidence=tuple(evidence),
+        missing=missing_lines(context),
         advice="Lower the LR, warm it up, or clip the gradients; nothing that was recorded says which of them it takes.",
         confirm="Repeat from the start with a tenth of the LR: if the loss falls, it was the LR; else look at the data.",
     )  # fmt: skip
@@ -178,7 +179,7 @@ def _spike(context: Context, groups: list[tuple[int, int]]) -> Finding:
         f"The loss stands out at {plural(count, 'batch')} from step {step:,} on, and "
         + (f"{named} in them each time: look there first." if again else "nothing that was recorded explains it."),
         detail="spike", score=0.4, steps=tuple(int(run.step[r]) for a, b in groups for r in range(a, b + 1))[:1000],
-        explains_jump=False, evidence=tuple(evidence), missing=_missing(context),
+        explains_jump=False, evidence=tuple(evidence), missing=missing_lines(context),
         advice=f"Run the batch of step {int(run.step[peak]):,} again with the weights from before it.",
         confirm="The same batch with other weights: high again means its samples, low means the state of the training.",
     )  # fmt: skip
@@ -203,5 +204,6 @@ def _rows(run: Run, finding: Finding) -> list[int]:
     return [int(row) for row in np.flatnonzero(np.isin(run.step, finding.steps))]
 
 
-def _missing(context: Context) -> tuple[str, ...]:
+def missing_lines(context: Context) -> tuple[str, ...]:
+    """The lines of code that record what is missing of the signals that tell causes apart."""
     return tuple(dict.fromkeys(how_to_record(name) for name in TELLING if not context.run.has(name)))

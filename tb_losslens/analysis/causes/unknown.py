@@ -10,8 +10,9 @@ Why it matters:
 How it decides:
     Last of all causes: a boundary that is significant alone, or part of a pooled direction, and in the boundaries of no
     finding that explains its jump; or a loss 10 sigma above and twice those around it, with a gap to all others that the
-    tail of the others does not lead one to expect; or a loss that is not finite, or ends far above where it began. It lists the
-    signals that would separate the causes which are left, with the line of code for each.
+    tail of the others does not lead one to expect, or for more than ten batches in a row; or a loss that is not
+    finite, or ends far above where it began. It lists the signals that would separate the causes which are left, with the line
+    of code for each.
 
 What to try:
     Record what is missing, and train a few epochs again.
@@ -25,11 +26,14 @@ References:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import mostly_known
 from tb_losslens.analysis.recordable import lines_there
 from tb_losslens.analysis.restarts import in_words, restarts
+from tb_losslens.analysis.surges import surges
 from tb_losslens.analysis.text import number, plural, signed, some, up_and_down
 from tb_losslens.analysis.unexplained import ends_high, lost, spikes, too_few
 from tb_losslens.events.columns import BY_NAME, how_to_record
@@ -44,7 +48,8 @@ _LOOKED_AT = {"input_mean": "mean and spread of the inputs"}
 def find(context: Context) -> Outcome | list[Outcome]:
     """Names what nothing explains, at boundaries and inside epochs, and what to record."""
     end = lost(context) or ends_high(context)
-    inside: list[Outcome] = [*([end] if end else []), *spikes(context)]
+    rises = surges(context)
+    inside: list[Outcome] = [*([end] if end else []), *rises, *spikes(replace(context, earlier=(*context.earlier, *rises)))]
     at_boundaries = _boundaries(context)
     if not inside:
         return at_boundaries

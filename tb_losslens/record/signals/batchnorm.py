@@ -149,8 +149,8 @@ class _Layout:
     def compare(self, before: NDArray[Any], after: NDArray[Any], layers: int) -> NDArray[np.float32]:
         """Mean gap and log variance ratio of each layer, from what `read` gave; shape (2, layers): see `BatchNorms`."""
         n = self._channels
-        moved = after - before
         with np.errstate(all="ignore"):
+            moved = after - before
             momenta = np.where(np.isnan(self._momenta), 1 / after[2 * n :], self._momenta) if self._averages else self._momenta
             steps = np.repeat(momenta, self._sizes)
             var = before[n : 2 * n]

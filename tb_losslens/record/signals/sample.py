@@ -119,8 +119,9 @@ class Sample:
         """
         if self.device.type == "cpu":
             arrays = np.stack([values.numpy() for values in samples])
-            arrays *= arrays
-            found: NDArray[Any] = np.add.reduceat(arrays, self._starts, axis=1) * self._factors
+            with np.errstate(all="ignore"):  # of a training that diverges they are infinite
+                arrays *= arrays
+                found: NDArray[Any] = np.add.reduceat(arrays, self._starts, axis=1) * self._factors
             return found
         with torch.no_grad():
             values = torch.stack(samples)

@@ -1,6 +1,7 @@
 """The fixed sample of elements against plain indexing."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -81,3 +82,12 @@ def test_what_can_be_sampled():
     assert not can_sample(torch.zeros(2, device="meta"))
     assert not can_sample(torch.eye(2).to_sparse())
     assert not can_sample(nn.LazyLinear(3).weight)
+
+
+def test_weights_that_overflow_are_infinite_and_nobody_is_warned():
+    """A training that diverges must not fill the terminal with warnings of ours."""
+    sample = Sample([torch.full((40,), 1e30)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = sample.squares(sample.values())
+    assert np.isinf(found).all()
