@@ -1,5 +1,5 @@
-// Leaves out the parts of uPlot that this page never calls, a third of it: dates, bars, splines, steps, joins, legends,
-// and what chooses ranges and ticks (plot.ts gives them). uPlot is one closure, so a bundler cannot see that they are dead; the version is pinned, and a
+// Leaves out the parts of uPlot that this page never calls, nearly half of it: dates, bars, splines, steps, joins, legends, hover points,
+// plugins, and what chooses ranges and ticks (plot.ts gives them). uPlot is one closure, so a bundler cannot see that they are dead; the version is pinned, and a
 // function that is not where it was stops the build.
 
 const UNUSED = [
@@ -19,13 +19,10 @@ const UNUSED = [
   "sortCols",
   "isAsc",
   "allHeadersSame",
-  "rangeAsinh",
   "snapAsinhY",
   "asinhAxisSplits",
   "log10AxisValsFilt",
   "log2AxisValsFilt",
-  "rangeLog",
-  "_rangeNum",
   "snapNumX",
   "snapNumY",
   "snapLogY",
@@ -33,8 +30,6 @@ const UNUSED = [
   "numAxisSplits",
   "logAxisSplits",
   "numSeriesVal",
-  "genIncrs",
-  "findIncr",
   "initLegendRow",
   "syncLegend",
   "setLegendValues",
@@ -48,15 +43,22 @@ const UNUSED = [
   "cursorPointFill",
   "cursorPointStroke",
   "cursorPointSize",
-  "getMinMax",
   "toggleDOM",
   "addSeries",
   "delSeries",
   "addBand",
   "delBand",
+  "autoPadSide",
+  "initCursorPt",
+  "setAlpha",
+  "setBand",
+  "guessDec",
+  "seriesPointsShow",
+  "pub",
 ];
 
-// A range that nothing was asked for is still taken apart as a pair, hence what is left of each function.
+// Of these a pair is still taken apart, or a list is filtered: they stay as a function that answers with one.
+const PAIRS = ["rangeLog", "_rangeNum", "rangeAsinh", "findIncr", "getMinMax", "genIncrs", "getIncrSpace"];
 
 // Conditions whose value is known for this page: no facets, vertical plots, times, legend, synchronised plots, focus, hover points,
 // ticks, borders, axis titles, turned labels or derived scales. The bundler drops what can then never run.
@@ -92,24 +94,79 @@ const KNOWN = [
   ["scale.distr == 2", false],
   ["sc.distr == 2", false],
   ["sc.distr == 4", false],
+  ["distr == 4", false],
   ["distr == 100", false],
+  ["sc.distr == 100", false],
+  ["xScaleDistr == 3", false],
+  ["xScaleDistr == 4", false],
+  ["scaleX.time", false],
+  ["dir == 1", true],
+  ["dir == -1", false],
+  ["sc.dir == -1", false],
+  ["scale.dir == -1", false],
+  ["scale.dir == 1", true],
+  ["b.dir == 1", false],
+  ["scaleKey != xScaleKey", false],
+  ["const decimate = idx1 - idx0 >= xDim * 4", "const decimate = false"], // at most 1300 points
+  ["!series.spanGaps", true],
+  ["(flags & CLIP_FILL_STROKE) == CLIP_FILL_STROKE", false],
+  ["flags & BAND_CLIP_STROKE", false],
+  ["strokePath instanceof Map", false],
+  ["fillPath instanceof Map", false],
+  ["ori == 0 ? rectH", "true ? rectH"],
+  ["endRad == 0 && baseRad == 0", true],
+  ["legend.live", false],
+  ["pt != null", false],
+  ["opts.id != null", false],
+  ["opts.title", false],
+  ["_space == 0", false],
+  ["scale.min == null", false],
+  ["[_incr, _space] = axis._found", "[_incr, _space] = [0, 1]"],
+  ["cursor.dataIdx == null", false],
+  ["if (cursor._lock)", "if (false)"],
+  ["cursor.dataIdx(self, i, idx, valAtPosX)", "idx"],
+  ["(opts.plugins || []).forEach", "void "],
+  ["days.map(slice3)", "[]"],
+  ["months.map(slice3)", "[]"],
+  ["new Intl.NumberFormat(domEnv ? nav.language : 'en-US')", "null"],
+  ["new Intl.DateTimeFormat().resolvedOptions().timeZone", "null"],
+  ["assign({}, facet, {scale: 'x'})", "null"],
+  ["assign({}, facet, {scale: 'y'})", "null"],
+  ["_sync(syncKey)", "null"],
+  ["sync.sub(self)", ""],
+  ["sync.unsub(self)", ""],
+  ["if (syncOpts.match.length == 2)", "if (false)"],
+  ["const syncOpts = assign({", "const syncOpts = void ({"],
+  ["syncOpts.key", "null"],
+  ["drag.x && drag.y", false],
+  ["drag.y && rawDY >= drag.dist", false],
+  ["ctxAlpha != s.alpha", false],
+  ["ctxAlpha != _ctxAlpha", false],
+  ["let shouldAlpha = series.some(s => s._focus) && ctxAlpha != focus.alpha", "let shouldAlpha = false"],
+  ["if (_pub)", "if (false)"],
+  ["_pub && syncOpts.setSeries", false],
 ];
 
-/** The source without the bodies of `UNUSED`, and without the exports that keep them alive. */
+/** The text with `by` wherever `pattern` is found; what is not there stops the build, and so does what is there more than `most` times. */
+function replaced(text, pattern, by, what, most = Infinity) {
+  const found = (text.match(pattern) ?? []).length;
+  if (found === 0 || found > most) throw new Error(`uPlot has not ${what}; see trim-uplot.mjs`);
+  return text.replace(pattern, () => by);
+}
+
+/** The source without the bodies of `UNUSED` and `PAIRS`, and without the exports that keep them alive. */
 export function trimUplot(source) {
   let text = source;
-  for (const name of UNUSED) {
+  for (const name of [...UNUSED, ...PAIRS]) {
     const body = new RegExp(`^(\\t?)function ${name}\\(.*\\) \\{\\n[\\s\\S]*?^\\1\\}`, "gm");
-    if ((text.match(body) ?? []).length !== 1) throw new Error(`uPlot has no function ${name} to leave out; see trim-uplot.mjs`);
-    text = text.replace(body, `$1function ${name}() { return [0, 1]; }`);
+    text = replaced(text, body, `function ${name}() {${PAIRS.includes(name) ? " return [0, 1]; " : ""}}`, `one function ${name}`, 1);
   }
-  const dates = /^function genTimeStuffs\(ms\) \{\n[\s\S]*?^\}/m;
-  if (!dates.test(text)) throw new Error("uPlot has no function genTimeStuffs to leave out; see trim-uplot.mjs");
+  text = replaced(text, /^function genTimeStuffs\(ms\) \{\n[\s\S]*?^\}/m, "function genTimeStuffs() { return [[], [], noop]; }", "function genTimeStuffs");
+  text = replaced(text, /^uPlot\.assign = [\s\S]*(?=^export )/m, "", "list of its exports");
   // The longest first: one may be the beginning of another.
   for (const [condition, value] of [...KNOWN].sort(([a], [b]) => b.length - a.length)) {
-    const found = new RegExp(`(?<![\\w.])${condition.replace(/[.?()|]/g, "\\$&")}(?!\\w)`, "g");
-    if (!found.test(text)) throw new Error(`uPlot has no condition ${condition}; see trim-uplot.mjs`);
-    text = text.replace(found, String(value));
+    const found = new RegExp(`(?<![\\w.])${condition.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}(?!\\w)`, "g");
+    text = replaced(text, found, String(value), `condition ${condition}`);
   }
-  return text.replace(dates, "function genTimeStuffs() {\n\treturn [[], [], noop];\n}");
+  return text;
 }
