@@ -87,7 +87,7 @@ def moves(run: Run, boundary: Boundary, first: int, last: int) -> list[Move]:
         shown = np.full(last - first, np.nan)
         a, b = max(first, low), min(last, high)
         shown[a - first : b - first] = column[a - low : b - low]
-        out.append(_move(name, column, boundary.batch - low, boundary.m, shown=shown))
+        out.append(_move(name, column, boundary.batch - low, boundary.m, shown=shown, at=boundary.batch - first))
     out += _layers(run, boundary, (low, high), (first, last))
     order = {move.name: position for position, move in enumerate(out)}
     return sorted(out, key=lambda move: (not move.moved, move.lag if move.moved else 0, order[move.name]))
@@ -107,7 +107,7 @@ def _layers(
         for place, name in enumerate(names if len(names) > least else ()):
             values, shown, a, b = table[:, place], np.full(last - first, np.nan), max(first, low), min(last, high)
             shown[a - first : b - first] = values[a - low : b - low]
-            move = _move(f"{column}.{name}", values, boundary.batch - low, boundary.m, shown=shown)
+            move = _move(f"{column}.{name}", values, boundary.batch - low, boundary.m, shown=shown, at=boundary.batch - first)
             if move.moved and math.isfinite(move.z):
                 found.append(replace(move, label=of_layer(column, name), unit=BY_NAME[column].unit))
     return sorted(found, key=lambda move: -abs(move.z))[:most]
@@ -143,19 +143,24 @@ def _neighbourhood(run: Run, boundary: Boundary, *, reach: int = 40) -> tuple[in
     return low, min(len(run), max(epochs[-1].last, boundary.batch + 1), boundary.batch + span)
 
 
-def _move(name: str, column: Floats, cut: int, m: int, *, shown: Floats, far: float = 4.0, least_time: float = 2.0) -> Move:
+def _move(
+    name: str, column: Floats, cut: int, m: int, *, shown: Floats, at: int, far: float = 4.0, least_time: float = 2.0
+) -> Move:
     """Judges one signal, `column` being the rows around the boundary and `cut` the first of them after it.
 
-    Times move with every load of the machine: they must change by a factor of `least_time` besides.
+    `shown` are the rows that are drawn, `at` the first of them after the boundary. Times move with every load of the machine:
+    they must change by a factor of `least_time` besides.
     """
     label = f"LR group {name[3:]}" if name.startswith("lr.") else name
     signal = BY_NAME.get(name) or Signal(name, label, "", "", "")
     left, right = column[:cut], column[cut:]
-    beside = [bool(np.isfinite(part).any()) for part in (left[-2 * m :], right[: 2 * m])]  # the widest window that is compared
-    if not all(beside):
-        side = "here" if not any(beside) else "right after it" if beside[0] else "right before it"
-        return Move(name, signal.label, signal.unit, shown, f"not read {side}", False, math.nan)
-    if name == "train_mode" or _is_step(column):
+    exact = name == "train_mode" or _is_step(column)
+    # What is set holds until it is set again; of what is measured both means that are compared must be there.
+    near = min(2 * m, max(m, at, len(shown) - at)) if exact else m
+    unread = _unread(left[-near:], right[:near], shown, at)
+    if unread:
+        return Move(name, signal.label, signal.unit, shown, unread, False, math.nan)
+    if exact:
         said, moved = _exact(name, left, right)
         return Move(name, signal.label, signal.unit, shown, said, moved, math.nan)
     start = np.array([cut], dtype=np.int64)
@@ -172,6 +177,18 @@ def _move(name: str, column: Floats, cut: int, m: int, *, shown: Floats, far: fl
     lag = _lag(right, before, after)
     later = f", {plural(lag, 'batch')} later" if lag > 0 else ""
     return Move(name, signal.label, signal.unit, shown, _arrow(before, after) + later, True, z, lag)
+
+
+def _unread(before: Floats, after: Floats, shown: Floats, at: int) -> str:
+    """On which side of the boundary a signal was not read, in words; empty where it was read on both."""
+    read = [bool(np.isfinite(part).any()) for part in (before, after)]
+    if all(read):
+        return ""
+    if not any(read):
+        return "not read here"
+    if not np.isfinite(shown[at:] if read[0] else shown[:at]).any():
+        return f"read {'before' if read[0] else 'after'} the boundary only"
+    return f"not read right {'after' if read[0] else 'before'} it"
 
 
 def _is_step(column: Floats, *, least: int = 10) -> bool:

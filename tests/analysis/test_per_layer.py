@@ -27,8 +27,8 @@ def signal(run: Run, name: str) -> dict[str, Any]:
     ("unread", "said"),
     [
         (slice(AT - 30, AT + 30), "not read here"),
-        (slice(AT, AT + 30), "not read right after it"),
-        (slice(AT - 30, AT), "not read right before it"),
+        (slice(AT, AT + 30), "read before the boundary only"),
+        (slice(AT - 30, AT), "read after the boundary only"),
     ],
 )
 def test_a_signal_that_was_not_read_there_did_not_move_there(unread: slice, said: str) -> None:
@@ -39,6 +39,18 @@ def test_a_signal_that_was_not_read_there_did_not_move_there(unread: slice, said
     for name in ("grad_norm", "weight_norm"):
         found = signal(run, name)
         assert (found["said"], found["moved"], found["z"]) == (said, False, None)
+
+
+@pytest.mark.parametrize(("beyond", "said"), [(2, "not read right before it"), (30, "read after the boundary only")])
+def test_what_was_read_far_from_the_boundary_alone_says_nothing_of_it(beyond: int, said: str) -> None:
+    """One reading `beyond` the window that is compared, inside of what is drawn or outside of it, and all after the boundary."""
+    loss = RNG.normal(1.0, 0.1, N)
+    m = diagnose(Run.from_arrays(loss=loss, epoch_length=LENGTH)).boundaries[1].m
+    values = RNG.normal(1.0, 0.01, N)
+    values[AT:] += 1.0
+    values[AT - m - beyond + 1 : AT] = np.nan
+    found = signal(Run.from_arrays(loss=loss, epoch_length=LENGTH, grad_norm=values), "grad_norm")
+    assert (found["said"], found["moved"], found["z"]) == (said, False, None)
 
 
 def test_a_signal_that_was_read_beside_the_boundary_moved_there() -> None:
