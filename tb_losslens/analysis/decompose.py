@@ -72,7 +72,7 @@ def decompose(run: Run, boundary: Boundary, findings: Iterable[Finding]) -> tupl
         if value is None and share is None and finding.strength == "proved" and len(mine) == 1:
             # it acts at every boundary, so that none is left to compare with, and nothing else was found there
             share = 1.0
-            notes.append(f"{label}: an upper bound, as every boundary has it; nothing else was found that moves there.")
+            notes.append(f"{label}: at most; every boundary has it, and nothing else was found there.")
         if value is None and share is not None:
             share = min(share, 1 - used)
             used += share
@@ -82,7 +82,7 @@ def decompose(run: Run, boundary: Boundary, findings: Iterable[Finding]) -> tupl
     terms += [Term(label, value) for label, value in measured.items() if value is not None]
     if trend:
         terms.append(Term("trend", trend))
-        notes.append("Trend: the median of the same contrast at cuts that are no boundary.")
+        notes.append("Trend: the same difference inside the epochs, its median.")
     rest = boundary.jump - sum(term.value for term in terms)
     return (*terms, Term("not explained", rest, "rest"), Term("jump", boundary.jump, "jump")), " ".join(n for n in notes if n)
 
@@ -120,7 +120,7 @@ def which_samples(run: Run, boundary: Boundary) -> tuple[float | None, str]:
         return _by_sample(run, boundary, run.epochs[max(0, boundary.index - 1) : boundary.index + 3])
     if run.has("classes"):
         return _by_class(run, boundary)
-    return None, "Which samples came is not estimated: neither classes nor per-sample losses were recorded."
+    return None, "Which samples: neither classes nor losses of single samples were recorded."
 
 
 def _windows(boundary: Boundary) -> tuple[slice, slice]:
@@ -146,37 +146,35 @@ def _by_class(
     share = class_shares(run, first, last)
     known = share.sum(axis=1)
     if not (known > 0).any() or known[known > 0].mean() < 1 - most_rest:
-        return None, "Which samples came is not estimated: there are more classes than were counted."
+        return None, "Which samples: there are more classes than were counted."
     loss, cut, m = run.loss[first:last], boundary.batch - first, boundary.m
     rows = np.arange(len(loss))
     outside = np.isfinite(loss) & ((rows < cut - m) | (rows >= cut + m)) & (known > 0) & by_turn(run)[first:last]
     classes = share.shape[1]
     if outside.sum() < rows_per_class * classes + 4 or classes < 2:
-        return None, f"Which samples came is not estimated: {plural(int(outside.sum()), 'batch')} for {classes} classes."
+        return None, f"Which samples: {plural(int(outside.sum()), 'batch')} for {classes} classes are too few."
     after = (rows >= cut).astype(np.float64)
     line = np.stack([np.ones(len(rows)), after, rows / len(rows), after * rows / len(rows)], axis=1)
     placed = _explained(share[outside], line[outside])
     if placed > most_placed:
         return (
             None,
-            f"Which samples came cannot be told from when they came: position predicts {percent(placed)} of the class mix.",
+            f"Which samples: cannot be told from when they came; position predicts {percent(placed)} of the class mix.",
         )
     effect, p, part = _fit(loss[outside], line[outside], share[outside])
     if p > level:
-        return None, f"Which samples came makes no difference: the class mix does not predict the batch loss ({p_value(p)})."
+        return None, f"Which samples: makes no difference; the class mix does not predict the loss ({p_value(p)})."
     usual = _usual_size(run, boundary)[first:last]
     sides = slice(max(0, cut - m), cut), slice(cut, cut + m)
     read = [(known[side] > 0)[usual[side]] for side in sides]
     if min(float(part.mean()) if len(part) else 0.0 for part in read) < least_read:
-        return None, "Which samples came is not estimated: the classes of too few batches at this boundary were read."
+        return None, "Which samples: the classes of too few batches were read here."
     usual &= known > 0
     before, came = (share[rows[side][usual[side]]].mean(axis=0) for side in sides)
     new = 0.5 * float(np.abs(came - before).sum())
     if new > most_new:  # a class of one side is then known from other batches only, where the model treated it otherwise
-        return None, f"Which samples came cannot be told from what the model forgot: {percent(new)} of the class mix is new."
-    note = (
-        f"Which samples: from the class mix, which predicts {percent(part)} of the variance of the batch loss ({p_value(p)})."
-    )
+        return None, f"Which samples: cannot be told from what the model forgot; {percent(new)} of the class mix is new."
+    note = f"Which samples: from the class mix, {percent(part)} of the variance of the loss ({p_value(p)})."
     return float((came - before) @ effect), note
 
 
@@ -224,7 +222,7 @@ def _by_sample(run: Run, boundary: Boundary, near: tuple[Epoch, ...]) -> tuple[f
     hard = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     seen = np.isfinite(hard[which])
     if seen[before].mean() < 0.8 or seen[came].mean() < 0.8:
-        return None, "Which samples came is not estimated: too few of them were seen in the epochs beside."
+        return None, "Which samples: too few of them came in the epochs beside."
     value = mean(hard[which[came]]) - mean(hard[which[before]])
     return (
         value,
