@@ -40,7 +40,11 @@ def build(run: Run, first: int, last: int, points: int) -> dict[str, Any]:
         "epochs": _epochs(run, first, last),
         "validation": _validation(run, first, last),
         "events": _events(run, first, last),
-        "settings": {"loss_source": str(run.facts.get("loss_source", "")), "overhead": run.facts.get("overhead")},
+        "settings": {
+            "loss_source": str(run.facts.get("loss_source", "")),
+            "overhead": run.facts.get("overhead"),
+            "elapsed": run.facts.get("elapsed"),
+        },
         "missing": _missing(run),
     }
 

@@ -11,7 +11,7 @@ from urllib.parse import quote
 _LOGDIRS = frozenset({"runs", "run", "logs", "log", "logdir", "tb", "tb_logs", "tensorboard", "lightning_logs"})
 """Names of directories that TensorBoard's `--logdir` most often points to."""
 
-_ELSEWHERE = frozenset({"start", "version", "overhead", "loader", "sources", "lists"})
+_ELSEWHERE = frozenset({"start", "version", "overhead", "elapsed", "loader", "sources", "lists"})
 """Facts that the tab shows in their place, or that are for readers of the files."""
 
 

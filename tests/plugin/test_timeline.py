@@ -156,9 +156,9 @@ def test_an_empty_run_and_a_run_of_one_batch():
 
 
 def test_settings_come_from_the_facts():
-    body = build(a_run(facts={"loss_source": "criterion", "overhead": 0.004}), 0, 1000, 100)
-    assert body["settings"] == {"loss_source": "criterion", "overhead": 0.004}
-    assert build(a_run(), 0, 1000, 100)["settings"] == {"loss_source": "", "overhead": None}
+    body = build(a_run(facts={"loss_source": "criterion", "overhead": 0.004, "elapsed": 90.5}), 0, 1000, 100)
+    assert body["settings"] == {"loss_source": "criterion", "overhead": 0.004, "elapsed": 90.5}
+    assert build(a_run(), 0, 1000, 100)["settings"] == {"loss_source": "", "overhead": None, "elapsed": None}
 
 
 def test_a_million_batches_are_quick_and_small():
