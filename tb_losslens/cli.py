@@ -11,11 +11,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tb_losslens import __version__
 from tb_losslens.analysis.finding import Diagnosis
 from tb_losslens.errors import LossLensError
+from tb_losslens.store.label import run_label
 from tb_losslens.store.run import Run
 
 _FAILED = 1
@@ -60,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 def _report(logdir: str, form: str, only: str | None, fail_on: str | None) -> int:
     runs, plain = _load(logdir, only)
     diagnoses = [_judged(run) for run in runs]
-    _print(diagnoses, form, plain)
+    # Programs read the name by which the run is asked for.
+    shown = diagnoses if form == "json" else [replace(one, run=run_label(one.run, logdir)) for one in diagnoses]
+    _print(shown, form, plain)
     found = any(fail_on in (one.kind, *(finding.kind for finding in one.findings)) for one in diagnoses)
     return _FAILED if found else 0
 

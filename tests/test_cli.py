@@ -93,6 +93,15 @@ def test_markdown_and_one_run_only(logdir, capsys):
     assert "flat" not in out
 
 
+def test_a_log_directory_that_is_the_run_goes_by_its_name(logdir, capsys):
+    for form in ("text", "markdown"):
+        code, out, _ = run_cli(capsys, "report", logdir / "flat", "--format", form)
+        assert code == 0
+        assert out.lstrip("# ").startswith("flat")
+    _, out, _ = run_cli(capsys, "report", logdir / "flat", "--format", "json")
+    assert json.loads(out)["runs"][0]["run"] == "."
+
+
 def test_fail_on_gives_code_1_for_a_fault_and_0_for_a_healthy_run(tmp_path, capsys):
     rng = np.random.default_rng(0)
     order = rng.normal(0, 0.5, 60)  # the same batches in the same order each epoch, proved by the hash

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,13 +11,14 @@ import numpy as np
 from tensorboard import errors
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis
-from tb_losslens.plugin import timeline
+from tb_losslens.plugin import start, timeline
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.entry import Judged, Overview
 from tb_losslens.plugin.params import shown
 from tb_losslens.plugin.scalars import Scalars, rows_of
 from tb_losslens.plugin.wire import numbers, shortened
 from tb_losslens.store.downsample import strongest
+from tb_losslens.store.label import run_label
 from tb_losslens.store.run import Run
 
 MAX_POINTS = 4000
@@ -27,21 +29,17 @@ MANY_BOUNDARIES = 500
 MAX_LENS_VALUES = 12_000
 """Values of all signals of a lens together: a user may log hundreds of columns, and a response stays under 250 KB."""
 
-HINT = (
-    "Nothing here was recorded with LossLens yet. Two lines of the training script start it:\n"
-    'writer = LossLensWriter("runs/exp1")  # from tb_losslens, in place of SummaryWriter\n'
-    "train_loader = writer.wrap(train_loader)"
-)
-
 PLAIN = "Only the scalars that TensorBoard kept: record this training with LossLens to see every batch."
 
 
-def runs_impl(cache: RunCache, scalars: Scalars) -> dict[str, Any]:
+def runs_impl(cache: RunCache, scalars: Scalars, logdir: str = "") -> dict[str, Any]:
     """All runs, recorded ones with their last known verdict; never waits."""
     recorded = cache.overview()
     rows = [_row(name, seen) for name, seen in recorded.items()]
     rows += [_plain_row(name) for name in scalars.tags() if not _belongs_to(name, recorded)]
-    return {"runs": sorted(rows, key=lambda row: str(row["run"])), "hint": "" if recorded else HINT}
+    rows = [{**row, "label": run_label(row["run"], logdir)} for row in rows]
+    code = start.code(logdir, {row["run"] for row in rows})
+    return {"runs": sorted(rows, key=lambda row: str(row["run"])), "hint": "" if recorded else start.hint(code), "code": code}
 
 
 def diagnosis_impl(cache: RunCache, run: str) -> dict[str, Any]:
@@ -107,9 +105,9 @@ def overlay_impl(cache: RunCache, run: str, *, points: int) -> dict[str, Any]:
     return overlay(_run(cache, run), points)
 
 
-def report_impl(cache: RunCache, run: str) -> dict[str, str]:
+def report_impl(cache: RunCache, run: str, logdir: str = "") -> dict[str, str]:
     """The diagnosis as markdown."""
-    return {"markdown": _judged(cache, run).diagnosis.to_markdown()}
+    return {"markdown": replace(_judged(cache, run).diagnosis, run=run_label(run, logdir)).to_markdown()}
 
 
 def recorded_run(cache: RunCache, run: str) -> str:

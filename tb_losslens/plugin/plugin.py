@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from tensorboard import context as tb_context
@@ -49,7 +50,7 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
     def get_plugin_apps(self) -> dict[str, Any]:
         """Every route below data/plugin/losslens/."""
         return {
-            "/runs": self._app(runs_route),
+            "/runs": self._app(partial(runs_route, logdir=self._logdir)),
             "/diagnosis": self._app(diagnosis_route),
             "/boundaries": self._app(boundaries_route),
             "/timeline": self._app(timeline_route),
@@ -57,7 +58,7 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
             "/overlay": self._app(overlay_route),
             "/scalars": self._app(scalars_route),
             "/scalar": self._app(scalar_route),
-            "/report": self._app(report_route),
+            "/report": self._app(partial(report_route, logdir=self._logdir)),
             "/static/*": _guarded(static_route),
         }
 
@@ -110,9 +111,9 @@ def _guarded(answer: Callable[[Request], Any]) -> Any:
     return app
 
 
-def runs_route(cache: RunCache, scalars: Scalars, _request: Request) -> dict[str, Any]:
+def runs_route(cache: RunCache, scalars: Scalars, _request: Request, *, logdir: str) -> dict[str, Any]:
     """`/runs`."""
-    return api.runs_impl(cache, scalars)
+    return api.runs_impl(cache, scalars, logdir)
 
 
 def diagnosis_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
@@ -169,9 +170,9 @@ def scalar_route(cache: RunCache, scalars: Scalars, request: Request) -> dict[st
     return api.scalar_impl(cache, scalars, run, params.text(request.args, "tag"))
 
 
-def report_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, str]:
+def report_route(cache: RunCache, _scalars: Scalars, request: Request, *, logdir: str) -> dict[str, str]:
     """`/report?run=`."""
-    return api.report_impl(cache, params.text(request.args, "run"))
+    return api.report_impl(cache, params.text(request.args, "run"), logdir)
 
 
 def static_route(request: Request) -> Any:

@@ -43,7 +43,7 @@ def test_a_signal_that_was_not_read_there_did_not_move_there(unread: slice, said
 
 @pytest.mark.parametrize(("beyond", "said"), [(2, "not read right before it"), (30, "read after the boundary only")])
 def test_what_was_read_far_from_the_boundary_alone_says_nothing_of_it(beyond: int, said: str) -> None:
-    """One reading `beyond` the window that is compared, inside of what is drawn or outside of it, and all after the boundary."""
+    """One reading `beyond` the window that is compared, inside of what is drawn or outside, and all after the boundary."""
     loss = RNG.normal(1.0, 0.1, N)
     m = diagnose(Run.from_arrays(loss=loss, epoch_length=LENGTH)).boundaries[1].m
     values = RNG.normal(1.0, 0.01, N)

@@ -63,7 +63,7 @@ def test_runs_are_pending_first_and_judged_later(cache):
     assert rows["jumping"]["batches"] == 720
     assert rows["jumping"]["epochs"] == 12
     assert rows["steady"]["kind"] == "benign"
-    assert set(rows["steady"]) == {"run", "batches", "epochs", "verdict", "kind", "short", "live", "plain"}
+    assert set(rows["steady"]) == {"run", "batches", "epochs", "verdict", "kind", "short", "live", "plain", "label"}
 
 
 def test_plain_runs_are_listed_beside_recorded_ones_and_say_why(cache):
@@ -81,13 +81,22 @@ def test_directories_below_a_recorded_run_are_parts_of_it(cache):
 
 
 @pytest.mark.parametrize("tags", [{}, {"old": ["loss"]}])
-def test_without_a_recording_the_hint_says_how_to_start_in_two_lines(tags):
-    body = api.runs_impl(RunCache(Memory(), diagnose), NoScalars(**tags))
+def test_without_a_recording_the_hint_says_how_to_start(tags):
+    body = api.runs_impl(RunCache(Memory(), diagnose), NoScalars(**tags), "/logs")
     assert [row["run"] for row in body["runs"]] == list(tags)
     sentence, *code = body["hint"].splitlines()
     assert sentence.endswith(":")
-    assert len(code) == 2
-    compile("\n".join(code), "hint", "exec")
+    assert "\n".join(code) == body["code"]
+    compile(body["code"], "hint", "exec")
+    assert '"/logs/exp1"' in body["code"]
+
+
+def test_a_run_that_is_the_log_directory_is_called_by_its_name():
+    alone = RunCache(Memory(jumping(".")), diagnose)
+    (row,) = api.runs_impl(alone, NoScalars(), "/logs/exp 7")["runs"]
+    assert (row["run"], row["label"]) == (".", "exp 7")
+    assert api.report_impl(alone, ".", "/logs/exp 7")["markdown"].startswith("## exp 7: ")
+    assert api.diagnosis_impl(alone, ".")["run"] == "."
 
 
 def test_boundaries_are_those_of_the_diagnosis(cache):
