@@ -64,8 +64,25 @@ describe("choosing a boundary", () => {
     const shows = (boundaries: number[], ...spans: [number, number][]): Finding => ({ ...finding(boundaries), evidence_at: [null, ...spans.map((span) => ({ signal: "loss", span }))] });
     expect(tellingBoundary(all, [shows([0, 1, 4], [5, 15]), finding([1])])).toBe(0);
     expect(tellingBoundary(all, [shows([], [45, 55]), finding([1])])).toBe(4); // at no boundary itself
-    expect(tellingBoundary(all, [shows([], [40, 44])])).toBe(4); // inside an epoch: the nearest
+    expect(tellingBoundary(all, [shows([], [40, 44])])).toBe(4); // inside an epoch: the nearest to its begin
     expect(tellingBoundary(all, [shows([0, 4], [0, 100])])).toBe(4); // all of the run: the largest where it acts
+  });
+
+  it("opens on one like the others where the finding acts at several, clear of the noise", () => {
+    const jumps = [[1.2, 5.6], [0.53, 4.7], [0.31, 3.7], [0.13, 2.1], [0.13, 2], [0.27, 4.2], [0.33, 5.7]] as const;
+    const many = jumps.map(([jump, z], index) => ({ ...boundary(index, z), jump }));
+    expect(tellingBoundary(many, [finding([0, 1, 2, 3, 4, 5, 6])])).toBe(6);
+    expect(tellingBoundary(many, [finding([0, 1, 2])])).toBe(0);
+  });
+
+  it("looks for the noise where the band is as wide as usual, and for a jump where one was measured", () => {
+    const wide = { ...boundary(0, 5, "none"), placebo_low: -30, placebo_high: 30 };
+    const calm = [wide, boundary(1, 1, "none"), boundary(2, -2, "none"), boundary(3, 0, "none")];
+    expect(tellingBoundary(calm, [finding([])])).toBe(2);
+    const blind = { ...boundary(3, null, "none"), unmeasured: "no finite loss" };
+    const broken = { ...finding([]), evidence_at: [{ signal: "loss", span: [38, 90] as [number, number] }] };
+    expect(tellingBoundary([boundary(2, 1), blind], [broken])).toBe(2);
+    expect(tellingBoundary([blind], [broken])).toBe(3);
   });
 
   it("steps by position in the list, not by number", () => {

@@ -87,20 +87,46 @@ export function marks(
   return kept.sort((a, b) => a.x - b.x);
 }
 
+/** A finding at this many boundaries is shown at one that is like the others. */
+const SEVERAL = 4;
+/** Where the placebo band is this many times as wide as usual, as in the first epoch, a large jump shows nothing. */
+const WIDE = 2;
+
+function middle(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[(values.length - 1) >> 1] ?? 0;
+}
+
+/** The one of `boundaries` for which `far` is least, the first of equals; null if there is none. */
+function nearest(boundaries: readonly Boundary[], far: (boundary: Boundary) => number): number | null {
+  return [...boundaries].sort((a, b) => far(a) - far(b))[0]?.index ?? null;
+}
+
 /**
- * The boundary that the lens opens on. Of those where the leading finding acts (of all, if it is at none) the largest |z| among those
- * that its evidence shows; where that shows none, the one nearest to it.
+ * The boundary that the lens opens on; one that was not measured only where none was.
+ *
+ * Where the leading finding acts at several, a typical one: of those that are clear of the noise, the jump that is nearest to their median.
+ * Where it acts at a few, the largest |z| of those that its evidence shows. Where it acts within an epoch, the boundary that is nearest to
+ * where it begins. Else, as nothing is to be seen, the one that comes closest to a jump where the band is as usual.
  */
 export function tellingBoundary(boundaries: readonly Boundary[], findings: readonly Finding[]): number | null {
+  const known = boundaries.filter(({ unmeasured }) => unmeasured === "");
+  const all = known.length > 0 ? known : boundaries;
   const [best] = findings;
-  const acting = boundaries.filter(({ index }) => best?.boundaries.includes(index));
-  const among = acting.length > 0 ? acting : boundaries;
+  const size = ({ z }: Boundary): number => Math.abs(z ?? 0);
+  const acting = all.filter(({ index }) => best?.boundaries.includes(index));
+  if (acting.length >= SEVERAL) {
+    const least = middle(acting.map(size));
+    const typical = middle(acting.map(({ jump }) => jump ?? 0));
+    return nearest(acting.filter((boundary) => size(boundary) >= least), ({ jump }) => Math.abs((jump ?? 0) - typical));
+  }
   const spans = (best?.evidence_at ?? []).flatMap((place) => (place?.span ? [place.span] : []));
+  const among = acting.length > 0 ? acting : all;
   const shown = spans.map(([from, to]) => among.filter(({ batch }) => batch >= from && batch <= to)).find((held) => held.length > 0);
   const [span] = spans;
-  const near = span !== undefined && acting.length === 0 && shown === undefined;
-  const far = ({ batch, z }: Boundary): number => (near ? Math.abs(2 * batch - span[0] - span[1]) : -Math.abs(z ?? 0));
-  return [...(shown ?? among)].sort((a, b) => far(a) - far(b))[0]?.index ?? null;
+  if (shown === undefined && acting.length === 0 && span !== undefined) return nearest(all, ({ batch }) => Math.abs(batch - span[0]));
+  const width = ({ placebo_low, placebo_high }: Boundary): number => (placebo_high ?? 0) - (placebo_low ?? 0);
+  const usual = WIDE * middle(all.map(width));
+  return nearest(shown ?? (acting.length > 0 ? acting : all.filter((boundary) => width(boundary) <= usual)), (boundary) => -size(boundary));
 }
 
 /** The index of the boundary before (-1) or after (+1) `current` in the list, or null at its end. */
