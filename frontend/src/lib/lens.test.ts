@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { LensSignal } from "../types";
-import { groupMissing, lensFrame, orderSignals, tells, unread } from "./lens";
+import { groupMissing, lensFrame, orderSignals, readSides, tells, unread } from "./lens";
 
 function signal(name: string, moved: boolean, value = [1, 2], z: number | null = 0.3): LensSignal {
   return { name, label: name, unit: "", offset: [-1, 0], value, said: "", moved, z };
@@ -47,6 +47,9 @@ describe("signals", () => {
     const far = { ...signal("grad_norm", true), value: [null, null] };
     const late = { ...signal("input_mean", true), value: [null, 1] };
     expect([tells(far), tells(late), tells(signal("a", true))]).toEqual([false, false, true]);
+    expect([readSides(far), readSides(late), readSides(signal("a", true))]).toEqual([[false, false], [false, true], [true, true]]);
+    const twice = { ...signal("input_std", false), offset: [-2, -1, 0], value: [1, 2, null] };
+    expect(orderSignals([twice, signal("opt_step", false, [1, 2], null)], null).rows.map(({ name }) => name)).toEqual(["opt_step", "input_std"]);
     expect(orderSignals([far], null).rows).toEqual([]);
     expect(unread([far, late])).toBe("grad_norm");
   });

@@ -20,7 +20,7 @@ const NAME = 46;
 /** Divides `total` pixels; `m` batches lie on each side of the boundary. */
 export function lensFrame(m: number, total: number): LensFrame {
   const left = 88;
-  const words = total < 420 ? 96 : total < 560 ? 132 : 172;
+  const words = total < 420 ? 100 : Math.min(184, Math.round(total * 0.33));
   const width = Math.max(60, total - left - words - 10);
   const x = (offset: number): number => ((offset + m + 0.5) / (2 * m)) * width;
   const step = [5, 10, 20, 50, 100].find((size) => (size / (2 * m)) * width >= 44 && m / size <= 3) ?? 100;
@@ -32,10 +32,15 @@ export function lensFrame(m: number, total: number): LensFrame {
 /** Signals that tell of the machine and not of the training: shown, but never as what changed. */
 const ASIDE: ReadonlySet<string> = new Set(["data_wait", "time"]);
 
-/** True where the signal was seen to change at the boundary, with values on both sides, and says something about the loss by that. */
-export function tells({ name, moved, offset, value }: Pick<LensSignal, "name" | "moved" | "offset" | "value">): boolean {
+/** Whether a signal was read before the boundary, and whether after it, at the batches shown. */
+export function readSides({ offset, value }: Pick<LensSignal, "offset" | "value">): [before: boolean, after: boolean] {
   const known = offset.filter((_, index) => (value[index] ?? null) !== null);
-  return moved && !ASIDE.has(name) && known.some((at) => at < 0) && known.some((at) => at >= 0);
+  return [known.some((at) => at < 0), known.some((at) => at >= 0)];
+}
+
+/** True where the signal was seen to change at the boundary, with values on both sides, and says something about the loss by that. */
+export function tells(signal: Pick<LensSignal, "name" | "moved" | "offset" | "value">): boolean {
+  return signal.moved && !ASIDE.has(signal.name) && readSides(signal).every(Boolean);
 }
 
 /** Names of the signals that were recorded, but at none of the batches shown: not every batch is looked into. */
@@ -48,7 +53,8 @@ export function unread(signals: readonly LensSignal[]): string {
 
 /**
  * The signals with something to see, and how many of them are shown before "more" is asked for: those that changed, the one that
- * is `wanted`, the LR, those with noise of their own, then counters and the machine. Constants are left out, but for the LR.
+ * is `wanted`, the LR, those with noise of their own, then counters, what was read on one side only, and the machine. Constants are
+ * left out, but for the LR.
  */
 export function orderSignals(signals: readonly LensSignal[], wanted: string | null, least = 6): { rows: LensSignal[]; first: number } {
   const rank = (signal: LensSignal): number => {
@@ -57,7 +63,7 @@ export function orderSignals(signals: readonly LensSignal[], wanted: string | nu
     if (/^lr(\.|$)/.test(signal.name)) return 2;
     const range = extent(signal.value);
     if (range === null || range[0] === range[1]) return NaN;
-    return ASIDE.has(signal.name) ? 5 : signal.z === null ? 4 : 3;
+    return ASIDE.has(signal.name) ? 6 : !readSides(signal).every(Boolean) ? 5 : signal.z === null ? 4 : 3;
   };
   const ranked = signals.map((signal) => ({ signal, at: rank(signal) })).filter(({ at }) => !Number.isNaN(at));
   const rows = ranked.sort((a, b) => a.at - b.at).map(({ signal }) => signal);

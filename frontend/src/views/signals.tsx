@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { counted } from "../lib/format";
 import { withGaps } from "../lib/gaps";
-import { groupMissing, type LensFrame, orderSignals, tells, unread } from "../lib/lens";
+import { groupMissing, type LensFrame, orderSignals, readSides, tells, unread } from "../lib/lens";
 import { dotPath, extent, isSparse, linePath, linear, padded } from "../lib/path";
 import type { Lens, LensSignal, Num } from "../types";
 
@@ -31,6 +31,7 @@ function SignalRow({ signal, frame, kind, lit, gaps }: Props): JSX.Element {
   const moved = tells(signal);
   const path = (sparse ? dotPath : linePath)(at.map((offset) => frame.x(offset ?? 0)), values);
   const cut = frame.x(-0.5);
+  const [before, after] = readSides(signal);
   return (
     <div ref={self} class={`row ${lit ? "lit" : ""}`} style={{ height: HEIGHT }} role="img" aria-label={`${signal.label}: ${signal.said}`}>
       <span class="name" title={signal.unit === "" ? signal.name : `${signal.name}, ${signal.unit}`}>
@@ -39,6 +40,7 @@ function SignalRow({ signal, frame, kind, lit, gaps }: Props): JSX.Element {
       </span>
       <svg style={{ left: frame.left }} width={frame.width} height={HEIGHT}>
         <path class={`cut k-${kind}`} d={`M${cut} 0V${HEIGHT}`} />
+        {before && after ? null : <path class="unread" d={`M${before ? cut : 0} ${HEIGHT / 2}H${before ? frame.width : cut}`} />}
         <path class={`trace${sparse ? " dots" : ""}${moved ? ` moved k-${kind}` : ""}`} d={path} />
       </svg>
       <span class={`words ${moved ? `moved k-${kind}` : ""}`} style={{ left: frame.words, top: HEIGHT / 2 }} title={signal.said}>
