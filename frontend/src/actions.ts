@@ -3,7 +3,7 @@
 import { GUTTER } from "./lib/frame";
 import type { Place } from "./lib/hash";
 import { neighbour } from "./lib/marks";
-import { turned } from "./lib/wheel";
+import { keyTurn, type Turn, turned } from "./lib/wheel";
 import { go, openRun, start } from "./navigate";
 import { ask } from "./requests";
 import { type Answers, state } from "./state";
@@ -23,10 +23,23 @@ let settling = 0;
 
 /** Zooms or pans what is drawn at once, and asks the server when the wheel rests. */
 export function wheel(event: WheelEvent & { currentTarget: Element }, width: number): void {
+  turn(event, event, width, event.clientX - event.currentTarget.getBoundingClientRect().left - GUTTER.left);
+}
+
+/** What the wheel does, by keys: + and - zoom at the chosen boundary where it is seen, else in the middle; Shift with an arrow pans. */
+export function key(event: KeyboardEvent): void {
+  const { place, timeline, diagnosis } = state.get();
+  const [from, to] = place.zoom ?? [0, timeline.value?.batches ?? 0];
+  const at = diagnosis.value?.boundaries.find((item) => item.index === place.boundary)?.batch ?? -1;
+  const as = keyTurn(event.key);
+  if (as !== null) turn(event, as, 1, at > from && at < to ? (at - from) / (to - from) : 0.5);
+}
+
+function turn(event: Event, how: Turn, width: number, x: number): void {
   const { place, timeline } = state.get();
   const batches = timeline.value?.batches ?? 0;
-  const x = event.clientX - event.currentTarget.getBoundingClientRect().left - GUTTER.left;
-  const range = turned(place.zoom ?? [0, batches], batches, x, width, event);
+  if (batches === 0) return;
+  const range = turned(place.zoom ?? [0, batches], batches, x, width, how);
   if (range === undefined) return;
   event.preventDefault();
   state.set({ place: { ...place, zoom: range } });

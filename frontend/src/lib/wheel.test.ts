@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Turn, turned } from "./wheel";
+import { keyTurn, type Turn, turned } from "./wheel";
 
 const turn = (patch: Partial<Turn>): Turn => ({ deltaX: 0, deltaY: 0, ctrlKey: false, metaKey: false, shiftKey: false, ...patch });
 
@@ -31,5 +31,20 @@ describe("the wheel over the timeline", () => {
     expect(turned([100, 300], 1000, 0, 600, turn({ deltaX: -900 }))).toEqual([0, 200]);
     expect(turned([700, 900], 1000, 0, 600, turn({ deltaX: 900 }))).toEqual([800, 1000]);
     expect(turned([0, 1000], 1000, 0, 600, turn({ deltaX: 60 }))).toBeNull();
+  });
+});
+
+describe("keys", () => {
+  it("zoom and pan as the wheel does, and leave others alone", () => {
+    const by = (key: string, range: [number, number]) => {
+      const as = keyTurn(key);
+      return as === null ? as : turned(range, 1000, 0.5, 1, as);
+    };
+    expect(by("-", [400, 500])).toEqual([368, 533]);
+    expect(by("+", [400, 500])).toEqual([420, 481]);
+    expect(by("ArrowRight", [400, 500])).toEqual([425, 525]);
+    expect(by("ArrowLeft", [0, 100])).toEqual([0, 100]);
+    expect(by("ArrowRight", [0, 1000])).toBeNull();
+    expect([by("a", [0, 9]), by("Shift", [0, 9])]).toEqual([null, null]);
   });
 });

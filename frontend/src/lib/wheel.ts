@@ -11,6 +11,13 @@ export interface Turn {
 /** Batches that are seen at least. */
 const LEAST = 10;
 
+/** The turn, over a plot one pixel wide, that a key stands for: + and - zoom, arrows pan by a quarter of what is seen. */
+export function keyTurn(key: string): Turn | null {
+  const zoom = { "+": -50, "=": -50, "-": 50 }[key] ?? 0;
+  const pan = { ArrowLeft: -0.25, ArrowRight: 0.25 }[key] ?? 0;
+  return zoom === 0 && pan === 0 ? null : { deltaX: pan, deltaY: zoom, ctrlKey: zoom !== 0, metaKey: false, shiftKey: false };
+}
+
 /**
  * The range after a turn of the wheel over pixel `x` of a plot `width` wide that shows the batches `from <= batch < to`.
  * The batch under the pointer stays where it is, and the range stays within the run. Null is the whole run; undefined where

@@ -1,6 +1,6 @@
 // Keys that work anywhere on the page.
 
-import { resetZoom, stepBoundary } from "../actions";
+import { key, resetZoom, stepBoundary } from "../actions";
 
 const OWN_KEYS = "input, select, textarea, [contenteditable]";
 
@@ -8,7 +8,8 @@ export function watchKeys(): void {
   document.addEventListener("keydown", (event) => {
     const target = event.target instanceof Element ? event.target : null;
     if (event.altKey || event.ctrlKey || event.metaKey || target?.closest(OWN_KEYS)) return;
-    if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+    if (event.shiftKey || /^[-+=]$/.test(event.key)) key(event);
+    else if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
       event.preventDefault();
       stepBoundary(event.key === "ArrowLeft" ? -1 : 1);
     } else if (event.key === "Escape") resetZoom();

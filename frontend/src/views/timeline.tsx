@@ -19,7 +19,7 @@ import { createPlot, type Curve, type Plot } from "./plot";
 import { Shape } from "./shape";
 import { useWidth } from "./use";
 
-const HELP = "drag or Ctrl+wheel to zoom · click a mark to look closer · ← → next boundary";
+const HELP = "drag, Ctrl+wheel or + − to zoom · click a mark to look closer · ← → next boundary";
 /** Epochs narrower than this many pixels are not shaded: stripes would only make the page grey. */
 const STRIPE = 6;
 
@@ -67,7 +67,7 @@ function MarkButtons({ marks, chosen }: { marks: readonly Mark[]; chosen: number
           title={mark.label}
           aria-label={mark.label}
           aria-pressed={mark.boundary !== null && mark.boundary === chosen}
-          tabIndex={mark === first ? 0 : -1}
+          tabIndex={mark === first || mark.boundary === null ? 0 : -1}
           onClick={() => (mark.boundary === null ? showFinding(mark.finding ?? 0) : selectBoundary(mark.boundary))}
         >
           <Shape kind={mark.kind} size={mark.size} />
