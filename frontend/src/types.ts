@@ -6,7 +6,10 @@ export type MarkKind = FindingKind | "none";
 export type Num = number | null;
 
 export interface RunRow {
+  /** The name that every route takes. */
   run: string;
+  /** What a reader calls it. */
+  label: string;
   batches: number;
   epochs: number;
   verdict: string;
@@ -18,6 +21,8 @@ export interface RunRow {
 export interface RunsResponse {
   runs: RunRow[];
   hint: string;
+  /** Lines of Python that start a recording below this log directory. */
+  code: string;
 }
 
 export interface Boundary {
@@ -122,7 +127,7 @@ export interface Timeline extends Table {
   epochs: { epoch: number[]; from: number[]; to: number[] };
   validation: { batch: number[]; step: number[]; value: Num[] };
   events: { batch: number[]; step: number[]; kind: string[]; text: string[] };
-  settings: { loss_source: string; overhead: Num };
+  settings: { loss_source: string; overhead: Num; elapsed?: Num };
   missing: Missing[];
 }
 

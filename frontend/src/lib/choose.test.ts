@@ -3,7 +3,7 @@ import type { RunKind, RunRow } from "../types";
 import { chooseRun, listed, MANY, meantRun } from "./choose";
 
 function row(run: string, kind: RunKind): RunRow {
-  return { run, kind, batches: 1, epochs: 1, verdict: "", short: "", live: false, plain: kind === "plain" };
+  return { run, label: run, kind, batches: 1, epochs: 1, verdict: "", short: "", live: false, plain: kind === "plain" };
 }
 
 it("opens the run that most wants to be read", () => {
@@ -18,6 +18,7 @@ it("finds the run of a link that was written below another log directory", () =>
   expect(meantRun(runs, "b/exp2")).toBe("b/exp2");
   expect(meantRun(runs, "exp1")).toBe("a/exp1");
   expect(meantRun(runs, "deep/er/exp1")).toBe("a/exp1");
+  expect(meantRun([...runs, { ...row(".", "fault"), label: "exp7" }], "logs/exp7")).toBe(".");
   expect(meantRun(runs, "exp2")).toBeNull();
   expect(meantRun(runs, "nothing")).toBeNull();
   expect(meantRun([row(".", "fault")], "exp1")).toBe(".");

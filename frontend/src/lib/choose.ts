@@ -10,7 +10,7 @@ export const MANY = 12;
 /** The runs to list: those whose name or verdict holds all `words`; of many, the kind that most wants to be read first. */
 export function listed(runs: readonly RunRow[], words: string): RunRow[] {
   const wanted = words.toLowerCase().split(/\s+/);
-  const found = runs.filter((row) => wanted.every((word) => `${row.run} ${row.short} ${row.kind}`.toLowerCase().includes(word)));
+  const found = runs.filter((row) => wanted.every((word) => `${row.run} ${row.label} ${row.short} ${row.kind}`.toLowerCase().includes(word)));
   return runs.length > MANY ? found.sort((a, b) => ORDER.indexOf(a.kind) - ORDER.indexOf(b.kind)) : found;
 }
 
@@ -28,7 +28,7 @@ export function chooseRun(runs: readonly RunRow[]): string | null {
 export function meantRun(runs: readonly RunRow[], wanted: string): string | null {
   if (runs.some((row) => row.run === wanted)) return wanted;
   const last = (name: string): string => name.split("/").pop() ?? "";
-  const alike = runs.filter((row) => last(row.run) === last(wanted));
+  const alike = runs.filter((row) => last(row.label) === last(wanted));
   const [only] = alike.length === 1 ? alike : runs.length === 1 ? runs : [];
   return only?.run ?? null;
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Finding } from "../types";
-import { breakable, comments, facts, groupSkipped, pieces, pill, toDo, where } from "./words";
+import { breakable, comments, cost, facts, groupSkipped, pieces, pill, toDo, where } from "./words";
 
 describe("words", () => {
   it("says strength and share", () => {
@@ -20,7 +20,7 @@ describe("words", () => {
   });
 
   it("breaks the name of a run where a reader would", () => {
-    expect(breakable("lr_0.1/seed-7")).toEqual(["lr", "_0", ".", "1", "/", "seed", "-", "7"]);
+    expect(breakable("lr_0.1/seed-7")).toEqual(["lr_", "0", ".", "1", "/", "seed", "-", "7"]);
     for (const name of ["", "ünï ☃ 😀", "a__b", "<img src=x>"]) expect(breakable(name).join("")).toBe(name);
     expect(breakable("😀😀")).toEqual(["😀😀"]);
   });
@@ -87,7 +87,16 @@ describe("words", () => {
   });
 
   it("sums a run up", () => {
-    expect(facts({ batches: 1920, epochs: 12 }, 0.002)).toBe("1\u202f920 batches · 12 epochs · recorded in 0.2\u202f% of step time");
+    const settings = { loss_source: "", overhead: 0.002, elapsed: null };
+    expect(facts({ batches: 1920, epochs: 12 }, settings)).toBe("1\u202f920 batches · 12 epochs · recording took 0.2\u202f% of the run");
     expect(facts({ batches: 1, epochs: 1 }, null)).toBe("1 batch · 1 epoch");
+    expect(facts({ batches: 1, epochs: 1 }, { ...settings, overhead: null })).toBe("1 batch · 1 epoch");
+  });
+
+  it("tells what recording cost in seconds where the share would frighten, and as a share where the run is long", () => {
+    expect(cost({ overhead: 0.32, elapsed: 1.6 })).toBe("recording took 0.51\u202fs of the run’s 1.6\u202fs");
+    expect(cost({ overhead: 0.02, elapsed: 100 })).toBe("recording took 2\u202fs of the run’s 1.7\u202fmin");
+    expect(cost({ overhead: 0.004, elapsed: 600 })).toBe("recording took 0.4\u202f% of the run’s 10\u202fmin");
+    expect(cost({ overhead: 0.02, elapsed: 36_000 })).toBe("recording took 2\u202f% of the run’s 10\u202fh");
   });
 });

@@ -1,7 +1,7 @@
 // Small pieces of text: pills, groups of what was not checked, code inside sentences.
 
-import type { Diagnosis, Finding, RunRow } from "../types";
-import { count, counted, percent } from "./format";
+import type { Diagnosis, Finding, RunRow, Timeline } from "../types";
+import { count, counted, num, percent } from "./format";
 import { causeTitle, causeWords } from "./kinds";
 
 /** Strength and share of a finding, as "proved · 84 %". */
@@ -95,14 +95,30 @@ export function comments(code: string): { text: string; comment: string }[] {
   });
 }
 
-/** A name cut where a line may break: before an underscore, and on both sides of any other mark. */
+/** A name cut where a line may break: after an underscore, and on both sides of any other mark. */
 export function breakable(name: string): string[] {
-  return name.split(/\b|(?=_)/);
+  return name.split(/\b|(?<=_)/);
+}
+
+/** Recording that took no longer is told in seconds: at the start some are granted, which is a large share of a run that is over soon. */
+const SHORT = 5;
+
+/** Seconds as "0.5 s", "12 min" or "3.1 h". */
+function duration(seconds: number): string {
+  const [size, unit] = seconds < 100 ? [1, "s"] : seconds < 6000 ? [60, "min"] : [3600, "h"];
+  return `${num(seconds / size, 2)}\u202f${unit}`;
+}
+
+/** What recording cost: "recording took 0.5 s of the run's 1.6 s", and its share where that says more. */
+export function cost({ overhead, elapsed = null }: { overhead: number | null; elapsed?: number | null }): string {
+  if (overhead === null) return "";
+  if (elapsed === null) return `recording took ${percent(overhead)} of the run`;
+  const seconds = overhead * elapsed;
+  return `recording took ${seconds < SHORT && overhead > 0.01 ? duration(seconds) : percent(overhead)} of the run’s ${duration(elapsed)}`;
 }
 
 /** The facts below the run list. */
-export function facts(run: Pick<RunRow, "batches" | "epochs">, overhead: number | null): string {
-  const parts = [counted(run.batches, "batch", "batches"), counted(run.epochs, "epoch", "epochs")];
-  if (overhead !== null) parts.push(`recorded in ${percent(overhead)} of step time`);
-  return parts.join(" · ");
+export function facts(run: Pick<RunRow, "batches" | "epochs">, settings: Timeline["settings"] | null): string {
+  const parts = [counted(run.batches, "batch", "batches"), counted(run.epochs, "epoch", "epochs"), settings === null ? "" : cost(settings)];
+  return parts.filter((part) => part !== "").join(" · ");
 }

@@ -14,8 +14,10 @@ import { TimelineCard } from "./timeline";
 import { useStore } from "./use";
 import { Verdict } from "./verdict";
 
-function isLost({ diagnosis }: State): boolean {
-  return diagnosis.status === "failed" && diagnosis.value === null;
+/** True where the run of the link cannot be shown: that is said once, in place of everything else. */
+function isLost({ diagnosis, runs, place }: State): boolean {
+  const unknown = runs.value !== null && !runs.value.runs.some((row) => row.run === place.run);
+  return diagnosis.value === null && (diagnosis.status === "failed" || unknown);
 }
 
 function Main({ state, row }: { state: State; row: RunRow | undefined }): JSX.Element {
@@ -36,7 +38,8 @@ export function App(): JSX.Element {
   const state = useStore();
   const { runs, place } = state;
   const rows = runs.value?.runs ?? [];
-  const failed = runs.status === "failed" ? <Failure sentence={runs.error} onRetry={() => retry("runs")} /> : null;
+  const said = isLost(state) && runs.error === state.diagnosis.error;
+  const failed = runs.status === "failed" && !said ? <Failure sentence={runs.error} onRetry={() => retry("runs")} /> : null;
   if (rows.length === 0 && place.run === null) {
     if (failed !== null) return <main class="alone">{failed}</main>;
     if (runs.value === null) return <main class="alone waiting">Reading the runs…</main>;
@@ -44,11 +47,10 @@ export function App(): JSX.Element {
   if (runs.value !== null && rows.length === 0)
     return (
       <main class="alone">
-        <Empty hint={runs.value.hint} />
+        <Empty runs={runs.value} />
       </main>
     );
   const row = rows.find((item) => item.run === place.run);
-  const hint = runs.value?.hint ?? "";
   return (
     <div class="page">
       <aside class="side" aria-label="Runs and signals">
@@ -58,7 +60,7 @@ export function App(): JSX.Element {
       </aside>
       <main>
         {failed}
-        {hint === "" ? null : <Empty hint={hint} />}
+        {runs.value === null || runs.value.hint === "" ? null : <Empty runs={runs.value} />}
         <Main state={state} row={row} />
       </main>
     </div>

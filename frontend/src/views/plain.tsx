@@ -3,14 +3,14 @@
 import type { JSX } from "preact";
 import { retry, setScalar } from "../actions";
 import { count } from "../lib/format";
-import { TWO_LINES } from "../lib/hint";
 import { column } from "../lib/range";
 import type { State } from "../state";
 import type { RunRow } from "../types";
 import { Card } from "./card";
 import { LineLane } from "./lanes";
 import { Shape } from "./shape";
-import { Code, Sentence } from "./text";
+import { Start } from "./empty";
+import { Sentence } from "./text";
 import { useWidth } from "./use";
 
 function Curve({ state }: { state: State }): JSX.Element {
@@ -42,7 +42,7 @@ export function Plain({ state, row }: { state: State; row: RunRow }): JSX.Elemen
       <div class="verdict">
         <Shape kind="plain" size={19} />
         <div class="says">
-          <h1>{row.run} has scalars only</h1>
+          <h1>{row.label} has scalars only</h1>
           <p>
             <Sentence text={row.verdict} />
           </p>
@@ -67,7 +67,7 @@ export function Plain({ state, row }: { state: State; row: RunRow }): JSX.Elemen
         <header>
           <h2>How to record every batch</h2>
         </header>
-        <Code code={TWO_LINES} name="the two lines" />
+        <Start code={state.runs.value?.code ?? ""} />
       </section>
     </>
   );

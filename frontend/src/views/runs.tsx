@@ -25,16 +25,17 @@ function Row({ row, chosen, room }: { row: RunRow; chosen: boolean; room: string
   return (
     <li
       ref={self}
+      id={chosen ? "run-chosen" : undefined}
       role="option"
       aria-selected={chosen}
       class={`run k-${runKind(row)}`}
-      title={row.verdict === "" ? row.run : `${row.run}\n${row.verdict}`}
+      title={row.verdict === "" ? row.label : `${row.label}\n${row.verdict}`}
       onClick={() => selectRun(row.run)}
     >
       <Shape kind={runKind(row)} size={12} named />
       <div class="names">
         <b>
-          {breakable(row.run).map((part) => (
+          {breakable(row.label).map((part) => (
             <>
               {part}
               <wbr />
@@ -73,7 +74,7 @@ export function RunList({ state }: { state: State }): JSX.Element {
         Runs
       </h2>
       {all.length <= MANY ? null : <input type="search" aria-label="Find runs" placeholder={`find in ${all.length} runs`} value={words} onInput={(event) => setWords(event.currentTarget.value)} />}
-      <ul class="runs" role="listbox" aria-labelledby="runs-label" tabIndex={0} onKeyDown={keys}>
+      <ul class="runs" role="listbox" aria-labelledby="runs-label" aria-activedescendant={at < 0 ? undefined : "run-chosen"} tabIndex={0} onKeyDown={keys}>
         {rows.map((row) => (
           <Row key={row.run} row={row} chosen={row.run === state.place.run} room={room} />
         ))}
@@ -150,5 +151,5 @@ export function Facts({ state }: { state: State }): JSX.Element {
   // The list says 0 until the run was read for its verdict; the timeline may know already.
   const batches = row.batches === 0 ? (timeline?.batches ?? 0) : row.batches;
   const epochs = row.epochs === 0 ? (state.diagnosis.value?.epochs ?? 0) : row.epochs;
-  return <p class="facts">{batches === 0 ? "" : facts({ batches, epochs }, timeline?.settings.overhead ?? null)}</p>;
+  return <p class="facts">{batches === 0 ? "" : facts({ batches, epochs }, timeline?.settings ?? null)}</p>;
 }

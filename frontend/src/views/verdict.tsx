@@ -23,7 +23,7 @@ export function Verdict({ state }: { state: State }): JSX.Element {
         ) : (
           <div>
             <h1 class="quiet" title={run}>
-              Reading {run === "" ? "the runs" : run}…
+              Reading {run === "" ? "the runs" : (state.runs.value?.runs.find((row) => row.run === run)?.label ?? run)}…
             </h1>
           </div>
         )}
