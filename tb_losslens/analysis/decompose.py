@@ -72,7 +72,7 @@ def decompose(run: Run, boundary: Boundary, findings: Iterable[Finding]) -> tupl
         if value is None and share is None and finding.strength == "proved" and len(mine) == 1:
             # it acts at every boundary, so that none is left to compare with, and nothing else was found there
             share = 1.0
-            notes.append(f"{label}: at most; every boundary has it, and nothing else was found there.")
+            notes.append(f"{label}: at most, as every boundary has it.")
         if value is None and share is not None:
             share = min(share, 1 - used)
             used += share
@@ -82,7 +82,7 @@ def decompose(run: Run, boundary: Boundary, findings: Iterable[Finding]) -> tupl
     terms += [Term(label, value) for label, value in measured.items() if value is not None]
     if trend:
         terms.append(Term("trend", trend))
-        notes.append("Trend: the same difference inside the epochs, its median.")
+        notes.append("Trend: the median inside the epochs.")
     rest = boundary.jump - sum(term.value for term in terms)
     return (*terms, Term("not explained", rest, "rest"), Term("jump", boundary.jump, "jump")), " ".join(n for n in notes if n)
 
@@ -120,7 +120,7 @@ def which_samples(run: Run, boundary: Boundary) -> tuple[float | None, str]:
         return _by_sample(run, boundary, run.epochs[max(0, boundary.index - 1) : boundary.index + 3])
     if run.has("classes"):
         return _by_class(run, boundary)
-    return None, "Which samples: neither classes nor losses of single samples were recorded."
+    return None, "Which samples: unknown without classes or losses of single samples."
 
 
 def _windows(boundary: Boundary) -> tuple[slice, slice]:

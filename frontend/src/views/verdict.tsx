@@ -15,20 +15,25 @@ import { Sentence } from "./text";
 export function Verdict({ state }: { state: State }): JSX.Element {
   const { value, status, error } = state.diagnosis;
   const run = state.place.run ?? "";
-  if (value === null)
+  if (value === null) {
+    const label = state.runs.value?.runs.find((row) => row.run === run)?.label ?? run;
     return (
       <div class="verdict">
         {status === "failed" ? (
-          <Failure sentence={error} onRetry={() => retry("diagnosis")} />
+          <div class="says">
+            <h1>{label} cannot be shown</h1>
+            <Failure sentence={error} onRetry={() => retry("diagnosis")} />
+          </div>
         ) : (
           <div>
-            <h1 class="quiet" title={run}>
-              Reading {run === "" ? "the runs" : (state.runs.value?.runs.find((row) => row.run === run)?.label ?? run)}…
+            <h1 class="quiet" title={label}>
+              Reading {label === "" ? "the runs" : label}…
             </h1>
           </div>
         )}
       </div>
     );
+  }
   const todo = toDo(value);
   return (
     <div class={`verdict k-${value.kind}`}>
