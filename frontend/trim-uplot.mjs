@@ -55,6 +55,8 @@ const UNUSED = [
   "guessDec",
   "seriesPointsShow",
   "pub",
+  "dblClick",
+  "closestIdxFromXpos",
 ];
 
 // Of these a pair is still taken apart, or a list is filtered: they stay as a function that answers with one.

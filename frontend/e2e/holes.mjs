@@ -80,7 +80,7 @@ export async function notes_are_read_where_they_stand(page, base, { run, notes }
     await mark.focus();
     await frame.locator(".readout", { hasText: `note: ${note}` }).waitFor();
     await mark.blur();
-    await frame.locator(".readout", { hasText: "drag or" }).waitFor();
+    await frame.locator(".readout", { hasText: "click a mark" }).waitFor();
   }
   await frame.getByRole("img", { name: `note: ${notes[0]}` }).hover();
   await frame.locator(".readout", { hasText: `note: ${notes[0]}` }).waitFor();

@@ -66,3 +66,17 @@ export async function evidence_is_shown_where_it_is_drawn(page, base, { run }) {
   assert.equal((await line.textContent()).replaceAll("`", ""), text.replaceAll("`", ""));
   if (place.signal !== null) await frame.locator(".row.lit, .lane.lit").first().waitFor();
 }
+
+/** No line where nothing was read, and no word of "steady" or of a change. */
+export async function one_side_is_drawn_as_such(page, base, { run, boundary }) {
+  const frame = await open(page, base, { run, boundary });
+  const row = frame.locator(".lens .row").filter({ has: frame.locator(".name", { hasText: "grad norm" }) });
+  await row.waitFor();
+  assert.equal(await row.locator(".words").textContent(), "read after the boundary only");
+  assert.equal(await row.locator(".moved").count(), 0);
+  const { cut, unread, first } = await row.evaluate((element) => {
+    const at = (name) => element.querySelector(`path.${name}`).getAttribute("d");
+    return { cut: Number(/^M([\d.]+)/.exec(at("cut"))[1]), unread: Number(/H([\d.]+)$/.exec(at("unread"))[1]), first: Number(/^M([\d.]+)/.exec(at("trace"))[1]) };
+  });
+  assert.ok(Math.abs(unread - cut) < 0.5 && first > cut, `${unread} ${cut} ${first}`);
+}

@@ -1,7 +1,7 @@
 // Nothing there, something wrong, something growing.
 
 import assert from "node:assert/strict";
-import { ask, eventually, frameOf, open } from "./browser.mjs";
+import { ask, eventually, frameOf, hashOf, open } from "./browser.mjs";
 
 export async function empty_logdir_says_how_to_start(page, base) {
   const frame = await open(page, base, {}, ".empty h1");
@@ -28,6 +28,16 @@ export async function missing_run_shows_the_servers_sentence(page, base) {
   await frame.locator(".verdict h1:not(.quiet)").waitFor();
   await frame.locator(".plot canvas").waitFor();
   assert.equal(await frame.locator(".failure").count(), 0);
+}
+
+/** The route keeps the name that TensorBoard gives it, ".", and the reader sees one. */
+export async function a_run_without_a_name_is_called_by_its_directory(page, base, { label }) {
+  const frame = await open(page, base);
+  assert.equal((await frame.locator(".run b").textContent()).trim(), label);
+  assert.match(hashOf(page), /losslens\.run=\.(&|$)/);
+  await frame.getByRole("button", { name: "Copy report" }).click();
+  await frame.getByText("Copied").waitFor();
+  assert.ok((await page.evaluate(() => navigator.clipboard.readText())).startsWith(`## ${label.replaceAll("_", "\\_")}: `));
 }
 
 export async function what_was_not_recorded_says_how(page, base, { run }) {

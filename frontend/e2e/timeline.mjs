@@ -1,7 +1,7 @@
 // The timeline: zoom to raw batches, axes, and a standard scalar laid under it.
 
 import assert from "node:assert/strict";
-import { eventually, hashOf, open } from "./browser.mjs";
+import { ask, eventually, hashOf, open } from "./browser.mjs";
 
 /** Drags over the plot from share `a` to share `b` of its width. */
 async function drag(page, frame, a, b) {
@@ -92,4 +92,27 @@ export async function scalar_is_laid_under(page, base, { run, tag }) {
   await lane.locator("path").waitFor();
   assert.ok((await lane.locator("path").getAttribute("d")).length > 40);
   assert.ok(hashOf(page).includes(`scalar=${tag}`));
+}
+
+export async function keys_zoom_and_pan(page, base, { run, batches }) {
+  const frame = await open(page, base, { run, boundary: 14 });
+  await frame.locator(".plot canvas").waitFor();
+  const range = () => ["from", "to"].map((name) => new RegExp(`losslens.${name}=(\\d+)`).exec(hashOf(page))?.[1]).map(Number);
+  const press = async (key) => {
+    const answer = page.waitForResponse((response) => /\/timeline\?/.test(response.url()));
+    await frame.locator(".marks button[aria-pressed=true]").press(key);
+    await answer;
+    return range();
+  };
+  const { boundaries } = await ask(base, "diagnosis", { run });
+  const { batch } = boundaries[14];
+  const [from, to] = await press("+");
+  assert.ok(to - from < 0.7 * batches && to - from > 0.5 * batches, `${from} to ${to}`);
+  assert.ok(Math.abs((batch - from) / (to - from) - batch / batches) < 0.01, "the boundary stays where it is");
+  const [low, high] = await press("Shift+ArrowRight");
+  assert.equal(high - low, to - from);
+  assert.ok(low > from);
+  await press("-");
+  await press("-");
+  await eventually(() => assert.ok(!hashOf(page).includes("from="), "all the way out is the whole run"));
 }

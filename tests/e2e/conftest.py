@@ -12,7 +12,7 @@ from tests.tensorboard_process import tensorboard
 
 TRAINED = "cosine_restarts"
 BARE = "bare"
-GAP, SILENT, HUGE = "gap", "silent", "huge"
+GAP, SILENT, HUGE, ONE_SIDE = "gap", "silent", "huge", "one side"
 LONG = "long " + "x" * 195
 
 
@@ -44,6 +44,7 @@ def logdir(tmp_path_factory):
     diverged[150:] += 11
     logs.write_run(root / HUGE, diverged, 50, notes=("first note", "the second note"))
     logs.write_run(root / "one batch", logs.losses(1, 1), 1)
+    logs.write_one_side(root / ONE_SIDE)
     logs.write_bare(root / BARE, logs.losses(3, 50), 50)
     logs.write_plain(root / "plain")
     return root
@@ -53,7 +54,7 @@ def logdir(tmp_path_factory):
 def base(logdir):
     """Address of a TensorBoard with default flags that has read and judged every run."""
     with tensorboard(logdir) as server:
-        names = [TRAINED, BARE, "big", "nan", GAP, SILENT, HUGE, "one batch", LONG, *logs.NAMES]
+        names = [TRAINED, BARE, "big", "nan", GAP, SILENT, HUGE, ONE_SIDE, "one batch", LONG, *logs.NAMES]
         server.wait_for_runs(names)
         server.wait_until(lambda: "plain" in [row["run"] for row in server.data("runs")["runs"]])
         yield server.base

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.e2e.browser import scenario
-from tests.e2e.conftest import BARE, GAP, HUGE, SILENT, TRAINED
+from tests.e2e.conftest import BARE, GAP, HUGE, ONE_SIDE, SILENT, TRAINED
 from tests.plugin import logs
 from tests.tensorboard_process import tensorboard
 
@@ -53,6 +53,10 @@ def test_wheel_zooms_and_pans(base):
     scenario("wheel_zooms_and_pans", base, run="big", batches=logs.STEPS)
 
 
+def test_keys_zoom_and_pan(base):
+    scenario("keys_zoom_and_pan", base, run="big", batches=logs.STEPS)
+
+
 def test_what_was_not_recorded_says_how(base):
     scenario("what_was_not_recorded_says_how", base, run=BARE)
 
@@ -83,6 +87,21 @@ def test_missing_run(base):
 
 def test_plain_run(base):
     scenario("plain_run_shows_its_scalar", base, run="plain", tag="loss", points=50)
+
+
+def test_axe_finds_nothing(base):
+    """Names, roles, contrast and structure, for who reads by ear or by keys."""
+    scenario("axe_finds_nothing", base, places=[{"run": TRAINED}, {"run": GAP}, {"run": "plain"}, {"run": "no such run"}])
+
+
+def test_a_signal_that_was_read_on_one_side_is_drawn_so(base):
+    scenario("one_side_is_drawn_as_such", base, run=ONE_SIDE, boundary=1)
+
+
+def test_a_log_directory_that_is_the_run_goes_by_its_name(logdir):
+    with tensorboard(logdir / TRAINED) as server:
+        server.wait_for_runs(["."])
+        scenario("a_run_without_a_name_is_called_by_its_directory", server.base, label=TRAINED)
 
 
 def test_first_useful_paint(base, capsys):
