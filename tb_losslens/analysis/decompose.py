@@ -151,6 +151,8 @@ def _by_class(
     rows = np.arange(len(loss))
     outside = np.isfinite(loss) & ((rows < cut - m) | (rows >= cut + m)) & (known > 0) & by_turn(run)[first:last]
     classes = share.shape[1]
+    if not outside.any():
+        return None, "Which samples: the classes of too few batches were read here."
     if outside.sum() < rows_per_class * classes + 4 or classes < 2:
         return None, f"Which samples: {plural(int(outside.sum()), 'batch')} for {classes} classes are too few."
     after = (rows >= cut).astype(np.float64)

@@ -15,7 +15,7 @@ export interface LensFrame {
 }
 
 /** Pixels that the name of the boundary needs on each side of the cut. */
-const NAME = 46;
+const NAME = 52;
 
 /** Divides `total` pixels; `m` batches lie on each side of the boundary. */
 export function lensFrame(m: number, total: number): LensFrame {

@@ -89,6 +89,8 @@ export function marks(
 
 /** A finding at this many boundaries is shown at one that is like the others. */
 const SEVERAL = 4;
+/** A jump within this share of the median is like the others. */
+const ALIKE = 0.25;
 /** Where the placebo band is this many times as wide as usual, as in the first epoch, a large jump shows nothing. */
 const WIDE = 2;
 
@@ -104,7 +106,8 @@ function nearest(boundaries: readonly Boundary[], far: (boundary: Boundary) => n
 /**
  * The boundary that the lens opens on; one that was not measured only where none was.
  *
- * Where the leading finding acts at several, a typical one: of those that are clear of the noise, the jump that is nearest to their median.
+ * Where the leading finding acts at several, a typical one: of those that are clear of the noise, the first jump that is near their median
+ * (the budget of recording reads more signals at the first ones), or the nearest.
  * Where it acts at a few, the largest |z| of those that its evidence shows. Where it acts within an epoch, the boundary that is nearest to
  * where it begins. Else, as nothing is to be seen, the one that comes closest to a jump where the band is as usual.
  */
@@ -117,7 +120,7 @@ export function tellingBoundary(boundaries: readonly Boundary[], findings: reado
   if (acting.length >= SEVERAL) {
     const least = middle(acting.map(size));
     const typical = middle(acting.map(({ jump }) => jump ?? 0));
-    return nearest(acting.filter((boundary) => size(boundary) >= least), ({ jump }) => Math.abs((jump ?? 0) - typical));
+    return nearest(acting.filter((boundary) => size(boundary) >= least), ({ jump }) => Math.max(ALIKE * Math.abs(typical), Math.abs((jump ?? 0) - typical)));
   }
   const spans = (best?.evidence_at ?? []).flatMap((place) => (place?.span ? [place.span] : []));
   const among = acting.length > 0 ? acting : all;
