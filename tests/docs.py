@@ -1,4 +1,4 @@
-"""The parts of README.md that follow from the code: `python -m tests.docs` writes them anew."""
+"""The parts of README.md and docs/ that follow from the code: `python -m tests.docs` writes them anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import cast
 from tb_losslens.analysis.causes import CAUSES
 from tb_losslens.events.columns import SIGNALS
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
+README, SIGNAL_LIST = ROOT / "README.md", ROOT / "docs" / "signals.md"
 HEADINGS = ("What it sees", "Why it matters", "How it decides", "What to try", "When it is wrong", "References")
 
 
@@ -38,14 +39,15 @@ def signals_table() -> str:
     return "\n".join(["| each batch | what it is | recorded by |", "|---|---|---|", *rows])
 
 
-def written(readme: str) -> str:
-    """`readme` with its generated parts as they should be."""
+def written(text: str) -> str:
+    """A document with its generated parts as they should be."""
     for name, table in (("causes", causes_table()), ("signals", signals_table())):
-        readme = re.sub(
-            rf"<!-- {name} -->\n(?:\|.*\n)*", lambda _, name=name, table=table: f"<!-- {name} -->\n{table}\n", readme, count=1
+        text = re.sub(
+            rf"<!-- {name} -->\n(?:\|.*\n)*", lambda _, name=name, table=table: f"<!-- {name} -->\n{table}\n", text, count=1
         )
-    return readme
+    return text
 
 
 if __name__ == "__main__":
-    README.write_text(written(README.read_text()))
+    for document in (README, SIGNAL_LIST):
+        document.write_text(written(document.read_text()))

@@ -11,17 +11,20 @@ import pytest
 from tensorboard.plugins import base_plugin
 
 from tb_losslens.analysis.causes import CAUSES
+from tb_losslens.events.columns import SIGNALS
 from tb_losslens.plugin.plugin import LossLensPlugin
 from tests import docs
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_tables_of_the_readme_are_those_of_the_code() -> None:
-    text = docs.README.read_text()
-    assert text == docs.written(text), "run `python -m tests.docs`"
+def test_tables_are_those_of_the_code() -> None:
+    readme, signals = docs.README.read_text(), docs.SIGNAL_LIST.read_text()
+    assert (readme, signals) == (docs.written(readme), docs.written(signals)), "run `python -m tests.docs`"
     for cause in CAUSES:
-        assert f"| `{cause.ID}` |" in text
+        assert f"| `{cause.ID}` |" in readme
+    for signal in SIGNALS:
+        assert f"| `{signal.name}` |" in signals
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.ID)
