@@ -43,6 +43,7 @@ export function Jump({ lens, frame, lit, log }: Props): JSX.Element {
   const ticks = seen === null ? [] : range.log ? logTicks(range.low, range.high, 5) : niceTicks(range.low, range.high, 4);
   const texts = range.log ? ticks.map((tick) => num(tick)) : tickLabels(ticks);
   const cut = frame.x(-0.5);
+  const dot = Math.max(1.3, Math.min(2.7, (0.4 * frame.width) / lens.m)); // so small that many do not hide the levels
   const side = Math.min(boundary.m, lens.m); // what is drawn may be less than what was measured
   const bar = frame.x(Math.min(lens.m - 1, boundary.m + 1));
   const [jumpAt = 0, bandAt = 0] = spread(
@@ -77,7 +78,7 @@ export function Jump({ lens, frame, lit, log }: Props): JSX.Element {
               </text>
             );
           }
-          return <circle class="dot" cx={frame.x(offset)} cy={y(value)} r="2.7" />;
+          return <circle class="dot" cx={frame.x(offset)} cy={y(value)} r={dot} />;
         })}
         {boundary.before === null ? null : <path class="level" d={`M${frame.x(-side - 0.5)} ${y(boundary.before)}H${cut}`} />}
         {boundary.after === null ? null : <path class="level" d={`M${cut} ${y(boundary.after)}H${frame.x(side - 0.5)}`} />}
