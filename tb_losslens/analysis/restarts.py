@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tb_losslens.analysis.text import plural
+from tb_losslens.analysis.weight_records import optimizer_steps, place, recorded_weights
 from tb_losslens.store.run import Run, RunEvent
 
 
@@ -22,6 +23,8 @@ class Restart:
         newest: the newest event before it with a checksum of the weights, or None.
         begins: its own first checksum of the weights was recorded.
         had, has: parameters with optimiser state before it and at its begin, None where unknown.
+        other: the weights that the run ended with were recorded, and those that it begins with equal no recorded ones.
+        loaded: the process before loaded a state into the model after its last step.
     """
 
     row: int
@@ -30,12 +33,16 @@ class Restart:
     begins: bool
     had: int | None
     has: int | None
+    other: bool = False
+    loaded: bool = False
 
     @property
     def stale(self) -> bool:
-        """True if the weights are those of an earlier state than the newest one."""
-        different = self.newest is not None and self.weights is not None
-        return different and parameters(self.weights) != parameters(self.newest)
+        """True if the weights are those of an earlier batch than the newest ones.
+
+        Several may be recorded of one batch: a validation with averaged weights has its own.
+        """
+        return self.newest is not None and self.weights is not None and self.weights.batch < self.newest.batch
 
     @property
     def lost(self) -> bool:
@@ -51,20 +58,42 @@ def restarts(run: Run) -> list[Restart]:
         if len(at) != 1 or at[0] == 0 or not isinstance(start, int | float):
             continue
         row = int(at[0])
+        known = recorded_weights(run)
         before = [e for e in run.events if e.batch <= row and e.time < start]
         after = [e for e in run.events if e.batch == row and e.time >= start]
-        sums, states = [e for e in before if parameters(e)], [e for e in before if _with_state(e) is not None]
-        now = next((parameters(e) for e in after if parameters(e)), None)
-        same = [e for e in sums if now and parameters(e) == now]
+        sums = [(e, value) for e, value in known if e.batch <= row and e.time < start]
+        begin = next(((e, value) for e, value in known if e.batch == row and e.time >= start), None)
+        states = [e for e in before if _with_state(e) is not None]
+        same = [e for e, value in sums if begin and value == begin[1]]
+        loaded = any(e.kind == "restore" and e.fields.get("what") == "model" and e.batch == row for e in before)
         out[row] = Restart(
             row,
             same[-1] if same else None,
-            sums[-1] if sums else None,
-            now is not None,
+            sums[-1][0] if sums else None,
+            begin is not None,
             _with_state(states[-1]) if states else None,
             next((count for e in after if (count := _with_state(e)) is not None), None),
+            begin is not None and not same and not loaded and _ended_at(run, row, start, [e for e, _ in sums], begin[0]),
+            loaded,
         )
     return list(out.values())
+
+
+def _ended_at(run: Run, row: int, start: float, recorded: Sequence[RunEvent], begin: RunEvent) -> bool:
+    """True if one of the `recorded` weights before `row` is what the run had there when the new process, at `begin`, began.
+
+    The end of an epoch right there. That the process before went no further than what is recorded is told by the counts of
+    the optimisers, which are not larger now, or else by its end: it was closed, and no later row of it was overtaken.
+    """
+    ends = [e for e in recorded if e.kind == "epoch_end" and e.batch == row]
+    if not ends or ends[-1].fields.get("checksum_skipped") != begin.fields.get("checksum_skipped"):
+        return False
+    then, now = optimizer_steps(ends[-1]), optimizer_steps(begin)
+    if then and len(then) == len(now) and None not in (*then, *now):
+        return all(max(b) <= max(a) for a, b in zip(then, now, strict=True))
+    sessions = [s for s in run.sessions if isinstance(s.get("start"), int | float) and s["start"] < start]
+    last = max(sessions, key=lambda s: float(s["start"]), default=None)
+    return last is not None and bool(last.get("closed")) and last.get("last_step") == run.step[row - 1]
 
 
 def in_words(run: Run, restart: Restart) -> str:
@@ -75,6 +104,8 @@ def in_words(run: Run, restart: Restart) -> str:
         parts.append(f"its weights equal those {place(restart.weights)}")
     elif restart.weights is not None:
         parts.append(f"its weights equal those recorded last, {place(restart.weights)}")
+    elif restart.other and restart.newest is not None:
+        parts.append(f"its weights are not those that the run ended with, {place(restart.newest)}, and equal no recorded state")
     elif restart.begins and restart.newest is not None:
         gone = plural(restart.row - restart.newest.batch, "batch")
         parts.append(f"its weights equal no recorded state, the last of which is {gone} older")
@@ -82,19 +113,6 @@ def in_words(run: Run, restart: Restart) -> str:
         have = "no state" if not restart.has else f"state for {plural(restart.has, 'parameter')}"
         parts.append(f"its optimiser has {have}, and had it for {restart.had} before")
     return f"{said}: {'; '.join(parts)}" if parts else f"{said}, and its state was not recorded"
-
-
-def place(event: RunEvent) -> str:
-    """Where an earlier state was recorded, in words."""
-    if event.batch == 0:
-        return "from before the first step of the run"
-    return f"after step {event.step:,}"
-
-
-def parameters(event: RunEvent | None) -> str | None:
-    """Checksum of the weights at an event, None where it was not recorded."""
-    value = event.fields.get("parameters") if event is not None else None
-    return value if isinstance(value, str) and value else None
 
 
 def _with_state(event: RunEvent) -> int | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +60,67 @@ def test_a_change_that_the_loss_does_not_show_is_said_and_not_judged(tmp_path: P
     assert (finding.kind, finding.strength, finding.explains_jump) == ("unknown", "proved", False)
 
 
+def roll_back(to: int, at: int, **also: bool) -> Between:
+    """Loads the weights from after epoch `to` after epoch `at`; `optimizer` loads its state too, `note` says so."""
+    kept: dict[str, Any] = {}
+
+    def between(writer: LossLensWriter, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        if epoch == to:
+            kept.update(copy.deepcopy({"model": model.state_dict(), "optimizer": optimizer.state_dict()}))
+        if epoch == at:
+            model.load_state_dict(kept["model"])
+            if also.get("optimizer"):
+                optimizer.load_state_dict(kept["optimizer"])
+            if also.get("note"):
+                writer.note("back to the best weights", kind="config_change")
+
+    return between
+
+
+@pytest.mark.parametrize("also", [{}, {"optimizer": True}, {"note": True}])
+def test_older_weights_that_are_loaded_are_named_and_explain_the_jump(tmp_path: Path, also: dict[str, bool]) -> None:
+    said = diagnose(trained(tmp_path, roll_back(0, 5, **also)))
+    best = said.findings[0]
+    assert (best.cause, best.detail, best.strength) == ("resume_discontinuity", "stale_weights", "proved")
+    assert (best.kind, best.boundaries, best.explains_jump) == ("planned", (5,), True)
+    assert "the weights after step 39 were loaded" in best.text
+    assert "200 batches older" in best.evidence[0]
+    assert any("no state was loaded into the optimiser" in line for line in best.evidence) != bool(also.get("optimizer"))
+    assert said.boundaries[5].cause == "resume_discontinuity"
+
+
+def test_weights_that_equal_no_recorded_state_are_said_to_be_loaded(tmp_path: Path) -> None:
+    def between(writer: LossLensWriter, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        if epoch == 4:
+            model.load_state_dict({name: -value for name, value in model.state_dict().items()})
+
+    best = diagnose(trained(tmp_path, between)).findings[0]
+    assert (best.cause, best.detail, best.kind) == ("resume_discontinuity", "weights_changed", "planned")
+    assert best.explains_jump
+
+
+def test_a_return_that_the_loss_does_not_show_explains_nothing(tmp_path: Path) -> None:
+    """From late weights to weights that are hardly older: the fact is said, no jump is read into it."""
+    (finding,) = findings(resume_discontinuity, trained(tmp_path, roll_back(5, 6)))
+    assert (finding.kind, finding.detail, finding.explains_jump) == ("planned", "stale_weights", False)
+
+
+def test_old_weights_that_are_copied_back_by_hand_are_named(tmp_path: Path) -> None:
+    kept: list[torch.Tensor] = []
+
+    def between(writer: LossLensWriter, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
+        if epoch == 0:
+            kept.extend(p.detach().clone() for p in model.parameters())
+        if epoch == 4:
+            with torch.no_grad():
+                for parameter, old in zip(model.parameters(), kept, strict=True):
+                    parameter.copy_(old)
+
+    best = diagnose(trained(tmp_path, between)).findings[0]
+    assert (best.cause, best.detail, best.kind) == ("resume_discontinuity", "stale_weights", "fault")
+    assert any("equal exactly those after step 39" in line for line in best.evidence)
+
+
 def swap_and_back(writer: LossLensWriter, model: nn.Module, optimizer: torch.optim.Optimizer, epoch: int) -> None:
     """What a validation with averaged weights does."""
     kept = {name: value.clone() for name, value in model.state_dict().items()}
@@ -82,6 +145,7 @@ def nothing(writer: LossLensWriter, model: nn.Module, optimizer: torch.optim.Opt
     pass
 
 
-@pytest.mark.parametrize("between", [nothing, swap_and_back, noted, stepped])
+@pytest.mark.parametrize("between", [nothing, swap_and_back, noted, stepped, roll_back(2, 7)])
 def test_healthy_twins_have_none(tmp_path: Path, between: Between) -> None:
+    """The last of them goes back to its best weights at the end of the training."""
     assert findings(resume_discontinuity, trained(tmp_path, between)) == []

@@ -10,17 +10,21 @@ Why it matters:
 
 How it decides:
     By equalities. The optimiser has no state at the first step of the new process, and had some before. The weights that
-    it begins with equal a state of this run that is recorded, and that is not the newest: they are stale by so many
-    steps, or never were trained. Weights that equal no recorded state prove nothing, for a checkpoint may lie between
-    two of them; that is said. Inside one process, weights that differ between the end of an epoch and the begin of the next
-    while the optimisers count no step were changed by other code (`weights_changed`). It explains the jump where the loss
-    moves at the same boundary.
+    it begins with equal a state of this run that is recorded, and that is of an earlier batch than the newest: they are
+    stale by so many steps, or never were trained. Or those that the run ended with were recorded right there, and the new
+    process has others, which equal no recorded state: it did not go on from where the run ended (a fault where the loss
+    moves). Where the newest recorded weights are older than that, a checkpoint may lie between: this is said and proves
+    nothing. Inside one process, weights that differ between the end of an epoch and the begin of the next while the
+    optimisers count no step were changed by other code (`weights_changed`, or `stale_weights` where they equal an earlier
+    state). If `load_state_dict` was called on the model there, it is called planned, since somebody wrote that line: a
+    rollback to the best weights. It explains the jump where the loss moves at the same boundary.
 
 What to try:
     Save and load the weights, the optimiser, the scheduler and the step together.
 
 When it is wrong:
     A new training that is meant, in a directory that was used before, is the same thing: give it a directory of its own.
+    Weights that a process averages after its last epoch, and that the next one begins with, are other ones: that is right.
     Plain SGD has no state to lose. An optimiser whose state is loaded after the first epoch began looks lost.
     False-alarm rate: none on checksums that are recorded right. One process that builds its optimiser anew is
     `optimizer_reset`.
@@ -33,10 +37,11 @@ from __future__ import annotations
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
-from tb_losslens.analysis.finding import Checked, Evidence, Finding
-from tb_losslens.analysis.restarts import Restart, in_words, place, restarts
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Kind
+from tb_losslens.analysis.restarts import Restart, in_words, restarts
 from tb_losslens.analysis.text import signed
-from tb_losslens.analysis.weights_between import weights_changed
+from tb_losslens.analysis.weight_records import place
+from tb_losslens.analysis.weights_changed import weights_changed
 
 ID = "resume_discontinuity"
 REQUIRES: tuple[str, ...] = ()
@@ -47,10 +52,9 @@ def find(context: Context) -> list[Outcome]:
     run = context.run
     seen = restarts(run)
     changed = weights_changed(context)
-    if not seen and changed is None:
+    if not seen and not changed:
         return [Checked(ID, "one process recorded all of it")]
-    found: list[Outcome] = [] if changed is None else [changed]
-    found += [_finding(context, one) for one in seen if one.stale or one.lost]
+    found: list[Outcome] = [*changed, *(_finding(context, one) for one in seen if one.stale or one.other or one.lost)]
     return found or [Checked(ID, "; ".join(in_words(run, one) for one in seen))]
 
 
@@ -70,12 +74,17 @@ def _finding(context: Context, restart: Restart) -> Finding:
     if restart.stale and restart.weights is not None:
         fresh = restart.weights.batch == 0 and restart.weights.kind == "epoch_begin"
         wrong.append("untrained weights" if fresh else f"the weights {place(restart.weights)}")
+    if restart.other:
+        wrong.append("other weights than the run ended with")
     if restart.lost:
         wrong.append("an optimiser without state")
+    weights = restart.stale or restart.other
+    if restart.loaded and weights:
+        evidence.append(Evidence("the process before loaded a state into the model after its last step"))
     return Finding(
-        ID, "fault", "proved", "A new process began without the state of the one before",
+        ID, _kind(restart, moved), "proved", "A new process began without the state of the one before",
         f"The process that begins at step {step} has {' and '.join(wrong)}.",
-        detail="stale_weights" if restart.stale else "optimizer_state", score=0.95 if moved else 0.7, boundaries=at,
+        detail="stale_weights" if weights else "optimizer_state", score=0.95 if moved else 0.7, boundaries=at,
         steps=(int(run.step[row]),), share=share_against_rest(context, at) if moved else None, explains_jump=moved,
         evidence=tuple(evidence), against=tuple(against),
         advice="Save and load the weights, the optimiser, the scheduler and the step together; a training that is meant to be "
@@ -89,3 +98,12 @@ def _finding(context: Context, restart: Restart) -> Finding:
         ),
         confirm="Validate right after loading: the value must be that of the last validation before the restart.",
     )  # fmt: skip
+
+
+def _kind(restart: Restart, moved: bool) -> Kind:
+    """A fault, unless the process before had gone back by itself, or other weights (as averaged ones) show no effect."""
+    if restart.lost:
+        return "fault"
+    if restart.loaded:
+        return "planned"
+    return "fault" if restart.stale or moved else "unknown"

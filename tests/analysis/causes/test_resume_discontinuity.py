@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,62 @@ def test_a_process_that_begins_from_scratch_is_why_the_loss_jumps(tmp_path: Path
     assert diagnose(run).boundaries[EPOCHS - 1].cause == "resume_discontinuity"
 
 
-def test_other_untrained_weights_equal_no_state_and_the_optimiser_tells(tmp_path: Path) -> None:
+def test_other_untrained_weights_are_not_those_that_the_run_ended_with(tmp_path: Path) -> None:
+    """They equal no recorded state, and both they and the optimiser are why the loss jumps."""
     (finding,) = findings(resume_discontinuity, resumed(tmp_path, lambda _: None))
-    assert finding.detail == "optimizer_state"
+    assert (finding.kind, finding.strength, finding.detail) == ("fault", "proved", "stale_weights")
+    assert finding.explains_jump
+    assert "other weights than the run ended with and an optimiser without state" in finding.text
     assert "equal no recorded state" in finding.evidence[0]
+
+
+def test_an_old_state_from_inside_an_epoch_is_proved_too(tmp_path: Path) -> None:
+    """The checkpoint was written where no checksum was, with the optimiser of that moment."""
+
+    def between(states: dict[int, Any]) -> dict[str, Any]:
+        first, second = states[1], states[2]
+        model = {name: (value + second["model"][name]) / 4 for name, value in first["model"].items()}
+        return {"model": model, "optimizer": first["optimizer"]}
+
+    (finding,) = findings(resume_discontinuity, resumed(tmp_path, between))
+    assert (finding.kind, finding.strength, finding.detail) == ("fault", "proved", "stale_weights")
+    assert "without state" not in finding.text
+    assert f"those that the run ended with, after step {EPOCHS * 50 - 1:,}" in finding.evidence[0]
+
+
+def test_other_weights_that_the_loss_does_not_show_are_said_and_not_judged(tmp_path: Path) -> None:
+    def averaged(states: dict[int, Any]) -> dict[str, Any]:
+        last = states[EPOCHS]
+        return {**last, "model": {name: value * (1 + 1e-6) for name, value in last["model"].items()}}
+
+    (finding,) = findings(resume_discontinuity, resumed(tmp_path, averaged))
+    assert (finding.kind, finding.strength, finding.explains_jump) == ("unknown", "proved", False)
+
+
+def test_weights_of_a_process_that_went_further_than_its_recording_prove_nothing(tmp_path: Path) -> None:
+    further = train(tmp_path / "further", 0, EPOCHS + 1)[EPOCHS + 1]
+    said = checked(resume_discontinuity, resumed(tmp_path / "run", lambda _: further))
+    assert "equal no recorded state, the last of which is 0 batches older" in said
+
+
+def test_a_resume_after_a_validation_with_averaged_weights_is_fine(tmp_path: Path) -> None:
+    """The newest checksum is that of the averaged weights; those of the training were recorded at the same batch."""
+    run = resumed(tmp_path, lambda states: states[EPOCHS])
+    at = next(i for i, e in enumerate(run.events) if e.kind == "epoch_end" and e.batch == EPOCHS * 50)
+    end = run.events[at]
+    averaged = replace(end, kind="validation_end", fields={"parameters": "0123456789abc"})
+    run = replace(run, events=(*run.events[: at + 1], averaged, *run.events[at + 1 :]))
+    assert "its weights equal those recorded last" in checked(resume_discontinuity, run)
+
+
+def test_a_process_that_went_back_by_itself_before_it_ended_is_no_fault(tmp_path: Path) -> None:
+    """As where the best weights are loaded at the end of a training."""
+    run = resumed(tmp_path, lambda states: states[2])
+    at = next(i for i, e in enumerate(run.events) if e.kind == "epoch_end" and e.batch == EPOCHS * 50)
+    restore = replace(run.events[at], kind="restore", fields={"what": "model"})
+    run = replace(run, events=(*run.events[: at + 1], restore, *run.events[at + 1 :]))
+    (finding,) = findings(resume_discontinuity, run)
+    assert (finding.kind, finding.detail) == ("planned", "stale_weights")
 
 
 def test_an_old_checkpoint_is_named_by_its_step(tmp_path: Path) -> None:
