@@ -1,4 +1,4 @@
-"""Which training steps ran in evaluation mode, in words, and the code that sets the mode right."""
+"""Which training steps ran in evaluation mode, what the loss does there, and the code that sets the mode right."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context
-from tb_losslens.analysis.text import plural
+from tb_losslens.analysis.cuts import Cut, measure_rows
+from tb_losslens.analysis.finding import Evidence
+from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.text import plural, signed
 from tb_losslens.store.run import Run
 
 INSIDE = "The epoch begins in training mode, and something inside it sets eval mode: set the mode back right there."
@@ -64,3 +67,48 @@ def mode_fix(where: str, *, inside: bool) -> str:
         "    with torch.no_grad():\n"
         "        validate(model, val_loader)"
     )
+
+
+def model_modules(context: Context) -> tuple[int, int] | None:
+    """(dropout, batch normalisation) modules of the model, None if unknown."""
+    model = context.run.facts.get("model")
+    if not isinstance(model, dict) or not {"dropout", "batchnorm"} <= set(model):
+        return None
+    return int(model["dropout"]), int(model["batchnorm"])
+
+
+def about_model(modules: tuple[int, int] | None) -> list[Evidence]:
+    """What the model has that acts differently in the two modes; empty if unknown."""
+    if modules is None:
+        return []
+    if not any(modules):
+        return [Evidence("the model has no dropout (p > 0) and no batch normalisation, so the mode makes no difference to it")]
+    names = ("dropout module", "batch normalisation module")
+    parts = [plural(n, name) for n, name in zip(modules, names, strict=True) if n]
+    return [Evidence(f"the model has {' and '.join(parts)}, which act differently in the two modes")]
+
+
+def cannot_tell(context: Context, at: tuple[int, ...], *, harmless: bool) -> str:
+    """A boundary that does not stand out says how large an effect of the mode could be and stay unseen."""
+    chosen = [context.boundaries[k] for k in at]
+    changes = f"the mode changes at {plural(len(at), 'boundary')}, and the loss moves there by"
+    moved = f"{changes} {signed(median(np.array([b.jump for b in chosen])))}"
+    low, high = (median(np.array([getattr(b, name) for b in chosen])) for name in ("placebo_low", "placebo_high"))
+    if harmless or not np.isfinite(low + high):
+        return f"{moved}, which is not beyond noise"
+    return f"{moved}; cuts nearby move by {signed(low)} to {signed(high)}, so an effect within that range cannot be told"
+
+
+def moved_inside(context: Context, changes: set[int], *, most: int = 20) -> list[Cut]:
+    """The first `most` changes of mode inside an epoch at which the loss clearly moves."""
+    boundaries = [b.batch for b in context.boundaries]
+    reach = max(50, len(context.run) // max(len(context.epochs), 1))
+    cuts = measure_rows(context.run.loss, sorted(changes - set(boundaries))[:most], reach=reach, others=boundaries)
+    return [cut for cut in cuts if cut.clear]
+
+
+def flips(mode: NDArray[np.float64]) -> set[int]:
+    """Rows whose mode is 0 where the row before has another, or the other way round."""
+    before, after = mode[:-1], mode[1:]
+    change = ((before == 0) != (after == 0)) & np.isfinite(before) & np.isfinite(after)
+    return {int(row) + 1 for row in np.flatnonzero(change)}

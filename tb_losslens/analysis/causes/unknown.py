@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tb_losslens.analysis.change_at import change_at
+from tb_losslens.analysis.changes import restored_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import mostly_known
@@ -43,6 +45,8 @@ REQUIRES: tuple[str, ...] = ("loss",)
 TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean", "classes", "batch_size")
 _LOOKED_AT = {"input_mean": "mean and spread of the inputs"}
 """What a signal stands for where more was looked at than its name says, or less than one may think."""
+
+_LOADED = "`load_state_dict` was called there, on the model or the optimiser"
 
 
 def find(context: Context) -> Outcome | list[Outcome]:
@@ -81,12 +85,10 @@ def _boundaries(context: Context) -> Outcome:
     span = (max(0, most.batch - most.m), most.batch + most.m)
     sides = ((span[0], most.batch), (most.batch, span[1]))  # what was read on one side only tells of no change
     ordered = context.found("incomplete_shuffle") is not None or context.found("repeated_order") is not None
-    open_still = ("sample_ids", "classes") if ordered else ()
-    known = [
-        _LOOKED_AT.get(name, BY_NAME[name].label)
-        for name in TELLING
-        if name not in open_still and all(mostly_known(run, name, *side) for side in sides)
-    ]
+    read = [name for name in TELLING if all(mostly_known(run, name, *side) for side in sides)]
+    changed = {name: said for name in read if (said := change_at(run, name, most.batch, most.m))}
+    open_still = {*changed, *(("sample_ids", "classes") if ordered else ())}
+    known = [_LOOKED_AT.get(name, BY_NAME[name].label) for name in read if name not in open_still]
     if len(left) == 1:
         shape = most.shape.replace("_", " ") if most.shape != "none" else "step"
         back = f", back after {plural(most.recovery, 'batch')}" if most.recovery is not None else ""
@@ -103,7 +105,9 @@ def _boundaries(context: Context) -> Outcome:
         evidence=(
             Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {size}× the noise beside it", "loss", span),
             Evidence(up_and_down(pooled, repeated=context.found("repeated_order") is not None)),
-            Evidence(_looked_at(known)),
+            *([] if changed and not known else [Evidence(_looked_at(known))]),
+            *(Evidence(said, name, span) for name, said in changed.items()),
+            *([] if restored_at(run, most.batch, reach=0) is None else [Evidence(_LOADED)]),
             *(Evidence(in_words(run, one), "step", span) for one in restarts(run) if one.row == most.batch),
         ),
         missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),

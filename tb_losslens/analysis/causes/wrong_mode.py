@@ -14,15 +14,19 @@ How it decides:
     By equality, not by a test: a training step with mode 0, a validation with mode 1 or with updates of running
     statistics. The jump is explained where the mode changes exactly at a boundary that moves. Where the recorded model
     has no module that knows its mode, and the loss does not move with it, the same fact is harmless and called benign.
+    A change from 1 to a mode between 0 and 1 is a part of the model that goes into evaluation mode: a fault where the loss
+    moves with it, else said and not judged. The way back, or a change where other parameters are trained from there on, is
+    called planned where the loss moves, and no finding where it does not.
 
 What to try:
     `model.train()` at the top of each epoch, `model.eval()` around each validation.
 
 When it is wrong:
     A mode that is 0 from the first step to the last may be meant (fine-tuning without dropout); it is said. Mode 0.5 at
-    all steps is a part that is frozen by design and is no finding. Modules of one's own that read `self.training` are
-    not counted as having a mode. False-alarm rate: none on steps that are recorded right. A validation that spikes
-    in eval mode only is `batchnorm_drift`.
+    all steps, or in turns within each epoch, is a part that is frozen by design and is no finding. Statistics that are
+    frozen late on purpose look like a part left in evaluation mode: note them. Modules of one's own that read
+    `self.training` are not counted as having a mode. False-alarm rate: none on steps that are recorded right. A validation
+    that spikes in eval mode only is `batchnorm_drift`.
 
 References:
     PyTorch documentation, `torch.nn.Module.train` and `eval`. Ioffe and Szegedy, Batch Normalization, 2015.
@@ -34,11 +38,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.cuts import Cut, measure_rows
-from tb_losslens.analysis.eval_mode import INSIDE, eval_where, inside_epochs, mode_fix
+from tb_losslens.analysis.eval_mode import (
+    INSIDE,
+    about_model,
+    cannot_tell,
+    eval_where,
+    flips,
+    inside_epochs,
+    mode_fix,
+    model_modules,
+    moved_inside,
+)
 from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
-from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.part_mode import part_in_eval, part_in_words
 from tb_losslens.analysis.text import number, percent, plural, signed, some
 
 ID = "wrong_mode"
@@ -49,8 +62,8 @@ _HARMLESS = " It changes nothing in this model, but it would as soon as dropout 
 
 
 def find(context: Context, *, most_steps: int = 50) -> list[Outcome]:
-    """Both directions, each a finding of its own; `most_steps` bounds `Finding.steps`."""
-    found = [_training_in_eval(context, most_steps), _validation_in_train(context, most_steps)]
+    """Both directions, and a part of the model, each a finding of its own; `most_steps` bounds `Finding.steps`."""
+    found = [_training_in_eval(context, most_steps), part_in_eval(context), _validation_in_train(context, most_steps)]
     said: list[Outcome] = [finding for finding in found if finding is not None]
     return said or [Checked(ID, _fine(context))]
 
@@ -58,30 +71,11 @@ def find(context: Context, *, most_steps: int = 50) -> list[Outcome]:
 def _fine(context: Context) -> str:
     mode = context.run.float("train_mode")
     known = mode[np.isfinite(mode)]
-    partly = int(((known > 0) & (known < 1)).sum())
     said = f"no training step of {len(known):,} ran in evaluation mode"
-    if partly:
-        said += f"; in {plural(partly, 'step')} a part of the model did, as frozen layers do"
+    partly = part_in_words(context.run)
+    said += f"; {partly}" if partly else ""
     validations = [e for e in context.run.events if e.kind == "validation_end" and e.fields.get("train_mode") is not None]
     return f"{said}, and none of {plural(len(validations), 'validation')} in training mode" if validations else said
-
-
-def _modules(context: Context) -> tuple[int, int] | None:
-    """(dropout, batch normalisation) modules of the model, None if unknown."""
-    model = context.run.facts.get("model")
-    if not isinstance(model, dict) or not {"dropout", "batchnorm"} <= set(model):
-        return None
-    return int(model["dropout"]), int(model["batchnorm"])
-
-
-def _about_model(modules: tuple[int, int] | None) -> list[Evidence]:
-    if modules is None:
-        return []
-    if not any(modules):
-        return [Evidence("the model has no dropout (p > 0) and no batch normalisation, so the mode makes no difference to it")]
-    names = ("dropout module", "batch normalisation module")
-    parts = [plural(n, name) for n, name in zip(modules, names, strict=True) if n]
-    return [Evidence(f"the model has {' and '.join(parts)}, which act differently in the two modes")]
 
 
 def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
@@ -91,11 +85,11 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
     if not len(off):
         return None
     first, known = int(off[0]), int(np.isfinite(mode).sum())
-    flips = _flips(mode)
-    at = tuple(b.index for b in context.boundaries if b.batch in flips)
+    changes = flips(mode)
+    at = tuple(b.index for b in context.boundaries if b.batch in changes)
     moved = bool(at) and jumps(context, at)
-    inside = _moved_inside(context, flips)
-    modules = _modules(context)
+    inside = moved_inside(context, changes)
+    modules = model_modules(context)
     harmless = modules == (0, 0) and not moved and not inside
     throughout = len(off) == known
     inside_only = inside_epochs(context, mode)
@@ -107,7 +101,7 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
             (first, int(off[-1]) + 1),
         )
     ]
-    if first in flips and any(e.kind == "validation_end" and e.batch == first for e in run.events):
+    if first in changes and any(e.kind == "validation_end" and e.batch == first for e in run.events):
         evidence.append(Evidence(f"a validation ended right before step {run.step[first]:,}, and the mode was not set back"))
     against: list[Evidence] = []
     if moved:
@@ -120,14 +114,14 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
             )
         )
     elif at:
-        against.append(Evidence(_cannot_tell(context, at, harmless=harmless), "loss", around(context.boundaries[at[0]])))
+        against.append(Evidence(cannot_tell(context, at, harmless=harmless), "loss", around(context.boundaries[at[0]])))
     for cut in inside[:3]:
         at_step = f"the mode changes at step {run.step[cut.row]:,}"
         said = f"{at_step}, and the loss moves there by {signed(cut.excess)} ({number(cut.z, 2)} sigma)"
         evidence.append(Evidence(said, "loss", (cut.row - cut.m, cut.row + cut.m)))
     if throughout:
         against.append(Evidence("it is so from the first step to the last and may be meant, as in fine-tuning without dropout"))
-    (against if harmless else evidence).extend(_about_model(modules))
+    (against if harmless else evidence).extend(about_model(modules))
     return Finding(
         ID,
         "benign" if harmless else "fault",
@@ -144,22 +138,12 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
         evidence=tuple(evidence),
         against=tuple(against),
         missing=(_WATCH,) if modules is None else (),
-        advice=INSIDE if inside_only else "Set the mode where the epoch begins, not once before the training: a validation in "
-        "between changes it.",
+        advice=INSIDE
+        if inside_only
+        else "Set the mode where the epoch begins, not once before the training: a validation in between changes it.",
         fix=mode_fix(where, inside=inside_only is not None),
         confirm=f"Print `model.training` at step {run.step[first]:,}: it is False now and must be True after the change.",
     )
-
-
-def _cannot_tell(context: Context, at: tuple[int, ...], *, harmless: bool) -> str:
-    """A boundary that does not stand out says how large an effect of the mode could be and stay unseen."""
-    chosen = [context.boundaries[k] for k in at]
-    changes = f"the mode changes at {plural(len(at), 'boundary')}, and the loss moves there by"
-    moved = f"{changes} {signed(median(np.array([b.jump for b in chosen])))}"
-    low, high = (median(np.array([getattr(b, name) for b in chosen])) for name in ("placebo_low", "placebo_high"))
-    if harmless or not np.isfinite(low + high):
-        return f"{moved}, which is not beyond noise"
-    return f"{moved}; cuts nearby move by {signed(low)} to {signed(high)}, so an effect within that range cannot be told"
 
 
 def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
@@ -169,7 +153,7 @@ def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
     if not wrong:
         return None
     updates = int(sum(e.fields.get("bn_updates") or 0 for e in wrong))
-    modules = _modules(context)
+    modules = model_modules(context)
     harmless = modules == (0, 0) and not updates
     in_mode = [e for e in wrong if e.fields.get("train_mode") == 1]
     evidence = []
@@ -179,7 +163,7 @@ def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
     if updates:
         evidence.append(Evidence(f"validation batches updated running statistics {updates:,} times: held-out data got in"))
     against = [Evidence("it changes the validation value, not the training loss at the boundary")]
-    (against if harmless else evidence).extend(_about_model(modules))
+    (against if harmless else evidence).extend(about_model(modules))
     epochs = sorted({int(e.fields.get("epoch", -1)) for e in wrong} - {-1})
     during = f" (epochs {some(epochs)})" if epochs else ""
     text = f"{len(wrong)} of {plural(len(known), 'validation')} ran in training mode{during}."
@@ -205,21 +189,6 @@ def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
         ),
         confirm="Validate twice in a row without a step in between: the two values must be equal.",
     )
-
-
-def _moved_inside(context: Context, flips: set[int], *, most: int = 20) -> list[Cut]:
-    """The first `most` changes of mode inside an epoch at which the loss clearly moves."""
-    boundaries = [b.batch for b in context.boundaries]
-    reach = max(50, len(context.run) // max(len(context.epochs), 1))
-    cuts = measure_rows(context.run.loss, sorted(flips - set(boundaries))[:most], reach=reach, others=boundaries)
-    return [cut for cut in cuts if cut.clear]
-
-
-def _flips(mode: NDArray[np.float64]) -> set[int]:
-    """Rows whose mode is 0 where the row before has another, or the other way round."""
-    before, after = mode[:-1], mode[1:]
-    change = ((before == 0) != (after == 0)) & np.isfinite(before) & np.isfinite(after)
-    return {int(row) + 1 for row in np.flatnonzero(change)}
 
 
 def _steps(step: NDArray[np.int64], rows: NDArray[np.int64], most: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ import pytest
 from tb_losslens.analysis.causes import unknown
 from tb_losslens.analysis.engine import build_context, diagnose
 from tb_losslens.analysis.finding import Checked, Finding
-from tb_losslens.store.run import Run
+from tb_losslens.store.run import Run, RunEvent
 from tests.analysis.contexts import checked, findings
 from tests.analysis.series import healthy, jumping
 
@@ -36,6 +36,26 @@ def test_with_everything_recorded_it_asks_for_an_experiment() -> None:
     (found,) = findings(unknown, run)
     assert not found.missing
     assert "Run the batches around step 200 again" in found.advice
+
+
+def test_a_signal_that_changes_at_the_jump_is_not_said_to_have_no_cause_in_it() -> None:
+    """Half of the model in evaluation mode, or a larger batch, from the jump on; what stays as it is is listed as before."""
+    n = np.ones(480)
+    late = np.where(np.arange(480) < 200, 1.0, 0.5)
+    loss = Run.from_arrays(loss=STEP, epoch_length=40, lr=n, train_mode=late, batch_size=32 / late)
+    (found,) = findings(unknown, loss)
+    assert "looked at, and no cause in it: LR" in found.evidence
+    assert any("mode changes here, from 1 to 0.5" in line for line in found.evidence)
+    assert any("batch size changes here, from 32 to 64" in line for line in found.evidence)
+
+
+def test_a_state_that_was_loaded_at_the_jump_is_said() -> None:
+    run = Run.from_arrays(loss=STEP, epoch_length=40)
+    loaded = RunEvent("restore", 200, 200, 0.0, "state of the model loaded", {"what": "model"})
+    (found,) = findings(unknown, replace(run, events=(*run.events, loaded)))
+    assert any("`load_state_dict` was called there" in line for line in found.evidence)
+    (found,) = findings(unknown, replace(run, events=(*run.events, replace(loaded, batch=100))))
+    assert not any("load_state_dict" in line for line in found.evidence)
 
 
 def test_a_direction_over_all_boundaries_is_unknown_too() -> None:
