@@ -14,7 +14,8 @@ How it decides:
     By equality, not by a test: gradients that a step has left and that nobody has touched until the next backward were not
     cleared. Gradients that were there but had been written to are no proof: an auxiliary loss may have had its backward
     first, after they were cleared. It is called a fault where they were untouched in most steps from some step on, those that
-    begin an epoch left aside, and in ten at least, so that one odd step is no habit. Accumulation on purpose clears them
+    begin an epoch left aside, and in ten at least, so that one odd step is no habit; where others are cleared, it is said in
+    how many they are not (`sometimes`). Accumulation on purpose clears them
     after each step, hence is none. It explains a loss that ends far above where it began, or stops being finite, after that
     step; and where gradients are cleared once an epoch, boundaries that move.
 
@@ -40,7 +41,7 @@ from tb_losslens.analysis.explain import jumps, share_against_rest
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.stats import finite, median
-from tb_losslens.analysis.text import number, plural
+from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.store.run import Run
 
 ID = "missing_zero_grad"
@@ -75,7 +76,7 @@ def find(context: Context, *, most: float = 0.5, least: int = 10) -> Outcome:
         return Checked(ID, f"{said}, first at step {int(run.step[kept[0]]):,}: too few for a loop that never clears them")
     cleared = np.array([row for row in known if row >= kept[0] and left[row] == 0], dtype=np.int64)
     each_epoch = len(cleared) > 1 and set(cleared.tolist()) <= starts
-    return _finding(context, kept, later, habit, cleared if each_epoch else cleared[:0])
+    return _finding(context, kept, later, habit, cleared, each_epoch=each_epoch)
 
 
 _EITHER = (
@@ -84,8 +85,8 @@ _EITHER = (
 )
 
 
-def _finding(context: Context, kept: Rows, later: Rows, habit: int, cleared: Rows) -> Finding:
-    """`kept` are the rows with old gradients, `later` those looked at, `cleared` the starts of epochs if only they clear."""
+def _finding(context: Context, kept: Rows, later: Rows, habit: int, cleared: Rows, *, each_epoch: bool) -> Finding:
+    """`kept`: rows with old gradients; `later`: those looked at; `cleared`: those that clear, under `each_epoch` its first."""
     run, first = context.run, int(kept[0])
     step = f"{int(run.step[first]):,}"
     said = f"gradients of the steps before were there at the backward of {habit:,} of {plural(len(later), 'step')} looked at"
@@ -98,29 +99,74 @@ def _finding(context: Context, kept: Rows, later: Rows, habit: int, cleared: Row
     if gone is not None and breaks:
         end = f"is not finite from step {run.step[gone.row]:,} on" if np.isnan(gone.after) else f"ends at {number(gone.after)}"
         evidence.append(Evidence(f"the loss begins at {number(gone.before)} and {end}", "loss", (gone.row, len(run))))
-    at = tuple(b.index for b in context.boundaries if b.batch in set(cleared.tolist()))
+    at = tuple(b.index for b in context.boundaries if each_epoch and b.batch in set(cleared.tolist()))
     moved = bool(at) and jumps(context, at)
-    where = "except at the first step of each epoch" if len(cleared) else f"from step {step} on"
-    outside = " `zero_grad` stands outside the loop over batches." if len(cleared) else ""
+    sometimes = not each_epoch and len(np.intersect1d(cleared, later)) > 0
+    period = _period(cleared) if sometimes else 0
+    if period:
+        said = f"they are cleared once in {period} steps, and the optimiser steps in each"
+        evidence.append(Evidence(said, "grads_before_backward"))
     against = []
     if not (breaks or moved):
         against.append(Evidence("the loss neither diverges nor jumps with it", "loss"))
     return Finding(
         ID, "fault", "proved", "Gradients are not cleared between steps",
-        f"Nobody clears the gradients {where}: each step uses those of earlier steps again.{outside}",
-        detail="each_epoch" if len(cleared) else "never", score=0.95 if breaks or moved else 0.7, boundaries=at,
-        steps=(int(run.step[first]),), share=share_against_rest(context, at) if moved and not breaks else None,
+        _text(run, step, habit / len(later), sometimes=sometimes, each_epoch=each_epoch),
+        detail="each_epoch" if each_epoch else "sometimes" if sometimes else "never", score=0.95 if breaks or moved else 0.7,
+        boundaries=at, steps=(int(run.step[first]),),
+        share=share_against_rest(context, at) if moved and not breaks else None,
         explains_jump=breaks or moved, evidence=tuple(evidence), against=tuple(against),
-        advice="Clear the gradients after each optimiser step, before the next backward.",
-        fix=(
-            "for x, y in train_loader:\n"
-            f"    optimizer.zero_grad()     # in each step: gradients were left over from step {step} on\n"
-            "    loss = criterion(model(x), y)\n"
-            "    loss.backward()\n"
-            "    optimizer.step()"
-        ),
+        advice="Clear the gradients after each optimiser step, before the next backward."
+        + (f" If {period} backwards were to be added up, let the optimiser step once in {period} as well." if period else ""),
+        fix=_fix(step, _optimizers(run), sometimes=sometimes),
         confirm="Print `next(model.parameters()).grad` right before `loss.backward()`: it must be None or zero.",
     )  # fmt: skip
+
+
+def _text(run: Run, step: str, part: float, *, sometimes: bool, each_epoch: bool) -> str:
+    """Whose gradients are not cleared, and when; `part` of the steps."""
+    count = _optimizers(run)
+    whose = "the gradients" if count < 2 else f"the gradients of at least one of {count} optimisers"
+    if each_epoch:
+        return (
+            f"Nobody clears {whose} except at the first step of each epoch: each step uses those of earlier steps again. "
+            "`zero_grad` stands outside the loop over batches."
+        )
+    if sometimes:
+        share = percent(part) if part < 0.99 else "nearly all"
+        on = f"from step {step} on"
+        return f"Nobody clears {whose} in {share} of the steps {on}: each of them uses those of earlier steps again."
+    return f"Nobody clears {whose} from step {step} on: each step uses those of earlier steps again."
+
+
+def _fix(step: str, optimizers: int, *, sometimes: bool) -> str:
+    if optimizers > 1:
+        clear = (
+            f"    for one in optimizers:        # all {optimizers} of them: gradients were left over from step {step} on\n"
+            "        one.zero_grad()\n"
+        )
+    elif sometimes:
+        clear = f"    optimizer.zero_grad()     # in each step, under no condition: it was left out from step {step} on\n"
+    else:
+        clear = f"    optimizer.zero_grad()     # in each step: gradients were left over from step {step} on\n"
+    steps = "    for one in optimizers:\n        one.step()" if optimizers > 1 else "    optimizer.step()"
+    return f"for x, y in train_loader:\n{clear}    loss = criterion(model(x), y)\n    loss.backward()\n{steps}"
+
+
+def _optimizers(run: Run) -> int:
+    """Optimisers whose state was recorded at an epoch's ends, 0 if none was."""
+    states = [event.fields.get("optimizer_state") for event in run.events]
+    return max((len(state) for state in states if isinstance(state, list | tuple)), default=0)
+
+
+def _period(cleared: Rows, *, most: float = 0.8) -> int:
+    """Steps from one clearing to the next where `most` of them are that far apart, else 0."""
+    gaps = np.diff(cleared)
+    if len(gaps) < 3:
+        return 0
+    lengths, counts = np.unique(gaps, return_counts=True)
+    top = int(np.argmax(counts))
+    return int(lengths[top]) if lengths[top] > 1 and counts[top] >= most * len(gaps) else 0
 
 
 def _norms(run: Run, first: int, *, count: int = 20) -> Evidence | None:

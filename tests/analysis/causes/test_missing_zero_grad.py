@@ -70,6 +70,38 @@ def test_a_loop_that_clears_once_an_epoch(tmp_path: Path) -> None:
     assert "outside the loop over batches" in finding.text
 
 
+def test_a_loop_that_clears_only_some_steps_is_said_to_clear_those(tmp_path: Path) -> None:
+    run = record(tmp_path, lambda index: index % 3 == 0, optimizer="Adam", lr=0.001)
+    (finding,) = findings(missing_zero_grad, run)
+    assert (finding.kind, finding.detail) == ("fault", "sometimes")
+    assert "in 67\N{NARROW NO-BREAK SPACE}% of the steps from step 1 on" in finding.text
+    assert any("cleared once in 3 steps" in line for line in finding.evidence)
+    assert "under no condition" in finding.fix
+
+
+def test_one_of_two_optimisers_that_is_never_cleared(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    x, y, _, _ = dataset("gaussian")
+    body, head = nn.Sequential(nn.Linear(20, 64), nn.ReLU()), nn.Linear(64, 10)
+    net = nn.Sequential(body, head)
+    both = [torch.optim.SGD(body.parameters(), lr=0.001), torch.optim.Adam(head.parameters(), lr=0.001)]
+    with LossLensWriter(str(tmp_path)) as writer:
+        writer.watch(net, both)
+        loader = writer.wrap(DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True))
+        for _ in range(3):
+            for inputs, targets in loader:
+                both[1].zero_grad()
+                loss = nn.functional.cross_entropy(net(inputs), targets)
+                loss.backward()
+                for optimizer in both:
+                    optimizer.step()
+                writer.log_batch(loss)
+    (finding,) = findings(missing_zero_grad, load_runs(tmp_path)["."])
+    assert finding.detail == "never"
+    assert "of at least one of 2 optimisers" in finding.text
+    assert "all 2 of them" in finding.fix
+
+
 def test_accumulation_on_purpose_is_none(tmp_path: Path) -> None:
     """Gradients are there at three of four backwards, and cleared after each step."""
     run = record(tmp_path, lambda index: index % 4 == 0, each=4, epochs=8)
