@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.logged_mean import beside_the_batch_loss
+from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, TAKEN_APART, beside_the_batch_loss
 from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.analysis.whole import lost_before
@@ -219,6 +219,7 @@ def _finding(context: Context, since: str, statistics: Statistics | None, rows: 
     explains = bool(moved) and since == "epoch" and (share is None or share > 0)
     text = "so it starts anew with each epoch and jumps there by itself" if since == "epoch" else "so it lags behind"
     title = "The logged loss is a running mean"
+    repair = RECORDED_BESIDE if statistics is None else TAKEN_APART
     if statistics is None and since == "epoch":
         beside, explains = beside_the_batch_loss(context)
         text, title = text + beside, "The logged loss jumps because it is a running mean" if explains else title
@@ -230,9 +231,7 @@ def _finding(context: Context, since: str, statistics: Statistics | None, rows: 
         steps=tuple(b.step for b in moved[:20]) if explains else (),
         share=share, explains_jump=explains, evidence=tuple(evidence),
         missing=("writer.log_batch(loss)",) if statistics is not None else (),
-        advice="Log the loss of the batch and let the chart smooth it. All other tests were made on the curve taken apart.",
-        fix='writer.log_batch(loss)     # or: writer.add_scalar("Loss/train", loss.item(), step)',
-        confirm="Log the loss of the batch beside it for one epoch and compare.",
+        advice=repair.advice, fix=repair.fix, confirm=repair.confirm,
     )  # fmt: skip
 
 

@@ -123,6 +123,18 @@ def test_beside_the_raw_loss_it_is_proved(how: Callable[[Curve, NDArray[np.int64
     assert not found.boundaries
 
 
+def test_what_is_advised_beside_the_raw_loss_is_to_read_it() -> None:
+    """The other tests were made on it and on no curve taken apart; nothing has to be recorded anew."""
+    run = trained("mlp")
+    curve = since_epoch(run.loss, run.columns["index"])
+    (beside,) = findings(running_mean, replace(run, columns={**run.columns, "logged_loss": curve}))
+    (alone,) = findings(running_mean, replace(run, columns={**run.columns, "loss": curve}))
+    assert "taken apart" not in beside.advice
+    assert "log_batch" not in beside.fix
+    assert "taken apart" in alone.advice
+    assert "log_batch" in alone.fix
+
+
 @pytest.mark.parametrize("how", [lambda loss, index: loss, ema(0.9)], ids=["raw", "ema"])
 def test_another_logged_loss_is_no_mean(how: Callable[[Curve, NDArray[np.int64]], Curve]) -> None:
     run = trained("mlp")
