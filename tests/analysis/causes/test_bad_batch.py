@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from tb_losslens.analysis.causes import bad_batch
+from tb_losslens.analysis.engine import build_context
+from tb_losslens.analysis.finding import Finding
 from tb_losslens.analysis.outliers import local_level, spans, standing_apart
 from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings
@@ -88,6 +90,26 @@ def test_shuffled_labels_leave_only_a_box_in_the_loss() -> None:
     (finding,) = findings(bad_batch, run)
     assert (finding.strength, finding.steps) == ("possible", (200, 219))
     assert any("wrong labels" in line for line in finding.against)
+
+
+def test_a_span_within_the_recovery_from_an_explained_jump_is_no_fault_of_its_own() -> None:
+    """The same box, where an epoch begins whose jump something explains; a recovery that is over before hides none."""
+    run = train(
+        data="digits", batch_size=16, optimizer="adam", lr=0.002, change_targets=between(200, 219, lambda y: (y + 3) % 10)
+    )
+    context = build_context(run)
+    shift = Finding("input_shift", "fault", "proved", "t", "t", boundaries=(1,))
+
+    def found(recovery: int | None, *earlier: Finding) -> bool:
+        boundaries = [replace(b, significant=b.index == 1, recovery=recovery) for b in context.boundaries]
+        said = bad_batch.find(replace(context, boundaries=tuple(boundaries), earlier=earlier))
+        return any(isinstance(outcome, Finding) for outcome in said)
+
+    assert context.boundaries[1].batch == 200
+    assert not found(25, shift)
+    assert found(15, shift)
+    assert found(25)
+    assert found(25, replace(shift, explains_jump=False))
 
 
 @pytest.mark.parametrize(("model", "data"), [("mlp", "digits"), ("cnn", "digits"), ("linear", "regression")])
