@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats as _scipy
 
 from tb_losslens.analysis.mix import class_shares
-from tb_losslens.analysis.stats import Floats
+from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.text import p_value
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -152,3 +153,15 @@ def _effective_columns(values: NDArray[np.float64]) -> float:
     matrix = values.T @ values
     square = float((matrix**2).sum())
     return float(np.trace(matrix)) ** 2 / square if square > 0 else 1.0
+
+
+def sorted_content(run: Run, epochs: Sequence[Epoch], *, least_effect: float = 0.06, level: float = 1e-3) -> str:
+    """What of the samples depends on the position in the epoch, as a clause, or ""."""
+    weight = sample_weights(run)
+    for content in contents(run):
+        found = [position_effect(content, weight, epoch) for epoch in epochs]
+        effect = median(np.array([p.effect for p in found]))
+        p = median(np.array([p.p for p in found]))
+        if effect >= least_effect and p < level:
+            return f"position in the epoch tells the {content.label} ({p_value(p)})"
+    return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tb_losslens.analysis.content import sorted_content
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.explain import around, excess
 from tb_losslens.analysis.finding import Evidence, Finding
@@ -14,12 +15,18 @@ from tb_losslens.analysis.text import number
 def step_on_few(
     context: Context, last: LastBatches, usual: float, *, least_ratio: float = 1.5, least_rank: float = 0.5, level: float = 0.05
 ) -> Finding | None:
-    """The finding where that step has a larger gradient than those before it, or the rise after it follows its size."""
+    """The finding where that step has a larger gradient than those before it, or the rise after it follows its size.
+
+    None where the rise does not follow it and position in the epoch tells the content: what is at the two ends of the epoch
+    differs then, and a larger gradient belongs to any few samples.
+    """
     ends = {int(row) + 1 for row in last.row}
     at = [b for b in context.boundaries if b.batch in ends]
     ratio, rank, p = gradient_of_last(context.run, at)
     follows = rank >= least_rank and p < level
     if 2 * len(at) <= len(context.boundaries) or not (ratio >= least_ratio or follows):
+        return None
+    if not follows and sorted_content(context.run, context.epochs):
         return None
     n = median(last.size)
     span = around(at[-1])

@@ -35,7 +35,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tb_losslens.analysis.content import contents, position_effect, sample_weights
+from tb_losslens.analysis.content import sorted_content
 from tb_losslens.analysis.content_jump import moving_difference
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, typical_excess
@@ -43,8 +43,8 @@ from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, St
 from tb_losslens.analysis.loader_repair import repair_order
 from tb_losslens.analysis.orders import Repeats, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
-from tb_losslens.analysis.stats import finite, median
-from tb_losslens.analysis.text import number, p_value, plural, signed, some
+from tb_losslens.analysis.stats import finite
+from tb_losslens.analysis.text import number, plural, signed, some
 from tb_losslens.analysis.whole import is_whole
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Epoch
@@ -172,7 +172,7 @@ def _boundary_is_like_other_places(
     """
     m = context.boundaries[at[0]].m
     level = typical_excess(context.boundaries[k] for k in at)
-    content = _sorted_content(context)
+    content = sorted_content(context.run, context.epochs)
     if content:
         return False, None, Evidence(f"{content}: what is at the ends of the epoch differs, and that makes the jump", "classes")
     moves = moving_difference(context.run.loss[:, None], m)[:, 0]
@@ -189,18 +189,6 @@ def _boundary_is_like_other_places(
     if not abs(level) <= max(within * spread, usual):
         return False, None, evidence
     return True, _returning_share(np.array([excess(context.boundaries[k]) for k in at])), evidence
-
-
-def _sorted_content(context: Context) -> str:
-    """What of the samples depends on the position in the epoch, as a clause, or ""."""
-    weight = sample_weights(context.run)
-    for content in contents(context.run):
-        found = [position_effect(content, weight, epoch) for epoch in context.epochs]
-        effect = median(np.array([p.effect for p in found]))
-        p = median(np.array([p.p for p in found]))
-        if effect >= 0.06 and p < 1e-3:
-            return f"position in the epoch tells the {content.label} ({p_value(p)})"
-    return ""
 
 
 def _returning_share(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:

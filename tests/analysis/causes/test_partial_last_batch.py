@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tb_losslens.analysis.causes import partial_last_batch
@@ -15,6 +16,7 @@ from tb_losslens.analysis.engine import build_context, diagnose
 from tb_losslens.analysis.last_batches import is_sum, last_batches, proportion
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, faults, findings
+from tests.toys import dataset
 from tests.trainings import train
 
 
@@ -108,6 +110,20 @@ def test_a_step_on_one_sample_that_throws_the_weights_off() -> None:
     assert len(finding.boundaries) >= 10
     assert any("rank correlation" in line for line in finding.evidence)
     assert "every batch has 8" in checked(partial_last_batch, train(**options, samples=1601, drop_last=True))
+
+
+def test_unmixed_samples_make_the_jump_and_not_the_step_on_the_last_few() -> None:
+    """Half of the classes come first in each epoch: the loss is up at its begin whatever the last step does."""
+    classes = dataset("digits", 1600)[1].numpy()
+
+    def halves(epoch: int, samples: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        return np.concatenate([rng.permutation(np.flatnonzero((classes < 5) == first)) for first in (True, False)])
+
+    run = train(data="digits", lr=0.05, batch_size=23, drop_last=False, epochs=8, order=halves)
+    found = diagnose(run).findings
+    assert found[0].cause == "incomplete_shuffle"
+    assert found[0].explains_jump
+    assert not [f for f in found if f.cause == "partial_last_batch" and f.explains_jump]
 
 
 @pytest.mark.parametrize("options", [{"drop_last": True}, {"drop_last": False, "samples": 1280}])
