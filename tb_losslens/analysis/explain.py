@@ -101,6 +101,15 @@ def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.5) -
     return sum(score > located_z for score in scores) >= 2 or sum(score < -located_z for score in scores) >= 2
 
 
+def is_gradual(context: Context, indices: Sequence[int], rows: int) -> bool:
+    """True if all of so many `rows` at which the loss changes its level are boundaries, and it does not jump at them.
+
+    It takes longer to follow than the windows beside a boundary are.
+    """
+    chosen = [context.boundaries[k] for k in indices]
+    return bool(chosen) and len(chosen) == rows and not beyond_band(chosen) and not jumps(context, indices)
+
+
 def with_loss(run: Run, loss: NDArray[np.float64]) -> Run:
     """The same run with another loss column, shape (n,)."""
     return replace(run, columns={**run.columns, "loss": loss})

@@ -68,25 +68,31 @@ def is_certain_reset(context: Context, steps: Sequence[LrStep]) -> bool:
     return len(steps) > 1 and exact and (new or scheduler_class(context) in FALLING)
 
 
-def cycles_lost(context: Context, steps: Sequence[LrStep], *, regained: float = 0.5, window: int = 20) -> tuple[int, int]:
-    """(complete cycles after a restart that end with less than `regained` of the jump won back, complete cycles).
+def cycles_lost(
+    context: Context, steps: Sequence[LrStep], *, regained: float = 0.5, window: int = 20, least: int = 5
+) -> tuple[int, int, int]:
+    """(complete cycles after a restart that end with less than `regained` of the jump won back, complete cycles, short ones).
 
     The last cycle is complete if its LR came down about as far as before the restart. A jump below the noise of a mean over
-    `window` batches (3 sigma) counts as that much.
+    its window (3 sigma) counts as that much. The window is `window` batches, or a quarter of a shorter cycle; a cycle is too
+    short to be judged where that is less than `least`.
     """
     loss: Floats = context.run.loss
     ends = [*(s.row for s in steps[1:]), len(loss)]
-    bad = complete = 0
+    bad = complete = short = 0
     for step, end in zip(steps, ends, strict=True):
         lr = filled(context.run.float(step.column))[step.row : end]
-        unfinished = end == len(loss) and lr[-1] > 2 * step.before + 0.05 * step.after
-        if len(lr) < 4 * window or unfinished:
+        if end == len(loss) and lr[-1] > 2 * step.before + 0.05 * step.after:
             continue
-        before = mean(loss[max(0, step.row - window) : step.row])
-        jump = max(mean(loss[step.row : step.row + window]) - before, 3 * context.noise / window**0.5)
+        size = min(window, len(lr) // 4)
+        if size < least:
+            short += 1
+            continue
+        before = mean(loss[max(0, step.row - size) : step.row])
+        jump = max(mean(loss[step.row : step.row + size]) - before, 3 * context.noise / size**0.5)
         complete += 1
-        bad += not mean(loss[end - window : end]) - before <= (1 - regained) * jump
-    return bad, complete
+        bad += not mean(loss[end - size : end]) - before <= (1 - regained) * jump
+    return bad, complete, short
 
 
 def stepped_each_batch(context: Context, column: str) -> bool:

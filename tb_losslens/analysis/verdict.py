@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tb_losslens.analysis.explain import not_clear
+from tb_losslens.analysis.explain import beyond_band, not_clear
 from tb_losslens.analysis.finding import Boundary, Finding, Kind, Pooled
 from tb_losslens.analysis.noted import said_of
 from tb_losslens.analysis.text import lower_first, number, p_value, percent, plural, sentences, signed, some
@@ -62,7 +62,8 @@ def in_words(
     best = findings[0] if findings else None
     kind: Kind = best.kind if best else "unknown" if pooled.reason else "benign"
     named = {b.index for b in boundaries if b.cause == best.cause} if best and best.explains_jump else set()
-    alone = [b for b in boundaries if b.significant or (b.index in named and math.isfinite(b.z))]
+    named &= {b.index for b in beyond_band(boundaries)}  # elsewhere the loss follows more slowly than by a jump
+    alone = [b for b in boundaries if b.significant or b.index in named]
     headline, aside, short = _what(pooled, alone, batches, unsure=bool(not_clear(boundaries)))
     moved = bool(pooled.direction) or bool(alone)
     if best is None or best.cause == "batch_noise":

@@ -35,6 +35,16 @@ def test_a_rise_that_takes_the_epoch_is_found_at_its_boundary(seed: int) -> None
     assert (found.kind, found.boundaries, found.steps) == ("fault", (4,), (5 * LENGTH,))
 
 
+def test_a_rise_over_the_epoch_is_not_called_a_jump_at_the_boundary() -> None:
+    """The loss rises by twice its noise or less between the windows beside the boundary, and for good in the epoch after it."""
+    for seed in (0, 1, 3, 4):
+        said = diagnose(_run(seed, raised=True, follows=True))
+        (found,) = [f for f in said.findings if f.cause == "lr_increase"]
+        assert "the loss rises over the epoch after it" in found.text
+        assert said.headline == "LR raised"
+        assert "jumps" not in said.verdict
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_loss_that_does_not_follow_is_not_blamed_on_the_lr(seed: int) -> None:
     assert _lr(_run(seed, raised=True, follows=False)) == []

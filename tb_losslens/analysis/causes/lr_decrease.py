@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.explain import excess
+from tb_losslens.analysis.explain import excess, is_gradual
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
 from tb_losslens.analysis.lr_effect import also_explained, change_in_words, comparison, effect_of, places
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
@@ -61,6 +61,7 @@ def find(context: Context, *, most_ratio: float = 0.8, least_share: float = 0.3)
         )
     acting = effect.steps
     row = acting[0].row
+    slow = effect.slow or is_gradual(context, effect.boundaries, len(acting))
     span = (max(0, row - 10), row + 10)
     proof, against = also_explained(context, effect.boundaries)
     evidence = [Evidence(f"the LR falls {change_in_words(acting)} at {places(context, acting)}", acting[0].column, span)]
@@ -79,7 +80,7 @@ def find(context: Context, *, most_ratio: float = 0.8, least_share: float = 0.3)
         if effect.boundaries
         else f"at {places(context, acting)}"
     )
-    falls = "and the loss falls over the epoch after it" if effect.slow else "and the loss falls with it"
+    falls = "and the loss falls over the epoch after it" if slow else "and the loss falls with it"
     return Finding(
         ID,
         "benign",

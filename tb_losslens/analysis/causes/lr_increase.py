@@ -40,6 +40,7 @@ import numpy as np
 
 from tb_losslens.analysis.changes import planned_at, replaced_at
 from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.explain import is_gradual
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Kind, Strength
 from tb_losslens.analysis.lr_effect import (
     LrEffect,
@@ -99,6 +100,7 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
     run = context.run
     acting = effect.steps
     row = acting[0].row
+    slow = effect.slow or is_gradual(context, effect.boundaries, len(acting))
     proof, against = also_explained(context, effect.boundaries)
     span = (max(0, row - 10), row + 10)
     evidence = [
@@ -122,7 +124,7 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
     elif proof is not None or (not effect.compared and detail == "step"):
         strength = "possible"
     verb, title = _WORDS[detail]
-    follows = "and the loss goes up with it"
+    follows = "and the loss rises over the epoch after it" if slow else "and the loss goes up with it"
     if len(acting) < len(steps):
         follows = f"and at {len(acting)} of them the loss goes up with it beyond noise"
     return Finding(
@@ -143,7 +145,7 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
         fix=lr_fix(context, detail, acting[0], harmed=harm is not None),
         confirm=(
             f"Repeat from step {max(0, int(run.step[row]) - 1):,} with the LR left at {number(acting[0].before)}: "
-            "without the rise the loss must not jump."
+            f"the loss must not {'rise' if slow else 'jump'} then."
         ),
     )
 
@@ -183,12 +185,23 @@ def _kind(context: Context, detail: str, steps: Sequence[LrStep], *, harmed: boo
         ]
     if detail != "warm_restart":
         return "fault", []
-    bad, complete = cycles_lost(context, steps)
+    bad, complete, short = cycles_lost(context, steps)
     declared = scheduler_class(context) in RESTARTING
     if not complete:
-        return ("fault" if harmed else "planned"), [Evidence("no cycle after a restart is complete yet", "lr")]
-    said = f"the loss does not come back to its level by the end of {bad} of {plural(complete, 'cycle')} after a restart"
+        return ("fault" if harmed else "planned"), [Evidence(_unjudged(short), "lr")]
+    cycles = f"{plural(complete, 'cycle')} after a restart"
+    said = f"the loss does not come back to its level by the end of {bad} of {cycles}"
+    if not bad:
+        said = f"the loss is back at its level by the end of {'each of ' if complete > 1 else ''}{cycles}"
     return ("fault" if harmed or (2 * bad > complete and not declared) else "planned"), [Evidence(said, "loss")]
+
+
+def _unjudged(short: int) -> str:
+    """Why no cycle after a restart says whether the loss comes back; `short` of them are complete."""
+    if not short:
+        return "no cycle after a restart is complete yet"
+    are = "is" if short == 1 else "are"
+    return f"{plural(short, 'cycle')} after a restart {are} too short to tell whether the loss comes back"
 
 
 def _aside(context: Context, steps: Sequence[LrStep], *, alone: bool) -> Finding:

@@ -12,6 +12,7 @@ import pytest
 from tb_losslens.analysis.causes import lr_increase
 from tb_losslens.analysis.engine import build_context
 from tb_losslens.analysis.lr_steps import lr_steps
+from tb_losslens.analysis.schedule import cycles_lost
 from tb_losslens.store.run import Run, RunEvent
 from tests.analysis.contexts import checked, findings
 from tests.trainings import train
@@ -74,6 +75,22 @@ def test_restarts_that_the_loss_recovers_from_are_planned(facts: dict[str, Any])
     assert finding.boundaries == (2, 5, 8)
     assert finding.share is not None
     assert finding.share > 0.6
+
+
+def test_short_cycles_are_judged_too() -> None:
+    """One restart an epoch of 50 batches: a quarter of each cycle is compared, and none is called incomplete."""
+    (finding,) = findings(lr_increase, plane(batch_size=128, schedule=each_epoch, facts=RESTARTS))
+    assert (finding.kind, finding.detail) == ("planned", "warm_restart")
+    assert not any("complete yet" in line for line in (*finding.evidence, *finding.against))
+    assert any("back at its level by the end of each of" in line for line in (*finding.evidence, *finding.against))
+
+
+def test_cycles_of_a_few_batches_are_too_short_to_tell() -> None:
+    context = build_context(plane(schedule=lambda step, total, per_epoch: cosine(step, 10), facts=RESTARTS))
+    rises = [step for step in lr_steps(context) if step.ratio >= 1.2]
+    bad, complete, short = cycles_lost(context, rises)
+    assert (bad, complete) == (0, 0)
+    assert short >= len(rises) - 1
 
 
 def test_restarts_that_the_loss_does_not_recover_from_are_a_fault() -> None:
