@@ -16,9 +16,16 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings, best first: why the loss moved, then what is wrong beside it, then what is expected, then what is unknown.
 
     A proof outranks a correlation only if it also explains the jump; otherwise it stands beside it. Within a group the
-    strength of the evidence decides, then the share of the jump, then the score.
+    strength of the evidence decides, then the share of the jump, then the score. Sorted samples come before the repeated order
+    that is proved beside them, where neither explains the jump: the sorting does the harm.
     """
-    return tuple(sorted(findings, key=_key))
+    out = sorted(findings, key=_key)
+    beside = [f.cause for f in out if not f.explains_jump and f.kind == "fault"]
+    if "repeated_order" in beside and "incomplete_shuffle" in beside:
+        unmixed = next(f for f in out if f.cause == "incomplete_shuffle")
+        out.remove(unmixed)
+        out.insert(next(i for i, f in enumerate(out) if f.cause == "repeated_order"), unmixed)
+    return tuple(out)
 
 
 def _key(finding: Finding) -> tuple[int, int, float, float]:

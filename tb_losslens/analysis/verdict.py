@@ -80,13 +80,15 @@ def in_words(
             headline = f"The batch loss, recorded beside it: {lower_first(headline)}"
         mixed = all(finding.cause != "incomplete_shuffle" for finding in findings)
         quiet = pooled.reason or (f"{headline}." if mixed else _as_inside(pooled))
-        return Words(best.title, sentences([_why(best), quiet]), "", lower_first(best.title), kind)
+        said = sentences([_why(best), _order_too(best, findings), quiet])
+        return Words(best.title, said, "", lower_first(best.title), kind)
     there = [b.index for b in alone] if not pooled.direction else list(best.boundaries) if best.explains_jump else []
     noted = said_of(notes or {}, there) if moved else ""
     parts = [_why(best)]
     if best.kind == "unknown":
         parts = [f"Unknown: {lower_first(best.text)}"]
     elif not best.explains_jump and moved:
+        parts.append(_order_too(best, findings))
         parts.append(_not_explained(best, pooled, alone))
         other = next((f for f in findings if f.explains_jump), None)
         if other is not None:
@@ -97,6 +99,14 @@ def in_words(
     if beside is not None and best.explains_jump:
         parts.append(f"Beside it: {lower_first(beside.title)} ({beside.strength})")
     return Words(headline, sentences([noted, *parts]), aside, short if moved else lower_first(best.title), kind)
+
+
+def _order_too(best: Finding, findings: Sequence[Finding]) -> str:
+    """Of unmixed samples that explain no jump: that they come in the same order each epoch, which is one fault with it."""
+    again = next((f for f in findings if f.cause == "repeated_order" and not f.explains_jump), None)
+    if again is None or best.cause != "incomplete_shuffle" or best.explains_jump:
+        return ""
+    return f"And, {again.strength}: {lower_first(again.text.split('. ')[0])}"
 
 
 def _not_explained(best: Finding, pooled: Pooled, alone: Sequence[Boundary]) -> str:

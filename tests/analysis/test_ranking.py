@@ -30,6 +30,15 @@ def test_a_proof_that_does_not_explain_stands_beside_what_does() -> None:
     assert order(proof, expected, cause) == ["lr_increase", "repeated_order", "memorization"]
 
 
+def test_sorted_samples_come_before_their_repeated_order_where_neither_explains() -> None:
+    again = finding("repeated_order", "fault", "proved", explains_jump=False)
+    unmixed = finding("incomplete_shuffle", "fault", "likely", explains_jump=False)
+    other = finding("missing_zero_grad", "fault", "proved", explains_jump=False, share=0.1)
+    assert order(again, unmixed) == ["incomplete_shuffle", "repeated_order"]
+    assert order(again, unmixed, other) == ["missing_zero_grad", "incomplete_shuffle", "repeated_order"]
+    assert order(replace(again, explains_jump=True), unmixed) == ["repeated_order", "incomplete_shuffle"]
+
+
 def test_the_logger_is_doubted_before_the_training() -> None:
     assert order(finding("lr_increase", "fault", "proved"), finding("running_mean", "artifact", "likely"))[0] == "running_mean"
 

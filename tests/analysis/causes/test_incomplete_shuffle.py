@@ -76,6 +76,15 @@ def test_sorted_and_repeated_is_explained_by_the_sorting() -> None:
     assert next(iter(found)) == "incomplete_shuffle"
 
 
+def test_sorted_and_repeated_without_a_jump_is_one_verdict_with_the_sorting_first() -> None:
+    """One class after the other: the loss moves inside the epochs as it does at their ends, and neither explains a jump."""
+    run = train(data="gaussian", lr=0.05, epochs=6, order=lambda epoch, samples, rng: by_target("gaussian"))
+    said = diagnose(run)
+    assert [f.cause for f in said.findings if not f.explains_jump][:2] == ["incomplete_shuffle", "repeated_order"]
+    assert "samples are not mixed" in said.verdict
+    assert "And, proved: the order of samples is the same in 6 epochs" in said.verdict
+
+
 @pytest.mark.parametrize("size", [50, 300])
 def test_a_shuffle_buffer_is_found_and_its_size_estimated(size: int) -> None:
     """The data set lies sorted by class on disk, so that ids follow the classes."""
