@@ -3,11 +3,12 @@
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+export const FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-/** Opens a browser, gives its page to `scenario`, and fails if something executed, broke or asked another origin. */
+/** Opens a browser, or a window of the one at LOSSLENS_BROWSER, gives its page to `scenario`, and fails if something executed, broke or asked another origin. */
 export async function inBrowser(base, scenario) {
-  const browser = await chromium.launch({ executablePath: process.env.LOSSLENS_CHROMIUM, args: FLAGS });
+  const shared = process.env.LOSSLENS_BROWSER;
+  const browser = shared ? await chromium.connect(shared) : await chromium.launch({ executablePath: process.env.LOSSLENS_CHROMIUM, args: FLAGS });
   const wrong = [];
   try {
     const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, permissions: ["clipboard-read", "clipboard-write"] });

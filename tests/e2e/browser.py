@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,23 @@ def _environment() -> dict[str, str]:
     spec.loader.exec_module(module)
     env: dict[str, str] = module.environment()
     return {**env, "LOSSLENS_CHROMIUM": find() or "", "NO_COLOR": "1"}
+
+
+@contextlib.contextmanager
+def shared_browser() -> Iterator[None]:
+    """One browser for all scenarios inside, each with a window and a profile of its own: it starts once."""
+    command = ["node", "e2e/serve.mjs"]
+    with subprocess.Popen(
+        command, cwd=FRONTEND, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        os.environ["LOSSLENS_BROWSER"] = server.stdout.readline().strip()
+        try:
+            yield
+        finally:
+            del os.environ["LOSSLENS_BROWSER"]
+            server.stdin.close()
 
 
 def scenario(name: str, base: str, *, timeout: float = 120.0, **options: Any) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demo.causes import cosine_restarts
-from tests.e2e.browser import in_ci, missing
+from tests.e2e.browser import in_ci, missing, shared_browser
 from tests.plugin import logs
 from tests.tensorboard_process import tensorboard
 
@@ -18,12 +18,14 @@ LONG = "long " + "x" * 195
 
 @pytest.fixture(scope="session", autouse=True)
 def browser():
-    """Skips where there is no browser; where CI is set that is a failure."""
+    """One browser for all of them. Skips where there is none; where CI is set that is a failure."""
     reason = missing()
     if reason and in_ci():
         pytest.fail(f"tests in the browser cannot run: {reason}")
     if reason:
         pytest.skip(reason)
+    with shared_browser():
+        yield
 
 
 @pytest.fixture(scope="session")
