@@ -94,7 +94,8 @@ class Recording:
         if unknown:
             names = ", ".join(sorted(unknown))
             out.append(f"{_count(len(unknown), 'column', 'columns')} can only be read by a newer LossLens: {names}.")
-        for size in self.cut:
+        whole = bool(self.tails) and not any(loss.holes for loss in losses)
+        for size in () if whole else self.cut:  # a process that is killed as it writes leaves the same rows in its tail
             out.append(f"An event file ends within a record: {_count(size, 'byte', 'bytes')} of it are left out.")
         for name, size in self.nothing_in.items():
             if not size and (self.chunks or self.tails):

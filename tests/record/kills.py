@@ -57,7 +57,8 @@ while True:
 SHORT = (
     """
 from tb_losslens.record import cadence
-cadence.GRANT = cadence.DEEP_GRANT = 0.001  # hardly a row is dense
+cadence.GRANT = cadence.DEEP_GRANT = 0.001  # hardly a row is dense,
+cadence.SHARE = cadence.MOST = 1e-9  # however long its step takes
 """
     + HOOKS
 )
@@ -118,7 +119,7 @@ def check_logged(run, done):
         np.testing.assert_array_equal(run.float(name), expected, name)
     ids = run.ragged["sample_ids"].values.reshape(-1, 3) if rows else np.empty((0, 3))
     np.testing.assert_array_equal(ids, n[:, None] + np.arange(3))
-    assert run.problems == ()
+    assert run.problems == (), run.problems
 
 
 def check_hooks(run, done):
@@ -133,7 +134,7 @@ def check_hooks(run, done):
     np.testing.assert_array_equal(run.float("epoch"), n // 100)
     np.testing.assert_array_equal(run.float("index"), n % 100)
     assert np.isfinite(run.loss[:done]).all()
-    assert run.problems == ()
+    assert run.problems == (), run.problems
     if not rows:  # killed between the begin of the epoch and its first row
         return
     ids = run.ragged["sample_ids"]

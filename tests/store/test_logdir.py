@@ -171,6 +171,17 @@ def test_a_file_that_is_cut_off_says_how_much_is_left_out(tmp_path):
             )
 
 
+def test_what_was_being_written_when_its_process_was_killed_stands_in_the_tail(tmp_path):
+    """A kill may come within a write: the record is torn, and the rows of it are not lost."""
+    path = write(tmp_path, range(50), close=False, flush_every=10)
+    (tail,) = tmp_path.glob("*.tail")
+    path.write_bytes(path.read_bytes() + frame(b"x" * 100)[:60])
+    run = load_runs(tmp_path)["."]
+    assert (len(run), run.problems) == (50, ())
+    tail.unlink()
+    assert "60 bytes of it are left out" in load_runs(tmp_path)["."].problems[-1]
+
+
 @pytest.mark.parametrize("size", [0, 10, 100])
 def test_a_file_without_a_record_is_a_run_with_a_problem(tmp_path, size):
     name = write(tmp_path / "run", range(3)).name  # of 100 bytes the first record is whole, as in any event file
