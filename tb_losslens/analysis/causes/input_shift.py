@@ -21,7 +21,8 @@ How it decides:
     what it is called: another data set (its size or its sample ids changed), normalization (one scale and offset is read on
     the way to the model, or fits each place of a sample that is looked at), constant (next to nothing of the spread is left),
     augmentation (something random grew). Else it has no name but what was measured. Planned if somebody noted a
-    `config_change` there. It explains the jump where the loss moves at the same boundary.
+    `config_change` there. It explains the jump where the loss moves at the same boundary, or where the loss of whole epochs
+    takes a step up there and keeps it.
 
 What to try:
     The same preprocessing, with the same constants, in every epoch and in validation; a note where a change is meant.
@@ -30,7 +31,8 @@ When it is wrong:
     The facts are where and how far; augmentation is a guess from how the noise changed. A first layer that normalises
     absorbs scale and offset. A steady random augmentation and a drift by as much at each boundary are no shift. Samples that
     come back with other bits while nothing that was measured and no loss moves (a cache of narrower numbers) are said to be
-    harmless so far. Fingerprints of some passes are left out on quick trainings: the place is then one of several boundaries.
+    harmless so far. Fingerprints of some passes are left out on quick trainings: the place is then one of several boundaries,
+    and the change a fault only where the loss tells at which.
     `python -m demo.healthy` counts false alarms. A span of bad batches moves itself only: `bad_batch`.
 
 References:
@@ -48,11 +50,13 @@ import numpy as np
 
 from tb_losslens.analysis.changes import planned_at
 from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out import held_out_rises
 from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved
 from tb_losslens.analysis.input_name import ADVICE, TITLES, named, repair
+from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
 from tb_losslens.analysis.input_proof import Proof, proofs
 from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
 from tb_losslens.analysis.quiet_inputs import quiet_inputs
@@ -65,12 +69,17 @@ REQUIRES: tuple[str, ...] = ("epoch",)
 
 @dataclass(frozen=True)
 class _Seen:
-    """All that is known of the inputs: levels, where they move, proofs by boundary, where the class mix moves."""
+    """All that is known of the inputs: levels, where they move, proofs by boundary, where the class mix moves.
+
+    Beside it the levels of the loss, the boundaries at which it rises for good, and whether hardly a batch was read since.
+    """
 
     levels: InputLevels
     moved: Moved
     proofs: dict[int, list[Proof]]
     class_mix: frozenset[int]
+    loss: Levels
+    rises: tuple[int, ...]
     late: bool = False
 
 
@@ -96,38 +105,20 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
         levels, steps = late
     if len(steps.all()) > most_shifts:
         steps = Moved((), (), (), {}) if known else steps
-    placed, open_ones = _placed(context, known, steps.all())
-    at = sorted({*steps.all(), *placed})
+    loss = loss_levels(context)
+    rises = tuple(loss_rises(loss))
+    by_boundary, open_ones = placed(context, known, steps.all(), rises)
+    at = sorted({*steps.all(), *by_boundary})
     if not at and not open_ones:
         return [quiet_inputs(run, context.epochs, levels)]
     if len(at) > most_shifts:
         return [Checked(ID, f"the inputs change at {plural(len(at), 'boundary')} and never for good")]
-    seen = _Seen(levels, steps, placed, frozenset(class_mix_moves(run, context.epochs)), late is not None)
+    mix = frozenset(class_mix_moves(run, context.epochs))
+    seen = _Seen(levels, steps, by_boundary, mix, loss, rises, late is not None)
     planned = [k for k in at if planned_at(run, context.boundaries[k].batch) is not None]
     groups = (planned, [k for k in at if k not in planned])
     out: list[Outcome] = [_finding(context, group, at, seen, is_planned=group is planned) for group in groups if group]
-    return out + [_somewhere(context, proof) for proof in open_ones]
-
-
-def _placed(context: Context, known: Sequence[Proof], steps: Sequence[int]) -> tuple[dict[int, list[Proof]], list[Proof]]:
-    """(proofs by the boundary that they are of, those that leave several open).
-
-    Of several boundaries it is the one at which something measured of the inputs moves or another proof stands, else the only
-    one at which the loss stands out.
-    """
-    sure = {proof.between[0] for proof in known if len(proof.between) == 1}
-    placed: dict[int, list[Proof]] = {}
-    left = []
-    for proof in known:
-        sharp = [k for k in proof.between if k in sure]
-        inside = [k for k in proof.between if k in steps]
-        loud = [k for k in proof.between if context.boundaries[k].significant]
-        where = proof.between if len(proof.between) == 1 else sharp or inside or (loud if len(loud) == 1 else [])
-        if where:
-            placed.setdefault(where[0], []).append(proof)
-        else:
-            left.append(proof)
-    return placed, left
+    return out + [somewhere(context, proof, loss) for proof in open_ones]
 
 
 def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], seen: _Seen, *, is_planned: bool) -> Finding:
@@ -139,13 +130,15 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
     evidence = [*(proof.evidence for proof in proved), *_measured(context, k, seen), *reason]
     if proved and not _is_sure(k, seen):
         first, last = min(p.between[0] for p in proved) + 1, max(p.between[-1] for p in proved) + 1
-        said = f"between boundaries {first} and {last} not every epoch was compared; at {k + 1} alone the loss stands out"
+        how = "rises for good" if k in seen.rises and not boundary.significant else "stands out"
+        said = f"between boundaries {first} and {last} not every epoch was compared; at {k + 1} alone the loss {how}"
         evidence.append(Evidence(said, "loss"))
     stays = True
     if seen.late:
         read, stays = how_many_read(run, boundary.batch)
         evidence.append(read)
-    loss_moves = jumps(context, at)
+    lasting = [j for j in at if j in seen.rises]
+    loss_moves = jumps(context, at) or bool(lasting)
     measured = k in seen.moved.all() or any(proof.on_the_way for proof in proved)
     against = []
     if loss_moves:
@@ -154,6 +147,10 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         )
     else:
         against.append(Evidence(f"the loss moves by {signed(excess(boundary))} there, no more than at other cuts", "loss"))
+    if lasting:
+        before, after = seen.loss.middle[lasting[0] : lasting[0] + 2]
+        said = f"over whole epochs its median rises from {number(before)} to {number(after)} and stays up"
+        evidence.append(Evidence(said, "loss", (context.epochs[lasting[0]].first, context.epochs[lasting[0] + 1].last)))
     held_out = held_out_rises(run, boundary.batch)
     evidence += [held_out] if held_out else []
     model = run.facts.get("model")
@@ -223,16 +220,3 @@ def _in_short(k: int, seen: _Seen) -> str:
     if k in steps.samples:
         return "the samples of a batch differ from each other by another amount"
     return str(seen.proofs[k][0].evidence) if k in seen.proofs else "another level"
-
-
-def _somewhere(context: Context, proof: Proof) -> Finding:
-    """A change that is proved, at one of several boundaries, with no loss that tells at which."""
-    first, last = (context.boundaries[k] for k in (proof.between[0], proof.between[-1]))
-    where = f"Between epochs {first.epoch - 1} and {last.epoch} the inputs change"
-    return Finding(
-        ID, "benign", "proved", "Inputs changed, without effect so far", f"{where}: {proof.evidence}.",
-        detail=proof.detail, score=0.3, steps=(first.step,), explains_jump=False, evidence=(proof.evidence,),
-        against=(Evidence("no boundary in between stands out in the loss", "loss"),),
-        advice="Find what differs in the loading of the samples, or note the change if it is meant.",
-        confirm=f"Load the samples of one batch in epochs {first.epoch - 1} and {last.epoch}: they must be equal.",
-    )  # fmt: skip
