@@ -10,7 +10,7 @@ from tb_losslens.analysis.epoch_levels import noise_ratio
 from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.input_levels import InputLevels, Moved
-from tb_losslens.analysis.input_proof import Proof, exact_map
+from tb_losslens.analysis.input_proof import Proof, exact_map, mapped
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.store.run import Epoch
 
@@ -141,20 +141,23 @@ def _size(epoch: Epoch) -> int | None:
 
 def repair(context: Context, detail: str, k: int) -> str:
     """Code that undoes a scale and an offset that are known exactly, mixes old and new data, or shows what the model gets."""
-    epoch = context.boundaries[k].epoch
+    step = context.boundaries[k].step
     if detail == "normalization" and (known := exact_map(context.run, context.epochs, k)):
-        factor, offset = known
-        sign, back, size = ("+", "-", offset) if offset >= 0 else ("-", "+", -offset)
-        return (
-            f"# from epoch {epoch} on the model gets {factor:.6g} times x {sign} {size:.6g}; as before:\n"
-            f"x = (x {back} {size:.6g}) / {factor:.6g}"
-        )
+        return f"# from step {step} on the model gets {mapped(*known)}; as before:\nx = {_inverse(*known)}"
     if detail == "data":
         return "dataset = torch.utils.data.ConcatDataset([old_dataset, new_dataset])     # instead of one after the other"
     if detail == "augmentation":
-        return f'if epoch == {epoch}:\n    writer.note("augmentation changed", kind="config_change")     # where it is meant'
+        return f'if step == {step}:\n    writer.note("augmentation changed", kind="config_change")     # where it is meant'
     return (
-        f"# right before the model, in epochs {epoch - 1} and {epoch}: what differs, and in which places of a sample?\n"
-        "print(epoch, x.dtype, x.float().min(), x.float().max())\n"
+        f"# right before the model, before and after step {step}: what differs, and in which places of a sample?\n"
+        "print(x.dtype, x.float().min(), x.float().max())\n"
         "print(x.float().mean(0), x.float().std(0))"
     )
+
+
+def _inverse(factor: float, offset: float) -> str:
+    """Code that undoes `factor x + offset`, without what does nothing."""
+    moved = "x" if offset == 0 else f"x {'+' if offset < 0 else '-'} {abs(offset):.6g}"
+    if f"{factor:.6g}" == "1":
+        return moved
+    return f"{moved if offset == 0 else f'({moved})'} / {factor:.6g}"

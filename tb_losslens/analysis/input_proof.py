@@ -14,6 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from tb_losslens.analysis.finding import Evidence
+from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.store.run import Epoch, Run
 
@@ -76,9 +77,9 @@ def by_fingerprints(
         again = j > i and part[j] >= steady * part[i]
         if calm_before or (i == j and calm_after):
             later = read[i + 1 :]
-            out.append(_came_back(epochs, read, i, calm_before=calm_before, random=again, known=bool(later)))
+            out.append(_came_back(read, i, calm_before=calm_before, random=again, known=bool(later)))
         if calm_after and again:
-            out.append(_stopped(epochs, read, j))
+            out.append(_stopped(read, j))
         i = j + 1
     return out
 
@@ -88,35 +89,38 @@ def _between(read: list[tuple[int, int, int]], i: int) -> tuple[int, ...]:
     return tuple(range(read[i - 1][0] if i else 0, read[i][0]))
 
 
-def _came_back(
-    epochs: Sequence[Epoch], read: list[tuple[int, int, int]], i: int, *, calm_before: bool, random: bool, known: bool
-) -> Proof:
+def _came_back(read: list[tuple[int, int, int]], i: int, *, calm_before: bool, random: bool, known: bool) -> Proof:
+    """The words count boundaries: a new process counts its epochs from 0 again."""
     k, compared, changed = read[i]
     all_or_some = f"all {changed:,}" if changed == compared else f"{changed:,} of {compared:,}"
-    said = f"{all_or_some} samples that were compared came back with another input in epoch {epochs[k].epoch}"
+    said = f"{all_or_some} samples that were compared came back with another input after boundary {k}"
     before = sum(number for _, number, _ in read[:i])
     if calm_before:
         said += f"; before, {percent(1 - sum(c for *_, c in read[:i]) / before)} of {before:,} came back equal"
     if random:
-        return Proof(_between(read, i), "augmentation", Evidence(f"{said}, and since then they differ in each epoch"))
+        return Proof(_between(read, i), "augmentation", Evidence(f"{said}, and since then they differ in each pass"))
     after = "; after that they came back equal again" if known and i + 1 < len(read) and not read[i + 1][2] else ""
     return Proof(_between(read, i), "", Evidence(said + after))
 
 
-def _stopped(epochs: Sequence[Epoch], read: list[tuple[int, int, int]], j: int) -> Proof:
-    said = f"samples came back with another input each time up to epoch {epochs[read[j][0]].epoch}, and equal since then"
+def _stopped(read: list[tuple[int, int, int]], j: int) -> Proof:
+    said = f"samples came back with another input each time up to boundary {read[j][0] + 1}, and equal since then"
     return Proof(_between(read, j), "augmentation", Evidence(said))
 
 
 @dataclass(frozen=True)
 class _Way:
-    """What is done on the way to the model in an epoch: code of the column, its numbers where they are the same throughout."""
+    """What is done on the way to the model in an epoch: code of the column, its numbers where they are the same throughout.
+
+    `spread` is that of what the model gets, NaN where it was not recorded.
+    """
 
     epoch: int
     rows: int
     code: int
     slope: float
     offset: float
+    spread: float
 
     @property
     def fixed(self) -> bool:
@@ -134,8 +138,7 @@ class _Way:
         if self.code == EQUAL:
             return "what the loader gives"
         if self.code == AFFINE and self.fixed:
-            sign = "-" if self.offset < 0 else "+"
-            return f"{number(self.slope)} x {sign} {number(abs(self.offset))} of the loader's x"
+            return f"{mapped(self.slope, self.offset)} of the loader's x"
         if self.code == AFFINE:
             return "the loader's batch, scaled by another factor each time"
         kind = {BY_SAMPLE: "scaled by sample", BY_CHANNEL: "scaled by channel"}
@@ -164,15 +167,18 @@ def by_relation(run: Run, epochs: Sequence[Epoch], *, least: int = 8, tolerance:
         rows = (sum(way.rows for way in left), sum(way.rows for way in right))
         if min(rows) < least or a.code < 0 or b.code < 0:
             continue
-        until, since = (
-            f"up to epoch {epochs[a.epoch].epoch} the model is given {a.words()}",
-            f"from epoch {epochs[b.epoch].epoch}",
-        )
-        said = f"{until}, {since} on {b.words()} ({plural(rows[0], 'batch')} before, {rows[1]:,} after, no exception)"
+        until, since = f"up to boundary {a.epoch + 1} the model is given {a.words()}", f"from boundary {b.epoch} on"
+        said = f"{until}, {since} {b.words()} ({plural(rows[0], 'batch')} before, {rows[1]:,} after, no exception)"
         random = any(way.code in (AFFINE, BY_SAMPLE) and not way.fixed for way in (a, b))
         detail = "normalization" if a.fixed and b.fixed else "augmentation" if random else ""
         out.append(Proof(tuple(range(a.epoch, b.epoch)), detail, Evidence(said, "input_relation"), on_the_way=True))
     return out
+
+
+def mapped(slope: float, offset: float, digits: int = 3) -> str:
+    """`slope x + offset` in words, without what does nothing."""
+    parts = "x" if slope == 1 else f"{number(slope, digits)} x"
+    return parts if offset == 0 else f"{parts} {'-' if offset < 0 else '+'} {number(abs(offset), digits)}"
 
 
 def exact_map(run: Run, epochs: Sequence[Epoch], k: int, tolerance: float = 1e-3) -> tuple[float, float] | None:
@@ -189,12 +195,17 @@ def exact_map(run: Run, epochs: Sequence[Epoch], k: int, tolerance: float = 1e-3
     (a, b), (c, d) = ((1.0, 0.0) if way.code == EQUAL else (way.slope, way.offset) for way in (left, right))
     if a == 0 or c == 0 or (a, b) == (c, d):  # equal: what changed lies in the loader or before it
         return None
-    return c / a, d - c / a * b
+    return c / a, _beyond_rounding(d - c / a * b, right.spread, tolerance)
+
+
+def _beyond_rounding(offset: float, spread: float, tolerance: float) -> float:
+    """The offset, 0 where it is less than `tolerance` of the spread of the inputs: that is what rounding leaves of none."""
+    return 0.0 if abs(offset) <= tolerance * spread else offset
 
 
 def _ways(run: Run, epochs: Sequence[Epoch], tolerance: float) -> list[_Way]:
     """One for each epoch of which batches were compared; code -1 where they were not treated alike."""
-    code, slope, offset = (run.float(name) for name in ("input_relation", "input_slope", "input_offset"))
+    code, slope, offset, wide = (run.float(name) for name in ("input_relation", "input_slope", "input_offset", "input_std"))
     out = []
     for k, epoch in enumerate(epochs):
         rows = slice(epoch.first, epoch.last)
@@ -206,5 +217,7 @@ def _ways(run: Run, epochs: Sequence[Epoch], tolerance: float) -> list[_Way]:
         a, b = (float(np.median(values[rows][known])) for values in (slope, offset))
         scale = tolerance * max(abs(a), abs(b), 1e-30)
         still = bool((np.abs(slope[rows][known] - a) <= scale).all() and (np.abs(offset[rows][known] - b) <= scale).all())
-        out.append(_Way(k, int(known.sum()), int(codes[0]) if same else -1, a if still else math.nan, b if still else math.nan))
+        spread = median(wide[rows])
+        line = (a, _beyond_rounding(b, spread, tolerance)) if still else (math.nan, math.nan)
+        out.append(_Way(k, int(known.sum()), int(codes[0]) if same else -1, *line, spread))
     return out

@@ -178,7 +178,7 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         against=tuple(against),
         advice="Expected: compare the loss within each part of the run." if is_planned else ADVICE[detail],
         fix="" if is_planned else repair(context, detail, k),
-        confirm=f"Load the samples of one batch again in epochs {boundary.epoch - 1} and {boundary.epoch}: they must be equal.",
+        confirm=f"Load the samples of one batch before and after step {boundary.step}: they must be equal.",
     )
 
 

@@ -79,17 +79,29 @@ def test_each_sample_proves_it_where_every_pass_is_read(tmp_path: Path) -> None:
     )
     (finding,) = findings(input_shift, replace(run, events=events))
     assert finding.strength == "proved"
-    assert "all 800 samples that were compared came back with another input in epoch 4" in finding.evidence[0]
+    assert "all 800 samples that were compared came back with another input after boundary 4" in finding.evidence[0]
 
 
 def test_what_comes_after_the_loader_is_proved(tmp_path: Path) -> None:
     (finding,) = findings(input_shift, record(tmp_path, on_device=from_four(lambda x: 2 * x - 0.5)))
     assert (finding.kind, finding.strength, finding.detail) == ("fault", "proved", "normalization")
-    assert "the model is given what the loader gives, from epoch 4 on 2 x - 0.5 of the loader's x" in finding.evidence[0]
+    assert "the model is given what the loader gives, from boundary 4 on 2 x - 0.5 of the loader's x" in finding.evidence[0]
     x = torch.randn(5)
     names = {"x": 2 * x - 0.5}
     exec(finding.fix, names)
     assert torch.allclose(names["x"], x, atol=1e-4)
+
+
+def test_rounding_is_no_offset(tmp_path: Path) -> None:
+    """The line through what was read has an offset of some 1e-9, and a factor that is 1 to seven digits."""
+    (scaled_only,) = findings(input_shift, record(tmp_path / "factor", on_device=from_four(lambda x: 6 * x)))
+    assert "from boundary 4 on 6 x of the loader's x" in scaled_only.evidence[0]
+    assert scaled_only.fix.endswith("gets 6 x; as before:\nx = x / 6")
+    (moved_only,) = findings(input_shift, record(tmp_path / "offset", on_device=from_four(lambda x: x + 0.7)))
+    names = {"x": torch.ones(3)}
+    exec(moved_only.fix, names)
+    assert torch.allclose(names["x"], torch.full((3,), 0.3), atol=1e-4)
+    assert "/" not in moved_only.fix
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -183,3 +195,18 @@ def test_a_factor_that_is_drawn_anew_is_no_change_on_the_way() -> None:
     assert (proof.between, proof.detail) == ((3,), "normalization")
     now_and_then = Run.from_arrays(**{**columns, "input_relation": rng.integers(0, 2, 80)}, epoch_length=10)
     assert by_relation(now_and_then, now_and_then.epochs) == []
+
+
+def test_words_count_boundaries_where_a_new_process_counts_its_epochs_again() -> None:
+    labels = [0, 1, 2, 3, 0, 1, 2, 3]
+    relation = np.repeat([1.0, 0.0], 40)
+    run = Run.from_arrays(
+        loss=np.ones(80), input_relation=relation, input_slope=1 + relation, input_offset=np.zeros(80), epoch_length=10
+    )
+    again = [replace(epoch, epoch=label) for epoch, label in zip(run.epochs, labels, strict=True)]
+    (on_the_way,) = by_relation(run, again)
+    assert "up to boundary 4 the model is given 2 x" in on_the_way.evidence
+    assert "from boundary 4 on what the loader gives" in on_the_way.evidence
+    came = epochs_of(None, (99, 0), (99, 0), (99, 0), (99, 99), (99, 0))
+    (changed,) = by_fingerprints([replace(epoch, epoch=label) for epoch, label in zip(came, labels, strict=False)])
+    assert "came back with another input after boundary 4" in changed.evidence
