@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.epoch_levels import levels, shifts
-from tb_losslens.analysis.epoch_pool import Levels
+from tb_losslens.analysis.epoch_pool import Levels, pooled
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.analysis.whole import is_whole
@@ -105,12 +106,38 @@ def moved(seen: InputLevels, *, least: float, least_range: float = 0.15, least_p
     for place in seen.places:
         for k in shifts(place, least=least * seen.unit):
             count[k] = count.get(k, 0) + 1
-    return Moved(
+    found = Moved(
         tuple(shifts(seen.means, least=least * seen.unit)),
         tuple(shifts(seen.logs, least=math.log1p(least))),
         tuple(shifts(seen.samples, least=math.log1p(least_range))),
         {k: number for k, number in sorted(count.items()) if number >= least_places},
     )
+    return replace(found, places={k: max(number, _at(seen, k, found, least)) for k, number in found.places.items()})
+
+
+def _at(seen: InputLevels, k: int, found: Moved, least: float) -> int:
+    """Places that move at boundary k, once others have shown that something does."""
+    return int(np.isfinite(place_moves(seen, k, [j for j in found.all() if j != k], least=least)).sum())
+
+
+def place_steps(seen: InputLevels, k: int, others: Sequence[int]) -> tuple[Floats, Floats]:
+    """(by how much the mean of each place changes at boundary k, its standard error), shape (places,) each.
+
+    All epochs up to the nearest of the `others`, the other boundaries with a change, are taken together.
+    """
+    reach = min((abs(k - j) for j in others), default=len(seen.means.middle))
+    sides = [pooled(place, reach) for place in seen.places]
+    return np.array([side.move[k] for side in sides]), np.array([side.error[k] for side in sides])
+
+
+def place_moves(seen: InputLevels, k: int, others: Sequence[int], *, least: float = 0.05, errors: float = 4.0) -> Floats:
+    """By how much each place moves at boundary k, where a change is established, shape (places,); NaN for those that stay.
+
+    A place moves where it does so by `least` of the spread of the inputs and by `errors` standard errors.
+    """
+    move, error = place_steps(seen, k, others)
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(move) >= np.fmax(least * seen.unit, errors * error), move, np.nan)
 
 
 def class_mix_moves(run: Run, epochs: tuple[Epoch, ...], *, least: float = 0.02) -> set[int]:

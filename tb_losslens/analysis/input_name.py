@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.epoch_levels import noise_ratio
 from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.finding import Evidence
-from tb_losslens.analysis.input_levels import InputLevels, Moved
+from tb_losslens.analysis.input_layout import exchanged
+from tb_losslens.analysis.input_levels import InputLevels, Moved, place_moves, place_steps
 from tb_losslens.analysis.input_proof import Proof, exact_map, mapped
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.store.run import Epoch
@@ -18,6 +21,7 @@ TITLES = {
     "data": "Other data",
     "normalization": "Other scale or offset of the inputs",
     "constant": "Inputs became nearly constant",
+    "layout": "Axes or channels of the inputs swapped",
 }
 
 ADVICE = {
@@ -25,6 +29,8 @@ ADVICE = {
     "augmentation), or note the change if it is meant.",
     "normalization": "Use the same constants in every epoch, and in validation.",
     "augmentation": "Keep the ranges of the augmentation, or change them in small steps and note it.",
+    "layout": "Compare one sample before and after it: the order of channels (RGB and BGR), of axes (NCHW and NHWC), and "
+    "which side is up. Do it one way in every epoch, and in validation.",
     "constant": "Look at the numbers of one batch right before the model: a division that is done twice, a cast to an integer "
     "type or a mask leaves next to nothing of them.",
     "data": "Mix old and new samples instead of swapping them, or note the change.",
@@ -58,11 +64,11 @@ def named(
     if sure:
         return sure, []
     if k in (*steps.means, *steps.logs):
-        detail, why = _by_noise(k, seen, others)
+        detail, why = _by_noise(k, seen, others, proved)
         return detail, [Evidence(why)]
     if k in steps.places:
-        why = "mean and spread stay: the samples are flipped or turned, or parts of them have changed places"
-        return "augmentation", [Evidence(why)]
+        detail, why = exchanged(context.run, k, seen, others, proved)
+        return detail, [Evidence(why)]
     return ("augmentation", []) if k in steps.samples else ("", [])
 
 
@@ -79,11 +85,14 @@ def _other_data(context: Context, k: int) -> str:
     return ""
 
 
-def _by_noise(k: int, seen: InputLevels, others: list[int], *, nothing_left: float = 0.01) -> tuple[str, str]:
+def _by_noise(
+    k: int, seen: InputLevels, others: list[int], proved: Sequence[Proof], *, nothing_left: float = 0.01
+) -> tuple[str, str]:
     """(detail, why) from how the noise from batch to batch changed, and the means at fixed places of a sample.
 
     With less than `nothing_left` of their spread the inputs are told by that alone. One scale and offset is claimed only
-    where each place of a sample that is looked at follows it.
+    where each place of a sample that is looked at follows it. Where all keep their means instead, and the side with the larger
+    spread is known to be no scale and offset of what the loader gives, noise with a mean of zero was added.
     """
     scaled = seen.logs.middle[k + 1] - seen.logs.middle[k]
     if scaled < math.log(nothing_left):
@@ -91,6 +100,10 @@ def _by_noise(k: int, seen: InputLevels, others: list[int], *, nothing_left: flo
     (of_spread, error), (of_mean, error_of_mean) = (noise_ratio(one, k, others) for one in (seen.logs, seen.means))
     changes = ((of_spread, error), (of_mean - scaled, error_of_mean))
     follow, kept, places = _follow(k, seen)
+    if any(proof.other[int(scaled > 0)] for proof in proved) and _places_stay(k, seen, others, math.exp(scaled)):
+        grows, added = ("grows", "added") if scaled > 0 else ("shrinks", "left out")
+        said = f"{plural(len(seen.places), 'place')} of a sample keep their means while the spread {grows}"
+        return "augmentation", f"{said}, and no scale does that: noise around zero is {added}"
     if kept:
         said = f"{kept} of {plural(places, 'place')} of a sample keep their mean, where one scale and offset would move it"
         return "", said
@@ -102,6 +115,27 @@ def _by_noise(k: int, seen: InputLevels, others: list[int], *, nothing_left: flo
     most = max((change for change, _ in changes), key=abs)
     said = f"from batch to batch they vary {number(math.exp(most), 2)} times as much as one scale and offset would leave"
     return ("augmentation", f"{said}: something random changed") if most > 0 else ("", said)
+
+
+def _places_stay(k: int, seen: InputLevels, others: list[int], factor: float, *, errors: float = 4.0) -> bool:
+    """True if the means at the places stay as far apart as they were, where a scale by `factor` would spread them by as much.
+
+    No place moves, and the slope of the means after on those before, over all places, is that of no change and not `factor`.
+    """
+    move, error = place_steps(seen, k, others)
+    before = np.array([place.middle[k] for place in seen.places])
+    known = np.isfinite(move) & np.isfinite(error) & np.isfinite(before)
+    if known.sum() < 3 or np.isfinite(place_moves(seen, k, others)).any():
+        return False
+    apart = before[known] - before[known].mean()
+    square = float((apart**2).sum())
+    if not square > 0:
+        return False
+    change, allowed = (
+        float((apart * move[known]).sum()) / square,
+        errors * float(np.hypot.reduce(apart * error[known])) / square,
+    )
+    return abs(change) <= allowed < abs(factor - 1) - abs(change)
 
 
 def _follow(k: int, seen: InputLevels, *, within: float = 4.0) -> tuple[int, int, int]:

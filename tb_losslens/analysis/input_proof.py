@@ -31,12 +31,16 @@ class Proof:
         detail: what the change is called, "" where the proof does not tell.
         evidence: what is equal and what is not.
         on_the_way: true if it happened between the loader and the model.
+        lasting: true if the samples came back equal again after it: all of them were changed once, and alike each time.
+        other: whether before it and after it the model is given what is no scale and offset of the loader's batch.
     """
 
     between: tuple[int, ...]
     detail: str
     evidence: Evidence
     on_the_way: bool = False
+    lasting: bool = False
+    other: tuple[bool, bool] = (False, False)
 
 
 def proofs(run: Run, epochs: Sequence[Epoch], *, most: int = 3) -> list[Proof]:
@@ -99,8 +103,9 @@ def _came_back(read: list[tuple[int, int, int]], i: int, *, calm_before: bool, r
         said += f"; before, {percent(1 - sum(c for *_, c in read[:i]) / before)} of {before:,} came back equal"
     if random:
         return Proof(_between(read, i), "augmentation", Evidence(f"{said}, and since then they differ in each pass"))
-    after = "; after that they came back equal again" if known and i + 1 < len(read) and not read[i + 1][2] else ""
-    return Proof(_between(read, i), "", Evidence(said + after))
+    lasting = known and i + 1 < len(read) and not read[i + 1][2]
+    after = "; after that they came back equal again" if lasting else ""
+    return Proof(_between(read, i), "", Evidence(said + after), lasting=lasting)
 
 
 def _stopped(read: list[tuple[int, int, int]], j: int) -> Proof:
@@ -171,7 +176,9 @@ def by_relation(run: Run, epochs: Sequence[Epoch], *, least: int = 8, tolerance:
         said = f"{until}, {since} {b.words()} ({plural(rows[0], 'batch')} before, {rows[1]:,} after, no exception)"
         random = any(way.code in (AFFINE, BY_SAMPLE) and not way.fixed for way in (a, b))
         detail = "normalization" if a.fixed and b.fixed else "augmentation" if random else ""
-        out.append(Proof(tuple(range(a.epoch, b.epoch)), detail, Evidence(said, "input_relation"), on_the_way=True))
+        other = (a.code > BY_CHANNEL, b.code > BY_CHANNEL)
+        between = tuple(range(a.epoch, b.epoch))
+        out.append(Proof(between, detail, Evidence(said, "input_relation"), on_the_way=True, other=other))
     return out
 
 

@@ -20,9 +20,10 @@ How it decides:
     parts that changed places; where the class mix moves with them it is other samples. What moved tells
     what it is called: another data set (its size or its sample ids changed), normalization (one scale and offset is read on
     the way to the model, or fits each place of a sample that is looked at), constant (next to nothing of the spread is left),
-    augmentation (something random grew). Else it has no name but what was measured. Planned if somebody noted a
-    `config_change` there. It explains the jump where the loss moves at the same boundary, or where the loss of whole epochs
-    takes a step up there and keeps it.
+    layout (places changed places and come back equal, or vary too little for a random change), augmentation (something random
+    grew, or no place moves while the spread grows by no scale). Else it has no name but what was measured. Planned if somebody
+    noted a `config_change` there. It explains the jump where the loss moves at the same boundary, or where the loss of whole
+    epochs takes a step up there and keeps it.
 
 What to try:
     The same preprocessing, with the same constants, in every epoch and in validation; a note where a change is meant.
@@ -54,7 +55,7 @@ from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out import held_out_rises
-from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved
+from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved, place_moves
 from tb_losslens.analysis.input_name import ADVICE, TITLES, named, repair
 from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
 from tb_losslens.analysis.input_proof import Proof, proofs
@@ -203,7 +204,7 @@ def _measured(context: Context, k: int, seen: _Seen) -> list[Evidence]:
         said = f"the means of the samples of a batch lie within {number(old)} before, within {number(new)} after"
         out.append(Evidence(said, "sample_level_max", span))
     if k in steps.places:
-        moves = np.array([abs(place.middle[k + 1] - place.middle[k]) for place in levels.places])
+        moves = np.abs(place_moves(levels, k, [j for j in steps.all() if j != k]))
         most = number(float(np.nanmax(moves)) / levels.unit, 2) if np.isfinite(moves).any() else "some"
         share = f"{steps.places[k]} of {plural(len(levels.places), 'place')} of a sample"
         out.append(Evidence(f"{share} have another mean, by up to {most} times the spread of the inputs", "input_mean", span))
