@@ -22,7 +22,8 @@ def loss_levels(context: Context) -> Levels:
     there = np.zeros(len(run), dtype=bool)
     for epoch in context.epochs:
         there[epoch.first : epoch.last] = is_whole(run, epoch)
-    return levels(np.where(there, run.loss, np.nan), sample_weights(run), context.epochs)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return levels(np.where(there, run.loss, np.nan), sample_weights(run), context.epochs)
 
 
 def loss_rises(seen: Levels, *, beyond_others: float = 4.0) -> list[int]:
@@ -32,9 +33,10 @@ def loss_rises(seen: Levels, *, beyond_others: float = 4.0) -> list[int]:
     is learned falls from one epoch to the next, which is no measure of a rise: it must be `beyond_others` times the typical
     other rise.
     """
-    move = np.diff(seen.middle)
+    with np.errstate(invalid="ignore", over="ignore"):
+        move, stepping = np.diff(seen.middle), shifts(seen, least=0.0, beyond_others=0.0)
     out = []
-    for k in shifts(seen, least=0.0, beyond_others=0.0):
+    for k in stepping:
         others = np.delete(move, k)
         others = others[others > 0]
         later = seen.middle[k + 1 :]
@@ -73,7 +75,8 @@ def somewhere(context: Context, proof: Proof, seen: Levels) -> Finding:
     """A change that is proved, at one of several boundaries, where no loss (its levels are `seen`) tells at which."""
     first, last = proof.between[0], proof.between[-1]
     start, end = context.boundaries[first].step, context.boundaries[last].step
-    moves = np.diff(seen.middle)[first : last + 1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        moves = np.diff(seen.middle)[first : last + 1]
     most = f", by {signed(float(np.nanmax(moves)))} at most from one epoch to the next" if np.isfinite(moves).any() else ""
     quiet = f"no single boundary in between stands out in the loss, nor does its level rise for good at one{most}"
     against = [Evidence(quiet, "loss")]
