@@ -10,6 +10,7 @@ from tb_losslens.analysis.causes import CAUSES, batch_noise, running_mean, unkno
 from tb_losslens.analysis.context import Cause, Context, Outcome
 from tb_losslens.analysis.finding import Checked, Diagnosis, Finding, Pooled, Skipped
 from tb_losslens.analysis.jump import measure
+from tb_losslens.analysis.mean_curve import de_averaged
 from tb_losslens.analysis.noted import notes_at, with_notes
 from tb_losslens.analysis.ranking import marked, ranked
 from tb_losslens.analysis.recordable import helpful
@@ -49,7 +50,7 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
         outcomes += decided
         mean = next((o for o in decided if isinstance(o, Finding) and o.cause == running_mean.ID), None)
         if mean is not None and not run.has("logged_loss"):
-            context = build_context(running_mean.de_averaged(run, mean.detail))
+            context = build_context(de_averaged(run, mean.detail))
     outcomes = [helpful(run, outcome) for outcome in outcomes]
     still = unchanged_weights(run)
     if still is not None:

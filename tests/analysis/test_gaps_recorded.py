@@ -10,6 +10,7 @@ from tensorboard.compat.proto.event_pb2 import Event
 
 from tb_losslens import diagnose, load_runs
 from tb_losslens.analysis.causes import running_mean
+from tb_losslens.analysis.mean_curve import de_averaged
 from tb_losslens.analysis.orders import ids_of
 from tb_losslens.analysis.whole import is_whole, lost_before, unbroken_start
 from tb_losslens.store.records import Damage, scan_records
@@ -67,7 +68,7 @@ def test_a_running_mean_goes_on_over_a_hole(since: str) -> None:
     (finding,) = findings(running_mean, run)
     assert finding.strength == "proved"
     columns = {**run.columns, "loss": run.columns["logged_loss"]}
-    back = running_mean.de_averaged(Run("run", columns, gaps=run.gaps), since).loss
+    back = de_averaged(Run("run", columns, gaps=run.gaps), since).loss
     assert np.allclose(np.delete(back, 120), np.delete(run.loss, 120))
     assert np.isclose(back[120], raw[120:136].mean())
 

@@ -21,8 +21,8 @@ What to try:
 When it is wrong:
     No error on six trainings, as they are and under an exponential mean of 0.9 or 0.99 or a window of 10, and none on
     power laws, where slope and roughness alone fail (a raw loss that falls as 1/t has both) and the sign decides. A mean
-    since the training began is missed where the noise of the loss itself changes much over the run. Fewer than
-    12 points: it abstains. Stairs with noise that stays the same are `memorization`.
+    since the training began is missed where the noise of the loss itself changes much over the run. An exponential mean
+    is `smoothed_metric`. Fewer than 12 points: it abstains. Stairs with noise that stays the same are `memorization`.
 
 References:
     Keras `ProgbarLogger` and `Metric.reset_state`; the identity u_i = i x_i - (i - 1) x_(i-1).
@@ -31,18 +31,17 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, TAKEN_APART, beside_the_batch_loss
-from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.mean_curve import Statistics, de_averaged, mean_statistics, position_in_mean, starts_anew
+from tb_losslens.analysis.smoothness import shared_with_before
+from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.analysis.whole import lost_before
-from tb_losslens.store.run import Run
 
 ID = "running_mean"
 REQUIRES: tuple[str, ...] = ("loss",)
@@ -54,6 +53,7 @@ def find(
     *,
     least_points: int = 12,
     slope: float = -0.8,
+    slope_if_shared: float = -0.5,
     roughness: float = 0.5,
     negative: float = 0.02,
     tolerance: float = 1e-4,
@@ -66,108 +66,29 @@ def find(
         return _by_identity(context, tolerance)
     seen: list[Statistics] = []
     for since in SINCE:
-        position = _position(run, since)
-        statistics = _statistics(run.loss, position, least_points) if position is not None else None
+        position = position_in_mean(run, since)
+        statistics = mean_statistics(run.loss, position, least_points) if position is not None else None
         if statistics is None:
             continue
         seen.append(statistics)
-        if statistics.slope < slope and abs(statistics.roughness) < roughness and statistics.negative <= negative:
+        if since == "training" and starts_anew(run):
+            continue
+        steep = statistics.slope < slope or (statistics.slope < slope_if_shared and _shares_until_apart(context, since))
+        if steep and abs(statistics.roughness) < roughness and statistics.negative <= negative:
             return _finding(context, since, statistics)
     if not seen:
         return Skipped(ID, f"no epoch has {least_points} points that differ", "")
     return Checked(
         ID,
         f"steps of the curve go as i^{number(seen[0].slope, 2)} with the batch i (a mean: i^-1), and taken apart it gets "
-        f"{number(2**seen[0].roughness, 2)} times as rough (a mean: 1)",
+        f"{number(2 ** seen[0].roughness, 2)} times as rough (a mean: 1)",
     )
 
 
-def de_averaged(run: Run, since: str) -> Run:
-    """The run with the loss of each batch in place of the mean since the epoch or training began (`since`)."""
-    position = _position(run, since)
-    if position is None:
-        return run
-    return replace(run, columns={**run.columns, "loss": _take_apart(run.loss, position)})
-
-
-def _position(run: Run, since: str) -> NDArray[np.int64] | None:
-    """How many batches are in the mean at each row, counted from 1; None if that is unknown."""
-    rows = np.arange(len(run), dtype=np.int64) + lost_before(run)
-    if since == "training":
-        return rows + 1 if not run.plain else run.step - int(run.step[0]) + 1
-    if not run.epochs:
-        return None
-    index = run.columns.get("index")
-    if index is not None and (index >= 0).all():
-        return np.asarray(index, dtype=np.int64) + 1
-    first = np.zeros(len(run), dtype=np.int64)
-    for epoch in run.epochs:
-        first[epoch.first : epoch.last] = rows[epoch.first]
-    return rows - first + 1
-
-
-def _take_apart(loss: Floats, position: NDArray[np.int64]) -> Floats:
-    """`(i x_i - j x_j) / (i - j)` over neighbours, and `x_i` itself where the mean begins; shape (n,)."""
-    before = np.concatenate([[np.nan], loss[:-1]])
-    last = np.concatenate([[0], position[:-1]])
-    goes_on = position > last
-    goes_on[0] = False
-    gap = np.where(goes_on, position - last, 1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        return np.where(goes_on, (position * loss - last * before) / gap, loss)
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What tells a mean from a raw or a smoothed curve.
-
-    Attributes:
-        slope: slope of log |second difference of x| on log i; -1 for a mean.
-        roughness: log2 of late over early roughness of u; 0 for a mean. Relative to the level of u if that is nearer.
-        negative: part of the u below zero although no x is; 0 for a mean of losses.
-    """
-
-    slope: float
-    roughness: float
-    negative: float
-
-
-def _statistics(loss: Floats, position: NDArray[np.int64], least_points: int) -> Statistics | None:
-    """The three statistics, None with too few points.
-
-    Second differences, so that the drift of the curve does not count; medians over rows of about the same i (bins of
-    equal width in log i), so that no single batch decides.
-    """
-    longest = int(position.max(initial=0))
-    goes_on = np.concatenate([[False], position[1:] > position[:-1]])
-    known = np.isfinite(loss)
-    usable = goes_on & known & np.concatenate([[False], known[:-1]])
-    inner = usable & np.concatenate([[False], usable[:-1]])
-    if longest < least_points or inner.sum() < least_points:
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        step = np.diff(loss, prepend=np.nan)
-        bend = np.abs(np.diff(step, prepend=np.nan))
-        u = _take_apart(loss, position)
-        jitter = np.abs(np.diff(u, prepend=np.nan))
-    edges = np.unique(np.round(np.geomspace(3, longest + 1, 13)).astype(np.int64))
-    which = np.digitize(position, edges)
-    x, y = [], []
-    for part in range(1, len(edges)):
-        mine = inner & (which == part)
-        typical = median(bend[mine])
-        if typical > 0:
-            x.append(math.log(median(position[mine])))
-            y.append(math.log(typical))
-    early, late = inner & (position <= longest // 2), inner & (position > longest // 2)
-    rough = [median(jitter[part]) for part in (early, late)]
-    level = [median(np.abs(u[part])) for part in (early, late)]
-    if len(x) < 4 or not min(*rough, *level) > 0 or not math.isfinite(max(*rough, *level)):
-        return None
-    plain = math.log2(rough[1] / rough[0])
-    relative = plain - math.log2(level[1] / level[0])
-    negative = float((u[usable] < 0).mean()) if (loss[known] >= 0).all() else 0.0
-    return Statistics(float(np.polyfit(x, y, 1)[0]), min(plain, relative, key=abs), negative)
+def _shares_until_apart(context: Context, since: str, *, smooth: float = 0.75, raw: float = 0.25) -> bool:
+    """True if neighbouring values share noise, and no longer do once the curve is taken apart: the curve is not raw."""
+    apart = de_averaged(context.run, since)
+    return shared_with_before(context.run) >= smooth and shared_with_before(apart) <= raw
 
 
 def _by_identity(context: Context, tolerance: float) -> Outcome:
@@ -175,7 +96,7 @@ def _by_identity(context: Context, tolerance: float) -> Outcome:
     run = context.run
     logged = run.float("logged_loss")
     for since in SINCE:
-        position = _position(run, since)
+        position = position_in_mean(run, since)
         if position is None:
             continue
         raw = np.where(np.isfinite(run.loss), run.loss, 0.0)

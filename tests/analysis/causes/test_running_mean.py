@@ -12,6 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.causes import running_mean
+from tb_losslens.analysis.engine import build_context
+from tb_losslens.analysis.finding import Checked
+from tb_losslens.analysis.mean_curve import de_averaged
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, outcomes, skipped
 from tests.trainings import train
@@ -67,7 +70,7 @@ def test_a_mean_since_the_epoch_is_found_and_taken_apart(name: str) -> None:
     run = logged(name, since_epoch)
     (found,) = findings(running_mean, run)
     assert (found.kind, found.strength, found.detail) == ("artifact", "likely", "epoch")
-    assert np.allclose(running_mean.de_averaged(run, "epoch").loss, trained(name).loss, atol=2e-4)
+    assert np.allclose(de_averaged(run, "epoch").loss, trained(name).loss, atol=2e-4)
 
 
 @pytest.mark.parametrize("name", TRAININGS)
@@ -146,3 +149,22 @@ def test_too_few_points_abstain() -> None:
     assert "below 12" in skipped(running_mean, Run.from_arrays(loss=np.random.default_rng(0).random(9), epoch_length=3)).why
     short = Run.from_arrays(loss=np.random.default_rng(0).random(90), epoch_length=5)
     assert not [o for o in outcomes(running_mean, short) if getattr(o, "detail", "") == "epoch"]
+
+
+def test_a_curve_that_shares_its_noise_until_it_is_taken_apart_is_a_mean_though_its_steps_shrink_slowly() -> None:
+    run = train(data="gaussian", lr=0.05, epochs=8)
+    curve = since_training(run.loss, run.columns["index"])
+    (found,) = findings(running_mean, replace(run, columns={**run.columns, "loss": curve}))
+    assert found.detail == "training"
+    assert checked(running_mean, run)
+    outcome = running_mean.find(build_context(replace(run, columns={**run.columns, "loss": curve})), slope_if_shared=-0.8)
+    assert isinstance(outcome, Checked)
+
+
+@pytest.mark.parametrize("keep", [0.99, 0.999])
+@pytest.mark.parametrize("power", [0.8, 1.0])
+def test_an_exponential_mean_that_starts_anew_is_no_mean_since_the_training_began(power: float, keep: float) -> None:
+    row = np.arange(2000)
+    loss = (1 + row / 10) ** -power * np.exp(0.02 * np.random.default_rng(0).normal(size=2000))
+    parts = [ema(keep)(part, part) for part in np.split(loss, 20)]
+    checked(running_mean, Run.from_arrays(loss=np.concatenate(parts), epoch_length=100))

@@ -1,0 +1,113 @@
+"""Whether a curve can be a mean since the epoch or the training began, and the curve taken apart into single batches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.whole import lost_before
+from tb_losslens.store.run import Run
+
+
+def de_averaged(run: Run, since: str) -> Run:
+    """The run with the loss of each batch in place of the mean since the epoch or training began (`since`)."""
+    position = position_in_mean(run, since)
+    if position is None:
+        return run
+    return replace(run, columns={**run.columns, "loss": taken_apart(run.loss, position)})
+
+
+def position_in_mean(run: Run, since: str) -> NDArray[np.int64] | None:
+    """How many batches are in the mean at each row, counted from 1; None if that is unknown."""
+    rows = np.arange(len(run), dtype=np.int64) + lost_before(run)
+    if since == "training":
+        return rows + 1 if not run.plain else run.step - int(run.step[0]) + 1
+    if not run.epochs:
+        return None
+    index = run.columns.get("index")
+    if index is not None and (index >= 0).all():
+        return np.asarray(index, dtype=np.int64) + 1
+    first = np.zeros(len(run), dtype=np.int64)
+    for epoch in run.epochs:
+        first[epoch.first : epoch.last] = rows[epoch.first]
+    return rows - first + 1
+
+
+def taken_apart(loss: Floats, position: NDArray[np.int64]) -> Floats:
+    """`(i x_i - j x_j) / (i - j)` over neighbours, and `x_i` itself where the mean begins; shape (n,)."""
+    before = np.concatenate([[np.nan], loss[:-1]])
+    last = np.concatenate([[0], position[:-1]])
+    goes_on = position > last
+    goes_on[0] = False
+    gap = np.where(goes_on, position - last, 1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(goes_on, (position * loss - last * before) / gap, loss)
+
+
+def starts_anew(run: Run, *, around: int = 8, factor: float = 4.0) -> bool:
+    """True if at most epoch starts the curve changes by more than `factor` times what is usual `around` them."""
+    change = np.abs(np.diff(run.loss, prepend=np.nan))
+    ratios = []
+    for epoch in run.epochs[1:]:
+        near = np.concatenate([change[max(0, epoch.first - around) : epoch.first], change[epoch.first + 1 :][:around]])
+        usual = median(near)
+        if usual > 0 and math.isfinite(change[epoch.first]):
+            ratios.append(change[epoch.first] / usual)
+    return bool(ratios) and median(np.array(ratios)) > factor
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What tells a mean from a raw or a smoothed curve.
+
+    Attributes:
+        slope: slope of log |second difference of x| on log i; -1 for a mean.
+        roughness: log2 of late over early roughness of u; 0 for a mean. Relative to the level of u if that is nearer.
+        negative: part of the u below zero although no x is; 0 for a mean of losses.
+    """
+
+    slope: float
+    roughness: float
+    negative: float
+
+
+def mean_statistics(loss: Floats, position: NDArray[np.int64], least_points: int) -> Statistics | None:
+    """The three statistics, None with too few points.
+
+    Second differences, so that the drift of the curve does not count; medians over rows of about the same i (bins of
+    equal width in log i), so that no single batch decides.
+    """
+    longest = int(position.max(initial=0))
+    goes_on = np.concatenate([[False], position[1:] > position[:-1]])
+    known = np.isfinite(loss)
+    usable = goes_on & known & np.concatenate([[False], known[:-1]])
+    inner = usable & np.concatenate([[False], usable[:-1]])
+    if longest < least_points or inner.sum() < least_points:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = np.diff(loss, prepend=np.nan)
+        bend = np.abs(np.diff(step, prepend=np.nan))
+        u = taken_apart(loss, position)
+        jitter = np.abs(np.diff(u, prepend=np.nan))
+    edges = np.unique(np.round(np.geomspace(3, longest + 1, 13)).astype(np.int64))
+    which = np.digitize(position, edges)
+    x, y = [], []
+    for part in range(1, len(edges)):
+        mine = inner & (which == part)
+        typical = median(bend[mine])
+        if typical > 0:
+            x.append(math.log(median(position[mine])))
+            y.append(math.log(typical))
+    early, late = inner & (position <= longest // 2), inner & (position > longest // 2)
+    rough = [median(jitter[part]) for part in (early, late)]
+    level = [median(np.abs(u[part])) for part in (early, late)]
+    if len(x) < 4 or not min(*rough, *level) > 0 or not math.isfinite(max(*rough, *level)):
+        return None
+    plain = math.log2(rough[1] / rough[0])
+    relative = plain - math.log2(level[1] / level[0])
+    negative = float((u[usable] < 0).mean()) if (loss[known] >= 0).all() else 0.0
+    return Statistics(float(np.polyfit(x, y, 1)[0]), min(plain, relative, key=abs), negative)
