@@ -9,6 +9,9 @@ import numpy as np
 from tb_losslens.analysis.stats import MAD_TO_SIGMA, median
 from tb_losslens.store.run import Run
 
+BATCH_LOSS = "writer.log_batch(loss)"
+"""The line that records the loss of each batch."""
+
 
 def shared_with_before(run: Run, *, block: int = 24, least: int = 2, clip: float = 4.0) -> float:
     """The part of a value's noise that it shares with the value before, 0..1; 0 with fewer than `least` blocks of changes.
@@ -18,7 +21,8 @@ def shared_with_before(run: Run, *, block: int = 24, least: int = 2, clip: float
     gives 1. Of each block of changes its median, which is the trend there, is taken off; they count in units of its own
     sigma and at most `clip` of it, so that no steep start and no spike decides.
     """
-    change = np.diff(run.loss)
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = np.diff(run.loss)
     blocks = len(change) // block
     if blocks < least:
         return 0.0

@@ -34,13 +34,12 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.divergence import diverged
 from tb_losslens.analysis.explain import beyond_band, most_are_beyond, not_clear
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Pooled, Skipped
-from tb_losslens.analysis.smoothness import may_be_smoothed
+from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, signed, up_and_down
 
 ID = "batch_noise"
 REQUIRES: tuple[str, ...] = ("loss", "epoch")
-BATCH_LOSS = "writer.log_batch(loss)"
 
 
 def find(context: Context, *, resolve: float = 0.1) -> Outcome:

@@ -12,7 +12,8 @@ How it decides:
     the epochs hold the same samples, and the held-out loss does not fall along with the jumps. What the local trend
     (the placebo median) does not explain of the median jump is its share. A loss that gains back `rise` of each drop within
     the epoch gets nowhere: that is a sawtooth and left alone here. Where another cause already explains most of the drops,
-    this one is not claimed. It is likely only where the LR and the samples of each epoch were recorded, else possible.
+    this one is not claimed. It is likely only where the LR and the samples of each epoch were recorded and neighbouring losses
+    do not share their noise, as those of a moving average do, which may start anew with each epoch; else possible.
 
 What to try:
     Nothing is broken. Watch the held-out loss; if it rises: fewer epochs, a lower LR, augmentation.
@@ -36,8 +37,9 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Pooled, Skipped
 from tb_losslens.analysis.orders import ids_of
 from tb_losslens.analysis.position import profile
+from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed
 from tb_losslens.analysis.stats import median, sign_test
-from tb_losslens.analysis.text import number, p_value, plural, signed, times
+from tb_losslens.analysis.text import number, p_value, percent, plural, signed, times
 from tb_losslens.store.run import Run
 
 ID = "memorization"
@@ -102,6 +104,7 @@ def find(
     return _finding(context, drops, fall, gained, same=same, heldout_part=heldout_part)
 
 
+_EITHER = "as it does where a model has seen its samples before, and where a moving average starts anew."
 _MIXED = "that are mixed within a part of the data set only; the order in which they came was not recorded"
 
 
@@ -110,7 +113,9 @@ def _finding(
 ) -> Finding:
     run, pooled, heldout = context.run, context.pooled, _heldout_fall(context)
     trend = median(np.array([b.placebo_median for b in drops]))
-    certain = run.has("lr") and bool(same)  # without them an LR that decays, or other samples, would look the same
+    smooth = may_be_smoothed(run)
+    # without them an LR that decays, other samples or a mean that starts anew would look the same
+    certain = run.has("lr") and bool(same) and not smooth
     share = min(1.0, max(0.0, 1 + trend / fall)) if math.isfinite(trend) and fall > 0 and certain else None
     evidence = [
         Evidence(
@@ -139,6 +144,10 @@ def _finding(
         (against if heldout > heldout_part * fall else evidence).append(Evidence(text))
     else:
         missing.append('val_loader = writer.wrap(val_loader, split="val")')
+    if smooth:
+        said = f"each value shares {percent(smooth)} of its noise with the one before: a mean that starts anew drops, too"
+        against.append(Evidence(said, "loss"))
+        missing.append(BATCH_LOSS)
     if context.found("repeated_order"):
         against.append(Evidence("the order is the same in each epoch, which is a fault of its own"))
     first = drops[0].index == 0
@@ -147,11 +156,13 @@ def _finding(
     score = 0.8 + 0.05 * bool(same) + 0.1 * (math.isfinite(heldout) and not against) - 0.25 * len(against)
     return Finding(
         ID, "benign", "likely" if certain and not against else "possible", "Samples seen before",
-        f"The loss steps down by {number(fall)} when a new pass begins, since the model has seen these samples before.",
+        f"The loss steps down by {number(fall)} when a new pass begins, "
+        + (_EITHER if smooth else "since the model has seen these samples before."),
         score=min(1.0, max(0.1, score)), share=share,
         boundaries=tuple(b.index for b in drops), steps=tuple(b.step for b in drops[:20]),
         evidence=tuple(evidence), against=tuple(against), missing=tuple(missing),
-        advice="Expected when a model sees its data again. Watch the held-out loss: if it rises, use fewer epochs, a lower LR "
+        advice=("Log the loss of each batch: it has the drop only if the model makes it. " if smooth else "")
+        + "Expected when a model sees its data again. Watch the held-out loss: if it rises, use fewer epochs, a lower LR "
         "or augmentation.",
         confirm="Train one pass over new samples only: the drop at the boundary is gone.",
     )  # fmt: skip
