@@ -76,7 +76,7 @@ def in_words(
         return Words(best.title, best.text, "", told, kind)
     if not moved and best.kind != "benign":
         # nothing happens at the boundaries: what was found is the news
-        if best.cause == "running_mean" and best.strength == "proved":
+        if best.cause in ("running_mean", "smoothed_metric") and best.strength == "proved":
             headline = f"The batch loss, recorded beside it: {lower_first(headline)}"
         mixed = all(finding.cause != "incomplete_shuffle" for finding in findings)
         quiet = pooled.reason or (f"{headline}." if mixed else _as_inside(pooled))

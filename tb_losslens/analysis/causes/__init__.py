@@ -24,6 +24,7 @@ from tb_losslens.analysis.causes import (
     repeated_order,
     resume_discontinuity,
     running_mean,
+    smoothed_metric,
     unknown,
     wrong_mode,
 )
@@ -35,6 +36,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # the logger
         log_overlap,
         running_mean,
+        smoothed_metric,
         # proofs by equality
         wrong_mode,
         missing_zero_grad,

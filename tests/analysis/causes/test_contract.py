@@ -118,7 +118,7 @@ def test_the_registry_lists_every_file_once() -> None:
 
 def test_the_logger_is_tested_first_and_unknown_last() -> None:
     names = [c.ID for c in CAUSES]
-    assert names[:2] == ["log_overlap", "running_mean"]
+    assert names[:3] == ["log_overlap", "running_mean", "smoothed_metric"]
     assert names[-1] == "unknown"
 
 

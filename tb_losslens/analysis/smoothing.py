@@ -1,0 +1,110 @@
+"""Whether one curve is an exponential mean or a mean over a window of another, batch by batch: equalities, no statistics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.stats import Floats, median
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """How the smoothed curve x follows from the raw one u.
+
+    Attributes:
+        keep: a of `x_i = a x_(i-1) + (1 - a) u_i`; NaN for a window.
+        window: w of `x_i = mean(u_(i-w+1) .. u_i)`; 0 for an exponential mean.
+        rows: batches at which it holds.
+        restarts: epoch starts at which x begins anew with u.
+    """
+
+    keep: float
+    window: int
+    rows: int
+    restarts: int = 0
+
+
+def exponential(
+    x: Floats,
+    u: Floats,
+    starts: NDArray[np.int64],
+    together: NDArray[np.bool_],
+    *,
+    least: int = 24,
+    nearly_all: float = 0.99,
+    tolerance: float = 1e-5,
+) -> Smoothing | None:
+    """Whether x is an exponential mean of u with one constant, which may begin anew at `starts`; else None.
+
+    Args:
+        x: the smoothed curve, shape (n,); NaN where a value is not known.
+        u: the raw one, shape (n,).
+        starts: rows at which epochs begin.
+        together: rows that follow the row before without a batch missing in between, shape (n,).
+        least: rows that must be known.
+        nearly_all: part of them at which it must hold.
+        tolerance: of the size of the values, some hundred roundings of float32.
+    """
+    before = np.concatenate([[np.nan], x[:-1]])
+    known = together & np.isfinite(x) & np.isfinite(before) & np.isfinite(u)
+    known[:1] = False
+    inside = known.copy()
+    inside[starts] = False
+    size = np.maximum(np.abs(x), np.abs(u))
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        clear = inside & (np.abs(before - u) > 100 * tolerance * size)
+        keep = median(((x - u) / (before - u))[clear])
+        off = np.abs(x - keep * before - (1 - keep) * u)
+        moves, differs = (np.abs(x - other) > tolerance * size for other in (before, u))
+    if inside.sum() < least or not 0 < keep < 1:
+        return None
+    if (off <= tolerance * size)[inside].mean() < nearly_all or not _tells(moves, differs, inside):
+        return None
+    anew = known[starts] & ~differs[starts] & (off > tolerance * size)[starts]
+    return Smoothing(keep, 0, int(inside.sum()), int(anew.sum()))
+
+
+def windowed(
+    x: Floats,
+    u: Floats,
+    lost: NDArray[np.int64],
+    *,
+    least: int = 24,
+    widest: int = 1000,
+    nearly_all: float = 0.99,
+    tolerance: float = 1e-5,
+) -> Smoothing | None:
+    """Whether x is the mean over the last w of u, the smallest such w from 2 to `widest`; else None.
+
+    `lost` counts the batches that are missing before each row, shape (n,): a window with a hole in it is left out.
+    """
+    total = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(u), u, 0.0))])
+    holes = np.concatenate([[0], np.cumsum(~np.isfinite(u))])
+    rows = np.flatnonzero(np.isfinite(x))
+    for w in range(2, min(widest, len(x) // 2) + 1):
+        mine = rows[rows >= w - 1]
+        last = mine + 1
+        mine = mine[(holes[last] == holes[last - w]) & (lost[mine] == lost[last - w])]
+        if len(mine) < least:
+            continue
+        few = mine[:: max(1, len(mine) // least)]
+        if not _is_mean(x, total, few, w, tolerance).all():
+            continue
+        moves, differs = (np.abs(x[mine] - other) > tolerance * np.abs(x[mine]) for other in (x[mine - 1], u[mine]))
+        if _is_mean(x, total, mine, w, tolerance).mean() >= nearly_all and _tells(moves, differs, np.ones(len(mine), bool)):
+            return Smoothing(math.nan, w, len(mine))
+    return None
+
+
+def _is_mean(x: Floats, total: Floats, rows: NDArray[np.int64], w: int, tolerance: float) -> NDArray[np.bool_]:
+    mean = (total[rows + 1] - total[rows + 1 - w]) / w
+    return np.asarray(np.abs(x[rows] - mean) <= tolerance * np.maximum(np.abs(mean), np.abs(x[rows])))
+
+
+def _tells(moves: NDArray[np.bool_], differs: NDArray[np.bool_], rows: NDArray[np.bool_], *, most: float = 0.5) -> bool:
+    """False for a curve that stands still or is the raw one: any mean would fit."""
+    return bool(moves[rows].mean() > most and differs[rows].mean() > most)
