@@ -84,15 +84,21 @@ def windowed(
     """
     total = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(u), u, 0.0))])
     holes = np.concatenate([[0], np.cumsum(~np.isfinite(u))])
+
+    def whole(rows: NDArray[np.int64], w: int) -> NDArray[np.int64]:
+        rows = rows[rows >= w - 1]
+        unbroken = (holes[rows + 1] == holes[rows + 1 - w]) & (lost[rows] == lost[rows + 1 - w])
+        return np.asarray(rows[unbroken])
+
     rows = np.flatnonzero(np.isfinite(x))
+    later = rows[rows >= len(x) // 2]
+    few = later[:: max(1, len(later) // (4 * least))]  # a thousand windows of a long run are told by these
     for w in range(2, min(widest, len(x) // 2) + 1):
-        mine = rows[rows >= w - 1]
-        last = mine + 1
-        mine = mine[(holes[last] == holes[last - w]) & (lost[mine] == lost[last - w])]
-        if len(mine) < least:
+        tried = whole(few, w)
+        if not len(tried) or not _is_mean(x, total, tried, w, tolerance).all():
             continue
-        few = mine[:: max(1, len(mine) // least)]
-        if not _is_mean(x, total, few, w, tolerance).all():
+        mine = whole(rows, w)
+        if len(mine) < least:
             continue
         moves, differs = (np.abs(x[mine] - other) > tolerance * np.abs(x[mine]) for other in (x[mine - 1], u[mine]))
         if _is_mean(x, total, mine, w, tolerance).mean() >= nearly_all and _tells(moves, differs, np.ones(len(mine), bool)):
