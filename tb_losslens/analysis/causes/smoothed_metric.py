@@ -33,7 +33,7 @@ import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.logged_mean import beside_the_batch_loss
+from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, beside_the_batch_loss
 from tb_losslens.analysis.smoothing import Smoothing, exponential, windowed
 from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed, shared_with_before
 from tb_losslens.analysis.text import number, percent, plural
@@ -93,6 +93,5 @@ def _finding(context: Context, found: Smoothing) -> Finding:
         title = "The logged loss jumps because it is a mean that begins anew" if explains else title
     return Finding(
         ID, "artifact", "proved", title, text, detail=how, score=0.9, explains_jump=explains, evidence=tuple(evidence),
-        advice="Log the loss of the batch and let the chart smooth it. All other tests were made on the recorded batch loss.",
-        fix='writer.add_scalar("Loss/train", loss.item(), step)',
+        advice=RECORDED_BESIDE.advice, fix=RECORDED_BESIDE.fix, confirm=RECORDED_BESIDE.confirm,
     )  # fmt: skip
