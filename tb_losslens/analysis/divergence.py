@@ -34,8 +34,8 @@ def diverged(
 ) -> Divergence | None:
     """The loss ends far above where it began, or not finite for good; None if it does not.
 
-    Far is `fold` times the median of the first `start` batches (of an eighth of the run, if that is shorter) where the loss is
-    positive, and `sigmas` of their noise in any case; or `far` times that of the first `samples` samples (5 batches, if sizes
+    Far is `fold` - 1 times the size of the median of the first `start` batches (of an eighth of the run, if that is shorter)
+    above it, and `sigmas` of their noise in any case; or `far` times that of the first `samples` samples (5 batches, if sizes
     are unknown or small), where it rises so fast that `start` batches tell nothing of its level. The last eighth, block by
     block, must lie above that level.
     """
@@ -52,7 +52,7 @@ def diverged(
     tail = blocks[-max(1, len(blocks) // 8) :]
     last = median(loss[-size:])
     limit = first + sigmas * sigma
-    limit = max(limit, fold * first) if first > 0 else limit
+    limit = max(limit, first + (fold - 1) * abs(first))  # a negative loss that rises to 0 has come to nothing, not to harm
     size_of_first = float(run.float("batch_size")[0])
     some = math.ceil(samples / size_of_first) if size_of_first > 0 else 5
     few = median(loss[: min(some, 5)])

@@ -68,15 +68,17 @@ class Statistics:
         slope: slope of log |second difference of x| on log i; -1 for a mean.
         roughness: log2 of late over early roughness of u; 0 for a mean. Relative to the level of u if that is nearer.
         negative: part of the u below zero although no x is; 0 for a mean of losses.
+        odds: how far `slope` lies from that of a mean of losses whose roughness changes as that of u does; 0 for a mean.
     """
 
     slope: float
     roughness: float
     negative: float
+    odds: float = 0.0
 
 
 def mean_statistics(loss: Floats, position: NDArray[np.int64], least_points: int) -> Statistics | None:
-    """The three statistics, None with too few points.
+    """The statistics, None with too few points.
 
     Second differences, so that the drift of the curve does not count; medians over rows of about the same i (bins of
     equal width in log i), so that no single batch decides.
@@ -110,4 +112,6 @@ def mean_statistics(loss: Floats, position: NDArray[np.int64], least_points: int
     plain = math.log2(rough[1] / rough[0])
     relative = plain - math.log2(level[1] / level[0])
     negative = float((u[usable] < 0).mean()) if (loss[known] >= 0).all() else 0.0
-    return Statistics(float(np.polyfit(x, y, 1)[0]), min(plain, relative, key=abs), negative)
+    slope = float(np.polyfit(x, y, 1)[0])
+    apart = math.log2(median(position[late]) / median(position[early]))
+    return Statistics(slope, min(plain, relative, key=abs), negative, slope - (plain / apart - 1))

@@ -98,3 +98,11 @@ def test_falling_and_noisy_losses_do_not_diverge() -> None:
     for k in range(200):
         epochs, length = int(rng.integers(3, 12)), int(rng.integers(12, 80))
         assert diverged(Run.from_arrays(loss=falling(rng, epochs, length, tails=k % 3 == 0), epoch_length=length)) is None
+
+
+def test_a_negative_loss_that_rises_to_nothing_does_not_diverge() -> None:
+    """As that of a policy gradient, whose size says how far the policy still moves."""
+    n = np.arange(400)
+    noise = 0.1 * np.random.default_rng(0).normal(size=400)
+    assert diverged(Run.from_arrays(loss=(-3.6 + noise) * np.exp(-n / 40), epoch_length=50)) is None
+    assert diverged(Run.from_arrays(loss=-3.6 + noise + 0.1 * n, epoch_length=50)) is not None

@@ -11,7 +11,8 @@ Why it matters:
 How it decides:
     With the raw loss beside the logged one (column `logged_loss`): an identity, to the precision of float32.
     Without: let i count batches since it began, and `u_i = (i x_i - j x_j) / (i - j)` for logged neighbours j < i.
-    If x is a mean, its second differences shrink as 1/i (their slope on log i is below `slope`), **and** u is as rough
+    If x is a mean, its second differences shrink as 1/i (their slope on log i is below `slope`, and within `most_odds` of what
+    the roughness of u makes it), **and** u is as rough
     late as early, by itself or relative to its level (|log2| of the ratio below `roughness`), **and** u is not negative where x
     is not (at most `negative` of it). A raw or exponentially smoothed curve gets a u that is rougher in proportion to i.
 
@@ -55,6 +56,7 @@ def find(
     slope: float = -0.8,
     slope_if_shared: float = -0.5,
     roughness: float = 0.5,
+    most_odds: float = 1.0,
     negative: float = 0.02,
     tolerance: float = 1e-4,
 ) -> Outcome:
@@ -74,7 +76,8 @@ def find(
         if since == "training" and starts_anew(run):
             continue
         steep = statistics.slope < slope or (statistics.slope < slope_if_shared and _shares_until_apart(context, since))
-        if steep and abs(statistics.roughness) < roughness and statistics.negative <= negative:
+        agree = abs(statistics.odds) < most_odds
+        if steep and agree and abs(statistics.roughness) < roughness and statistics.negative <= negative:
             return _finding(context, since, statistics)
     if not seen:
         return Skipped(ID, f"no epoch has {least_points} points that differ", "")
@@ -106,7 +109,7 @@ def _by_identity(context: Context, tolerance: float) -> Outcome:
             continue
         # of a mean that began before a hole the batches are not all here
         together = (start >= 0) & (lost[np.maximum(start, 0)] == lost)
-        mean = (total - np.where(start > 0, total[start - 1], 0.0)) / position
+        mean = (total - np.where(start > 0, total[np.maximum(start - 1, 0)], 0.0)) / position
         known = together & np.isfinite(logged) & np.isfinite(run.loss) & (position > 1)
         close = np.abs(mean - logged) <= tolerance * np.maximum(np.abs(mean), 1e-12)
         plainly = np.abs(run.loss - logged) <= tolerance * np.maximum(np.abs(run.loss), 1e-12)

@@ -53,6 +53,7 @@ from tb_losslens.analysis.explain import around, jumps, share_against_rest, typi
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.part_mode import part_in_eval, part_in_words
 from tb_losslens.analysis.text import number, percent, plural, signed, some
+from tb_losslens.store.run import Run
 
 ID = "wrong_mode"
 REQUIRES: tuple[str, ...] = ("train_mode",)
@@ -72,6 +73,8 @@ def _fine(context: Context) -> str:
     mode = context.run.float("train_mode")
     known = mode[np.isfinite(mode)]
     said = f"no training step of {len(known):,} ran in evaluation mode"
+    if _is_frozen(context.run):
+        return "nothing in the watched model is trained: it gives features to another, in the mode that is meant for that"
     partly = part_in_words(context.run)
     said += f"; {partly}" if partly else ""
     validations = [e for e in context.run.events if e.kind == "validation_end" and e.fields.get("train_mode") is not None]
@@ -82,7 +85,7 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
     run = context.run
     mode = run.float("train_mode")
     off = np.flatnonzero(mode == 0)
-    if not len(off):
+    if not len(off) or _is_frozen(run):
         return None
     first, known = int(off[0]), int(np.isfinite(mode).sum())
     changes = flips(mode)
@@ -144,6 +147,12 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
         fix=mode_fix(where, inside=inside_only is not None),
         confirm=f"Print `model.training` at step {run.step[first]:,}: it is False now and must be True after the change.",
     )
+
+
+def _is_frozen(run: Run) -> bool:
+    """True if nothing in the watched model is trained: it gives features to something else, in the mode meant for that."""
+    model = run.facts.get("model")
+    return isinstance(model, dict) and model.get("trainable") == 0
 
 
 def _validation_in_train(context: Context, most_steps: int) -> Finding | None:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from tb_losslens.analysis.causes import running_mean
 from tb_losslens.analysis.engine import build_context
 from tb_losslens.analysis.finding import Checked
-from tb_losslens.analysis.mean_curve import de_averaged
-from tb_losslens.store.run import Run
+from tb_losslens.analysis.mean_curve import de_averaged, mean_statistics
+from tb_losslens.store.run import Gap, Run
 from tests.analysis.contexts import checked, findings, outcomes, skipped
 from tests.trainings import train
 
@@ -168,3 +168,21 @@ def test_an_exponential_mean_that_starts_anew_is_no_mean_since_the_training_bega
     loss = (1 + row / 10) ** -power * np.exp(0.02 * np.random.default_rng(0).normal(size=2000))
     parts = [ema(keep)(part, part) for part in np.split(loss, 20)]
     checked(running_mean, Run.from_arrays(loss=np.concatenate(parts), epoch_length=100))
+
+
+def test_a_curve_whose_steps_shrink_faster_than_those_of_a_mean_is_none() -> None:
+    """A raw loss that falls with its noise: relative to its level it is as rough late as early, taken apart or not."""
+    rng = np.random.default_rng(0)
+    n = np.arange(1000)
+    for fall in (100, 150):
+        loss = np.exp(-n / fall) * (1 + 0.02 * rng.normal(size=len(n))) + 1e-6 * rng.random(len(n))
+        statistics = mean_statistics(loss, n + 1, 12)
+        assert statistics is not None
+        assert abs(statistics.odds) > 1
+        assert findings(running_mean, Run.from_arrays(loss=loss, epoch_length=1000)) == []
+
+
+def test_a_hole_in_the_recording_is_no_failure() -> None:
+    raw = 1 + np.random.default_rng(0).random(400)
+    run = replace(Run.from_arrays(loss=raw, logged_loss=raw / 2, epoch_length=100), gaps=(Gap(10, 1200),))
+    assert "failed" not in str(running_mean.find(build_context(run)))

@@ -69,6 +69,12 @@ def test_eval_mode_all_along_is_said_but_explains_nothing() -> None:
     assert any("may be meant" in line for line in finding.against)
 
 
+def test_a_frozen_model_that_gives_features_is_in_eval_mode_for_that() -> None:
+    facts = {"model": {"class": "Net", "dropout": 2, "batchnorm": 1, "trainable": 0}}
+    run = train(model="dropout", epochs=6, training_mode=lambda step, epoch: False, facts=facts)
+    assert "nothing in the watched model is trained" in checked(wrong_mode, run)
+
+
 def test_a_model_without_modes_is_harmless() -> None:
     facts = {"model": {"class": "Linear", "dropout": 0, "batchnorm": 0}}
     run = train(
