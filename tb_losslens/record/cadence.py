@@ -29,6 +29,8 @@ _NEW = 0.1
 _WARM_UP = 3
 _OUTLIER = 4.0
 _AHEAD = 32
+_CHEAPEST = 1e-7
+"""Seconds that a row costs at least: a mean that has come to nothing would never learn otherwise."""
 
 
 class Cadence:
@@ -122,7 +124,15 @@ class Cadence:
     def _extra(self) -> float:
         """Seconds that a dense row costs beyond a sparse one, as far as is known."""
         dense = self._costs[True]
-        return 0.0 if math.isnan(dense) else max(dense - _known(self._costs[False]), 1e-7)
+        return 0.0 if math.isnan(dense) else self._beyond_sparse(dense)
+
+    def _beyond_sparse(self, cost: float) -> float:
+        """What is left of the cost of a dense row without that of a sparse one: half of it at least.
+
+        While all rows are dense no sparse one is measured again: had the last of them been interrupted, dense rows would seem
+        to cost nothing for ever.
+        """
+        return max(cost - _known(self._costs[False]), cost / 2)
 
     @property
     def _income(self) -> float:
@@ -140,11 +150,12 @@ class Cadence:
         self._step = _mean(self._step, took)
         kind = self._last != SPARSE
         if rows > 1:
-            cost = cost / rows if not kind else max(0.0, cost - (rows - 1) * _known(self._costs[False]))
+            cost = cost / rows if not kind else cost - (rows - 1) * _known(self._costs[False])
+        cost = max(cost, _CHEAPEST)
         self._costs[kind] = _mean(self._costs[kind], cost)
         cost = min(cost, _OUTLIER * self._costs[kind])
         if self._paid_by:
-            self._purses[self._paid_by] -= max(0.0, cost - _known(self._costs[False]))
+            self._purses[self._paid_by] -= self._beyond_sparse(cost)
         income = rows * self._income
         spare = max(0.0, self._purses[BOUNDARY] + income - self._grant / 4)  # what boundaries do not need
         self._purses[BOUNDARY] += income - spare

@@ -78,6 +78,29 @@ def test_one_slow_start_or_pause_does_not_use_up_what_may_be_spent():
     assert SPARSE not in work.train(cadence, 400, 500)
 
 
+@pytest.mark.parametrize("odd", [0.0, -1e-3, 5e-3])
+@pytest.mark.parametrize("at", range(1, 9))
+def test_one_dense_row_that_is_measured_wrong_does_not_make_all_rows_dense(odd, at):
+    """What was spent is told by two clocks, one less the other: it may come to nothing, or less, for the first row of all."""
+    work = Work(250e-6, 20e-6, 170e-6)
+    cadence = Cadence(lambda: work.spent, lambda: work.now)
+    work.train(cadence, at, 1000)
+    work.spent += odd - work.cost[True]
+    kinds = work.train(cadence, 40_000, 1000)
+    assert sum(kind != SPARSE for kind in kinds[20_000:]) < 0.1 * 20_000
+
+
+def test_an_interrupted_sparse_row_does_not_make_all_rows_dense():
+    """While all rows are dense, no sparse one is measured again."""
+    work = Work(250e-6, 20e-6, 170e-6)
+    cadence = Cadence(lambda: work.spent, lambda: work.now)
+    while work.train(cadence, 1, 1000) != [SPARSE]:
+        pass
+    work.spent += 5e-3
+    kinds = work.train(cadence, 40_000, 1000)
+    assert sum(kind != SPARSE for kind in kinds[20_000:]) < 0.1 * 20_000
+
+
 def test_unusual_rows_are_few():
     work = Work(1e-3, 0.0, 0.0)
     cadence = Cadence(lambda: work.spent, lambda: work.now)
