@@ -13,7 +13,7 @@ from tb_losslens.plugin.wire import numbers
 from tb_losslens.store.downsample import bucket_starts, bucket_stats, spread
 from tb_losslens.store.run import Run, RunEvent
 
-_NOT_SHOWN = frozenset({"epoch_begin", "epoch_end", "validation_begin", "facts", "probe"})
+_NOT_SHOWN = frozenset({"epoch_begin", "epoch_end", "validation_begin", "validation_end", "facts", "probe"})
 _MAX_EPOCHS = 400
 _MAX_EVENTS = 400
 _MAX_VALIDATIONS = 4000
@@ -86,7 +86,7 @@ def _missing(run: Run) -> list[dict[str, str]]:
     """What this picture lacks because it was never recorded, each with the line of code that records it."""
     lacking = [] if run.has("lr") else [{"label": "LR", "how": how_to_record("lr")}]
     if not run.validations:
-        ran = any(event.kind == "validation_end" for event in run.events)
+        ran = any(event.ends_validation for event in run.events)
         how = "writer.log_validation(value)" if ran else 'val_loader = writer.wrap(val_loader, split="val")'
         lacking.append({"label": "validation", "how": how})
     return lacking
@@ -150,7 +150,8 @@ def _validation(run: Run, first: int, last: int) -> dict[str, Any]:
 
 
 def _events(run: Run, first: int, last: int) -> dict[str, Any]:
-    inside = [event for event in run.events if first <= event.batch <= last and event.kind not in _NOT_SHOWN]
+    shown = (event for event in run.events if event.ends_validation or event.kind not in _NOT_SHOWN)
+    inside = [event for event in shown if first <= event.batch <= last]
     kept = _most_telling(inside)
     return {
         "batch": [event.batch for event in kept],

@@ -25,7 +25,6 @@ from tb_losslens.record.measures import batch_counters, first_floating, training
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.sharded import named_parameters
 from tb_losslens.record.signals.inputs import moments_of
-from tb_losslens.record.validation import Validation
 
 
 class Forwards:
@@ -163,20 +162,21 @@ class Forwards:
         if recorder is None:
             return
         inputs = (args, kwargs) if kwargs else args
-        validation = recorder.validations.of_call(gradients=torch.is_grad_enabled())
+        gradients = torch.is_grad_enabled()
+        mode = training_share(self.modules)
+        validation = recorder.validations.of_call(gradients=gradients, mode=mode)
         if validation is not None:
-            self._validation_forward(validation, inputs)
+            validation.forward(mode, self._moments(inputs), _size_of(inputs))
             self._collectors.validation("heldout_forward_begins", args, kwargs)
             return
-        if not torch.is_grad_enabled():
-            self._aside(recorder, inputs)
+        if not gradients:
+            self._aside(recorder, mode, inputs)
             return
         row = recorder.steps.forward(lambda: storages_of(inputs))
         if row is None:
             return
         self._lane.saw(FORWARD, module)
         self._trained_on = tuple(weakref.ref(tensor) for tensor in tensors_of(inputs))
-        mode = training_share(self.modules)
         if "train_mode" in row.values:  # another call for the same batch
             row.values["train_mode"] = mode if row.values["train_mode"] == mode else 0.5
             return
@@ -195,10 +195,9 @@ class Forwards:
             row.values["train_mode"] = mode
             row.inputs = inputs
 
-    def _aside(self, recorder: Recorder, inputs: Any) -> None:
+    def _aside(self, recorder: Recorder, mode: float, inputs: Any) -> None:
         """A call without gradients inside the training loop: a look at the batch, or a validation that nobody announced."""
         recorder.validations.forget()
-        mode = training_share(self.modules)
         row = recorder.steps.current
         if mode or row is None:
             return
@@ -206,12 +205,10 @@ class Forwards:
         alive = [tensor for tensor in (reference() for reference in self._trained_on) if tensor is not None]
         if storages & storages_of(alive) or (row.batch is not None and row.batch.is_made_of(storages)):
             return
-        moments = self._guard.call("statistics of the inputs", moments_of, inputs) or {}
-        recorder.validations.suspect(mode, moments, _size_of(inputs))
+        recorder.validations.suspect(mode, self._moments(inputs), _size_of(inputs))
 
-    def _validation_forward(self, validation: Validation, inputs: Any) -> None:
-        moments = self._guard.call("statistics of the inputs", moments_of, inputs) or {}
-        validation.forward(training_share(self.modules), moments, _size_of(inputs))
+    def _moments(self, inputs: Any) -> dict[str, Any]:
+        return self._guard.call("statistics of the inputs", moments_of, inputs) or {}
 
     def _output(self, output: Any) -> None:
         recorder = self._recorder()

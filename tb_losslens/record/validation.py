@@ -32,7 +32,8 @@ class Validation:
         source: where the user's own value came from, "" without one.
         ended: when its loop ended, seconds since 1970.
         over: True once its loop has ended; its value may still come.
-        implicit: nobody said that it begins: the model was called without gradients outside the training loop.
+        implicit: nobody said that it begins: the model was called without gradients outside the training loop. Without a value
+            it proves nothing: samples are drawn, labels made and statistics of BatchNorm estimated in the same way.
     """
 
     def __init__(self, epoch: int, counter: float = -1.0) -> None:
@@ -58,6 +59,10 @@ class Validation:
         self._modes.add(mode)
         if moments and len(self._inputs) < _MOST_BATCHES:
             self._inputs.append((moments["input_mean"], moments["input_std"], moments["input_nonfinite"], size))
+
+    def goes_on(self, mode: float) -> bool:
+        """True if a call in this mode may belong to it: before its first loss, another mode begins something else."""
+        return not self._modes or mode in self._modes or bool(self._losses) or self._value is not None
 
     def finish(self, counter: Callable[[], float]) -> None:
         """Its loop has ended, if it had not before."""
@@ -110,6 +115,8 @@ class Validation:
                 fields["batch_sizes"] = self._sizes
         if self._modes:
             fields["train_mode"] = next(iter(self._modes)) if len(self._modes) == 1 else 0.5
+        if self.implicit:
+            fields["implicit"], fields["several_modes"] = True, len(self._modes) > 1
         if self._counter >= 0:
             fields["bn_updates"] = int(self._counter_end - self._counter)
         return {**fields, **self._input_fields(), **self.more}

@@ -18,7 +18,8 @@ class Validations:
 
     One is opened by a loop over a loader wrapped with split="val", by `validation()`, or by a call of the model without
     gradients outside the training loop; inside the loop, by one in evaluation mode on other data than the batch's, whose loss
-    is measured. Its record is written when training goes on.
+    is measured. Its record is written when training goes on. One that nobody announced is marked `implicit`: without a loss
+    that is computed or logged it was none, but a look at samples, a labelling or an estimate of statistics.
 
     Args:
         outbox: where records go.
@@ -55,7 +56,13 @@ class Validations:
 
     # --- begin and end ----------------------------------------------------------------------------------------------
 
-    def begin(self) -> Validation:
+    def announce(self) -> Validation:
+        """Opens a validation that a loader or the user announces: what was called before it is not of it."""
+        if self.open and not self.said:
+            self.end()
+        return self._begin(implicit=False)
+
+    def _begin(self, *, implicit: bool) -> Validation:
         """Opens a validation, unless one is open."""
         if self.current is not None and not self.current.over:
             return self.current
@@ -63,6 +70,7 @@ class Validations:
         self._steps.pause()
         more = self.tell("validation_begins", self._steps.epochs.number)
         self.current = Validation(self._steps.epochs.number, self._counter())
+        self.current.implicit = implicit
         self._outbox.record("validation_begin", fields={"epoch": self.current.epoch, **more})
         return self.current
 
@@ -82,7 +90,7 @@ class Validations:
     def enter(self) -> None:
         """A `validation()` block begins."""
         self._inside += 1
-        self.begin().implicit = False
+        self.announce()
 
     def leave(self) -> None:
         """A `validation()` block was left."""
@@ -104,7 +112,7 @@ class Validations:
         """A loop over held-out data took a batch."""
         if self._pass is None:
             self._pass = source
-            self.begin().implicit = False
+            self.announce()
         if self._pass is source and self.current is not None:
             self.current.batches += 1
             self.current.samples += max(batch.size, 0)
@@ -122,21 +130,19 @@ class Validations:
 
     # --- what is seen in it -----------------------------------------------------------------------------------------
 
-    def of_call(self, *, gradients: bool) -> Validation | None:
-        """The validation that a call of the model or criterion belongs to now, or None.
+    def of_call(self, *, gradients: bool, mode: float | None = None) -> Validation | None:
+        """The validation that a call of the model (in this `mode`) or criterion belongs to now, or None.
 
         A call without gradients outside the training loop begins one, which a call with gradients ends.
         """
         current = self.current
-        if current is not None and current.implicit and gradients:
+        if current is not None and current.implicit and (gradients or (mode is not None and not current.goes_on(mode))):
             self.end()
         if self.open:
             return self.current
         if gradients or self._steps.in_loop:
             return None
-        validation = self.begin()
-        validation.implicit = True
-        return validation
+        return self._begin(implicit=True)
 
     def suspect(self, mode: float, moments: dict[str, Any], size: int) -> None:
         """The model was called inside the training loop as in a validation; a call of the criterion makes it one."""
@@ -151,8 +157,7 @@ class Validations:
         validation = self.of_call(gradients=gradients)
         suspected, self._suspect = self._suspect, None
         if validation is None and suspected is not None and not gradients:
-            validation = self.begin()
-            validation.implicit = True
+            validation = self._begin(implicit=True)
             validation.forward(*suspected)
         return validation
 

@@ -62,6 +62,14 @@ class RunEvent:
     text: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def ends_validation(self) -> bool:
+        """True for the end of a validation that was announced, or whose loss is known.
+
+        A model that is only called without gradients draws samples, makes labels or estimates statistics.
+        """
+        return self.kind == "validation_end" and not (self.fields.get("implicit") and self.fields.get("value") is None)
+
 
 @dataclass(frozen=True)
 class Gap:

@@ -24,9 +24,10 @@ What to try:
 When it is wrong:
     A mode that is 0 from the first step to the last may be meant (fine-tuning without dropout); it is said. Mode 0.5 at
     all steps, or in turns within each epoch, is a part that is frozen by design and is no finding. Statistics that are
-    frozen late on purpose look like a part left in evaluation mode: note them. Modules of one's own that read
-    `self.training` are not counted as having a mode. False-alarm rate: none on steps that are recorded right. A validation
-    that spikes in eval mode only is `batchnorm_drift`.
+    frozen late on purpose look like a part left in evaluation mode: note them. Calls without gradients that no loader, block
+    or value calls a validation, and whose loss nobody computes, are none: samples are drawn and labels made like that.
+    Modules of one's own that read `self.training` are not counted as having a mode. False-alarm rate: none on steps that are
+    recorded right. A validation that spikes in eval mode only is `batchnorm_drift`.
 
 References:
     PyTorch documentation, `torch.nn.Module.train` and `eval`. Ioffe and Szegedy, Batch Normalization, 2015.
@@ -77,7 +78,7 @@ def _fine(context: Context) -> str:
         return "nothing in the watched model is trained: it gives features to another, in the mode that is meant for that"
     partly = part_in_words(context.run)
     said += f"; {partly}" if partly else ""
-    validations = [e for e in context.run.events if e.kind == "validation_end" and e.fields.get("train_mode") is not None]
+    validations = [e for e in context.run.events if e.ends_validation and e.fields.get("train_mode") is not None]
     return f"{said}, and none of {plural(len(validations), 'validation')} in training mode" if validations else said
 
 
@@ -104,8 +105,10 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
             (first, int(off[-1]) + 1),
         )
     ]
-    if first in changes and any(e.kind == "validation_end" and e.batch == first for e in run.events):
-        evidence.append(Evidence(f"a validation ended right before step {run.step[first]:,}, and the mode was not set back"))
+    before = [e for e in run.events if first in changes and e.kind == "validation_end" and e.batch == first]
+    if before:
+        what = "a validation" if any(e.ends_validation for e in before) else "a pass without gradients"
+        evidence.append(Evidence(f"{what} ended right before step {run.step[first]:,}, and the mode was not set back"))
     against: list[Evidence] = []
     if moved:
         level = signed(typical_excess(context.boundaries[k] for k in at))
@@ -156,7 +159,8 @@ def _is_frozen(run: Run) -> bool:
 
 
 def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
-    ends = [e for e in context.run.events if e.kind == "validation_end"]
+    # nobody said where one with several modes begins: what updated the statistics in it may have been no part of it
+    ends = [e for e in context.run.events if e.ends_validation and not e.fields.get("several_modes")]
     known = [e for e in ends if e.fields.get("train_mode") is not None or e.fields.get("bn_updates") is not None]
     wrong = [e for e in known if e.fields.get("train_mode") == 1 or (e.fields.get("bn_updates") or 0) > 0]
     if not wrong:
