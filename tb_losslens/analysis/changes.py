@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tb_losslens.store.run import Run, RunEvent
+from collections.abc import Sequence
+
+from tb_losslens.analysis.finding import Boundary, Evidence
+from tb_losslens.analysis.text import some
+from tb_losslens.store.run import Epoch, Run, RunEvent
 
 OBJECTS = frozenset({"model", "optimizer", "scheduler", "criterion"})
 """Keys of a `config_change` that the recorder writes by itself when such an object takes the place of another."""
@@ -22,6 +26,22 @@ def planned_at(run: Run, row: int, *, reach: int = 1) -> RunEvent | None:
 def restored_at(run: Run, row: int, *, reach: int = 1) -> RunEvent | None:
     """A `restore` within `reach` rows of `row`."""
     return next((e for e in run.events if e.kind == "restore" and abs(e.batch - row) <= reach), None)
+
+
+def model_replaced(run: Run, boundaries: Sequence[Boundary]) -> Evidence | None:
+    """That another model took the place of the one before at some of these boundaries: its loss is another one anyway."""
+    at = [b.index + 1 for b in boundaries if replaced_at(run, b.batch, "model") is not None]
+    if not at:
+        return None
+    return Evidence(f"the model was replaced by another one at boundar{'y' if len(at) == 1 else 'ies'} {some(at)}")
+
+
+def another_data_set(run: Run, epochs: Sequence[Epoch], k: int) -> bool:
+    """True if epoch k + 1 reads another data set than epoch k; the numbers that the recorder gives hold for one process."""
+    numbers = [(epoch.fields.get("loader") or {}).get("data") for epoch in epochs[k : k + 2]]
+    begins = {session.get("first_step") for session in run.sessions[1:]}
+    goes_on = len(numbers) > 1 and int(run.step[epochs[k + 1].first]) not in begins
+    return goes_on and None not in numbers and numbers[0] != numbers[1]
 
 
 def _near(run: Run, row: int, reach: int) -> list[RunEvent]:

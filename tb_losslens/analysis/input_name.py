@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tb_losslens.analysis.changes import another_data_set
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.epoch_levels import noise_ratio
 from tb_losslens.analysis.epoch_pool import Levels
@@ -77,6 +78,8 @@ def _other_data(context: Context, k: int) -> str:
     sizes = [_size(epoch) for epoch in context.epochs[k : k + 2]]
     if None not in sizes and sizes[0] != sizes[1]:
         return f"the data set has {sizes[1]:,} samples instead of {sizes[0]:,}"
+    if another_data_set(context.run, context.epochs, k):
+        return "the loader reads another data set"
     sets = [str(epoch.fields["set_hash"]) for epoch in context.epochs if epoch.fields.get("set_hash")]
     left, right = context.epochs[k].fields.get("set_hash"), context.epochs[k + 1].fields.get("set_hash")
     # with drop_last, and for one process of several, every epoch leaves other samples out, and the sets differ

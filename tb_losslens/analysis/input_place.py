@@ -15,6 +15,12 @@ from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.text import number, signed
 from tb_losslens.analysis.whole import is_whole
 
+INDICES = "Some indices give another input"
+MAY_BE_OTHERS = Evidence(
+    "mean, spread and fixed places of the inputs stay: a data set that draws or orders its samples anew by itself gives other "
+    "samples for the same indices, and looks like this"
+)
+
 
 def loss_levels(context: Context) -> Levels:
     """Levels of the loss, epoch by epoch; NaN for epochs that lost batches."""
@@ -79,13 +85,13 @@ def somewhere(context: Context, proof: Proof, seen: Levels) -> Finding:
         moves = np.diff(seen.middle)[first : last + 1]
     most = f", by {signed(float(np.nanmax(moves)))} at most from one epoch to the next" if np.isfinite(moves).any() else ""
     quiet = f"no single boundary in between stands out in the loss, nor does its level rise for good at one{most}"
-    against = [Evidence(quiet, "loss")]
+    against = [MAY_BE_OTHERS, Evidence(quiet, "loss")]
     noise = float(np.nanmax(seen.noise[first : last + 2])) if np.isfinite(seen.noise[first : last + 2]).any() else 0.0
     if noise > 0:
         against.append(Evidence(f"batches differ by {number(noise)} by themselves: a small effect cannot be told", "loss"))
     return Finding(
         "input_shift", "benign", "proved", "Inputs changed, effect not told",
-        f"Between boundaries {first + 1} and {last + 1} the inputs change: {proof.evidence}.",
+        f"{INDICES} between boundaries {first + 1} and {last + 1}: {proof.evidence}.",
         detail=proof.detail, score=0.3, steps=(start,), explains_jump=False, evidence=(proof.evidence,),
         against=tuple(against),
         advice="Find what differs in the loading of the samples, or note the change if it is meant.",

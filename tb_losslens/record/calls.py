@@ -15,6 +15,7 @@ from tb_losslens.record import arguments as check
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.batch_arguments import check_batch
 from tb_losslens.record.cadence import SPARSE
+from tb_losslens.record.data_sets import Samples
 from tb_losslens.record.facts import plain
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import OTHER, PULL
@@ -231,6 +232,10 @@ class Calls(ProbeCall):
     def lane(self) -> Lane:
         """The short way for plain batches."""
         return self._watch.lane
+
+    def samples_of(self, loader: Any) -> Samples | None:
+        """What the sample ids of a wrapped loader stand for."""
+        return self._watch.data_sets.of(loader)
 
     def express(self, source: Pass, ids: NDArray[np.int64] | None, wait: float, raw: Any) -> int | None:
         """A wrapped loader delivered a batch: None if nothing more needs to be told, else whether its row is dense."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.record.batch import Batch, describe
 from tb_losslens.record.cadence import SPARSE
+from tb_losslens.record.data_sets import Samples
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.loader_facts import loader_facts
 from tb_losslens.record.order import OrderDigest
@@ -25,6 +26,7 @@ class Pass:
 
     Attributes:
         loader: facts of the loader.
+        samples: what its sample ids stand for, None where that is not known.
         owner: stands for the wrapped loader, to tell two loaders apart.
         split: "train" or "val".
         epoch: number of the epoch, None until its first batch is trained on.
@@ -39,6 +41,7 @@ class Pass:
         self.owner = owner
         self.split = split
         self.loader = loader
+        self.samples: Samples | None = None
         self.epoch: int | None = None
         self.pulled = 0
         self.consumed = 0
@@ -66,6 +69,9 @@ class Listener(Protocol):
     def lane(self) -> Shortcut:
         """Takes plain batches without a report."""
 
+    def samples_of(self, loader: Any) -> Samples | None:
+        """What the sample ids of `loader` stand for."""
+
     def express(self, source: Pass, ids: NDArray[np.int64] | None, wait: float, raw: Any) -> int | None:
         """The loop took a batch: None if nothing more needs to be told about it, else whether its row is dense."""
 
@@ -87,6 +93,9 @@ class PassIterator:
         self._losslens_listener = listener
         self._losslens_lane = listener.lane
         self._losslens_pass = Pass(owner, split, guard.call("loader facts", loader_facts, loader) or {})
+        samples = guard.call("data set", listener.samples_of, loader) if split == "train" else None
+        if samples is not None:
+            self._losslens_pass.samples, self._losslens_pass.loader["data"] = samples, samples.number
         self._losslens_trail: Trail | None = None
         self._losslens_loader = loader
         reason = guard.call("sample ids", unknown_ids, loader)

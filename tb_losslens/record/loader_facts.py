@@ -14,7 +14,8 @@ def loader_facts(loader: Any) -> dict[str, Any]:
     Returns:
         `class`, `batch_size`, `shuffle` (None where unknown), `drop_last`, `workers`, `sampler`, `batch_sampler`,
         `generator` (True if the order is drawn from a generator of its own), `dataset_size`, `batches`. Only lengths
-        of torch's own classes are asked for: the `__len__` of another sampler may draw random numbers.
+        of torch's own classes are asked for: the `__len__` of another sampler may draw random numbers. The pass adds
+        `data`, the number of the data set: with another number the same sample id is another sample.
     """
     facts: dict[str, Any] = {"class": type(loader).__name__}
     if not isinstance(loader, DataLoader):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tb_losslens.record.collectors import Collectors
+from tb_losslens.record.data_sets import DataSets
 from tb_losslens.record.facts import criterion_facts, model_facts, optimizer_facts, scheduler_facts
 from tb_losslens.record.forwards import Forwards
 from tb_losslens.record.guard import Guard
@@ -40,6 +41,7 @@ class Watch:
         self._recorder = recorder
         self._schedulers: list[Any] = []
         self._finding = False
+        self.data_sets = DataSets()
         self.probe: Probe | None = None
         self.collectors = Collectors(guard, self._put)
         self.lane = Lane(self, guard)

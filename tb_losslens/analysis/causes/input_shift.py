@@ -23,7 +23,7 @@ How it decides:
     layout (places changed places and come back equal, or vary too little for a random change), augmentation (something random
     grew, or no place moves while the spread grows by no scale). Else it has no name but what was measured. Planned if somebody
     noted a `config_change` there. It explains the jump where the loss moves at the same boundary, or where the loss of whole
-    epochs takes a step up there and keeps it.
+    epochs takes a step up there and keeps it, unless the model was replaced there.
 
 What to try:
     The same preprocessing, with the same constants, in every epoch and in validation; a note where a change is meant.
@@ -49,7 +49,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tb_losslens.analysis.changes import planned_at
+from tb_losslens.analysis.changes import model_replaced, planned_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
@@ -57,7 +57,7 @@ from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out import held_out_rises
 from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved, place_moves
 from tb_losslens.analysis.input_name import ADVICE, TITLES, named, repair
-from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
+from tb_losslens.analysis.input_place import INDICES, MAY_BE_OTHERS, loss_levels, loss_rises, placed, somewhere
 from tb_losslens.analysis.input_proof import Proof, proofs
 from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
 from tb_losslens.analysis.quiet_inputs import quiet_inputs
@@ -139,10 +139,13 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         read, stays = how_many_read(run, boundary.batch)
         evidence.append(read)
     lasting = [j for j in at if j in seen.rises]
-    loss_moves = jumps(context, at) or bool(lasting)
+    other_model = model_replaced(run, [context.boundaries[j] for j in at])
+    loss_moves = (jumps(context, at) or bool(lasting)) and other_model is None
     measured = k in seen.moved.all() or any(proof.on_the_way for proof in proved)
-    against = []
-    if loss_moves:
+    against = [] if measured else [MAY_BE_OTHERS]
+    if other_model is not None:
+        against.append(Evidence(f"{other_model}, which moves the loss by itself", "loss"))
+    elif loss_moves:
         evidence.append(
             Evidence(f"the loss moves by {signed(typical_excess(context.boundaries[j] for j in at))} there", "loss")
         )
@@ -160,14 +163,14 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
     if is_planned:
         event = planned_at(run, boundary.batch)
         evidence.append(Evidence(f"somebody noted the change: {(event.text if event else '') or 'config_change'}"))
-    harmless = not loss_moves and not measured and not is_planned
+    harmless = not loss_moves and not (measured and other_model is None) and not is_planned
     where = f"boundar{'y' if len(at) == 1 else 'ies'} {some([j + 1 for j in at])}"
     return Finding(
         ID,
         "planned" if is_planned else "benign" if harmless else "fault",
         "proved" if all(_is_sure(j, seen) for j in at) else "likely" if stays else "possible",
         TITLES.get(detail, "Inputs changed") + (", without effect so far" if harmless else ""),
-        f"The inputs change at {where}: {_in_short(k, seen)}"
+        f"{'The inputs change' if measured or loss_moves else INDICES} at {where}: {_in_short(k, seen)}"
         + (" at the first." if len(at) > 1 else ", and stay so." if stays else "."),
         detail=detail,
         score=(0.3 if harmless else 0.85 if loss_moves else 0.7) + (0.1 if proved and not harmless else 0.0),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tb_losslens.record.batch import Batch, tensors_of
 from tb_losslens.record.collector import Collector
+from tb_losslens.record.data_sets import Samples
 from tb_losslens.record.signals.fingerprint_table import FingerprintTable, prints_of, words_of
 
 FIRST = 16
@@ -23,6 +24,9 @@ AT_ONCE = 4096
 MOST_LEFT_OUT = 31
 """Passes between two that are read, at most."""
 
+MOST_SETS = 4
+"""Data sets whose samples are remembered at once; the one that was not read for longest gives way."""
+
 TWO = 2
 
 _TARGETS = ("labels", "label", "targets", "target", "y")
@@ -31,8 +35,9 @@ _TARGETS = ("labels", "label", "targets", "target", "y")
 class Fingerprints(Collector):
     """Fingerprints of the input and the target of each sample, as the loader delivers them.
 
-    Needs sample ids, and tensors whose first axis are the samples. An input that is augmented differs in each epoch; then only
-    the share of those that changed means something: all, as ever, or suddenly none.
+    Needs sample ids, and tensors whose first axis are the samples. A sample is compared with itself only: an id of another data
+    set is another sample, and one of a `Subset` stands for the sample that it is in the whole. An input that is augmented
+    differs in each epoch; then only the share of those that changed means something: all, as ever, or suddenly none.
 
     Where the steps are so short that this takes more than its share, whole passes over the loader are left out, as many as make
     up for it: what comes back different is then seen in the next pass that is read.
@@ -51,9 +56,7 @@ class Fingerprints(Collector):
 
     def __init__(self, share: float = 0.01) -> None:
         self._share = share
-        self._inputs = _Waiting(FingerprintTable())
-        self._targets = _Waiting(FingerprintTable(keep=FIRST))
-        self._labels = True
+        self._sets: dict[int, _DataSet] = {}
         self._source: Any = None
         self._began = self._spent = 0.0
         self._passes = self._left_out = 0
@@ -84,14 +87,26 @@ class Fingerprints(Collector):
             self._began, self._spent = now, 0.0
 
     def _take(self, ids: NDArray[np.int64], raw: Any) -> None:
+        samples: Samples | None = getattr(self._source, "samples", None)
+        places = ids if samples is None else samples.places(ids)
+        if places is None:
+            return
+        known = self._set(-1 if samples is None else samples.number)
         inputs, target = _parts(raw)
         if inputs is not None and inputs.dim() and len(inputs) == len(ids):
-            self._inputs.add(ids, words_of(inputs))
+            known.inputs.add(places, words_of(inputs))
         if target is not None and target.dim() and len(target) == len(ids):
             words = words_of(target)
-            self._targets.add(ids, words)
+            known.targets.add(places, words)
             if words is not None and words.dtype != np.int64:
-                self._labels = False
+                known.labels = False
+
+    def _set(self, number: int) -> _DataSet:
+        known = self._sets.pop(number, None) or _DataSet()
+        self._sets[number] = known  # the last one is the newest
+        if len(self._sets) > MOST_SETS:
+            del self._sets[next(iter(self._sets))]
+        return known
 
     def epoch_ends(self, epoch: int) -> dict[str, Any] | None:  # noqa: ARG002 - a collector's signature
         """What came back different since the samples were seen before; nothing where no sample came back.
@@ -100,19 +115,27 @@ class Fingerprints(Collector):
             `targets_compared`, `targets_changed`: counts; `target_changes`: the first ones, [id, label before, label now], or
             [id] where targets are no labels. `inputs_compared`, `inputs_changed`: counts.
         """
-        fields: dict[str, Any] = {}
-        inputs, targets = self._inputs.compared(), self._targets.compared()
-        if targets.compared:
-            changes = targets.changes
-            shown = [[c.sample, _label(c.before), _label(c.now)] if self._labels else [c.sample] for c in changes]
-            fields["targets_compared"], fields["targets_changed"] = targets.compared, targets.changed
-            if shown:
-                fields["target_changes"] = shown
-        if inputs.compared:
-            fields["inputs_compared"], fields["inputs_changed"] = inputs.compared, inputs.changed
-        inputs.reset()
-        targets.reset()
+        told: list[list[int]] = []
+        counts = dict.fromkeys(("targets_compared", "targets_changed", "inputs_compared", "inputs_changed"), 0)
+        for known in self._sets.values():
+            for name, table in (("targets", known.targets.compared()), ("inputs", known.inputs.compared())):
+                counts[f"{name}_compared"] += table.compared
+                counts[f"{name}_changed"] += table.changed
+                told += [[c.sample, _label(c.before), _label(c.now)] if known.labels else [c.sample] for c in table.changes]
+                table.reset()
+        fields: dict[str, Any] = {name: n for name, n in counts.items() if counts[f"{name.split('_')[0]}_compared"]}
+        if told:
+            fields["target_changes"] = told[:FIRST]
         return fields or None
+
+
+class _DataSet:
+    """What is remembered of the samples of one data set."""
+
+    def __init__(self) -> None:
+        self.inputs = _Waiting(FingerprintTable())
+        self.targets = _Waiting(FingerprintTable(keep=FIRST))
+        self.labels = True
 
 
 class _Waiting:

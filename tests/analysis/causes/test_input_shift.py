@@ -171,3 +171,50 @@ def test_a_shift_of_a_few_batches_has_no_name() -> None:
         assert any("no proof of one" in line for line in finding.evidence)
         assert finding.advice
     assert findings(input_shift, run)
+
+
+def _with_loader(run: Run, data: Callable[[int], int]) -> Run:
+    """The epochs of `run`, each over the data set of this number."""
+    events = tuple(
+        replace(e, fields={**e.fields, "loader": {**e.fields["loader"], "data": data(e.fields["epoch"])}})
+        if e.kind == "epoch_end"
+        else e
+        for e in run.events
+    )
+    return replace(run, events=events)
+
+
+def test_another_data_set_is_told_by_its_number_within_one_process() -> None:
+    run = _with_loader(train(data="plane", epochs=10, change_inputs=from_five(lambda x: 1.5 * x)), lambda epoch: int(epoch > 4))
+    (finding,) = findings(input_shift, run)
+    assert finding.detail == "data"
+    assert any("the loader reads another data set" in line for line in finding.evidence)
+    resumed = replace(run, sessions=({"first_step": 0}, {"first_step": int(run.step[run.epochs[5].first])}))
+    (finding,) = findings(input_shift, resumed)
+    assert finding.detail != "data"
+
+
+def test_where_the_model_is_replaced_inputs_explain_no_jump() -> None:
+    run = train(model="linear", data="plane", lr=0.02, epochs=10, change_inputs=from_five(lambda x: 2.0 * x + 0.5))
+    (finding,) = findings(input_shift, run)
+    assert (finding.kind, finding.explains_jump) == ("fault", True)
+    fields = {"model": {"class": "Net"}}
+    swapped = RunEvent("config_change", run.epochs[5].first, text="model replaced: now Net", fields=fields)
+    (finding,) = findings(input_shift, replace(run, events=(*run.events, swapped)))
+    assert (finding.kind, finding.explains_jump, finding.share) == ("benign", False, None)
+    assert any("the model was replaced by another one at boundary 5" in line for line in finding.against)
+    elsewhere = replace(swapped, batch=run.epochs[3].first)
+    (finding,) = findings(input_shift, replace(run, events=(*run.events, elsewhere)))
+    assert (finding.kind, finding.explains_jump) == ("fault", True)
+
+
+def test_an_index_that_gives_another_input_of_the_same_kind_may_be_another_sample() -> None:
+    run = train(data="gaussian", epochs=8)
+    counts = {k: {"inputs_compared": 800, "inputs_changed": 800 if k == 4 else 0} for k in range(1, 8)}
+    events = tuple(
+        replace(e, fields={**e.fields, **counts.get(e.fields["epoch"], {})}) if e.kind == "epoch_end" else e for e in run.events
+    )
+    (finding,) = findings(input_shift, replace(run, events=events))
+    assert (finding.kind, finding.strength) == ("benign", "proved")
+    assert finding.text.startswith("Some indices give another input at boundary 4")
+    assert any("draws or orders its samples anew" in line for line in finding.against)
