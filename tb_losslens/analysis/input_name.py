@@ -37,6 +37,15 @@ ADVICE = {
     "data": "Mix old and new samples instead of swapping them, or note the change.",
 }
 
+INDICES = "Some indices give another input"
+MAY_BE_OTHERS = Evidence(
+    "mean, spread and fixed places of the inputs stay: a data set that draws or orders its samples anew by itself gives other "
+    "samples for the same indices, and looks like this"
+)
+ELSEWHERE = Evidence(
+    "the model is given no tensor of the loader's batch itself: what another network makes of it moves as that network learns"
+)
+
 
 def named(
     context: Context,

@@ -11,15 +11,10 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.epoch_levels import levels, shifts
 from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.input_name import INDICES, MAY_BE_OTHERS
 from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.text import number, signed
 from tb_losslens.analysis.whole import is_whole
-
-INDICES = "Some indices give another input"
-MAY_BE_OTHERS = Evidence(
-    "mean, spread and fixed places of the inputs stay: a data set that draws or orders its samples anew by itself gives other "
-    "samples for the same indices, and looks like this"
-)
 
 
 def loss_levels(context: Context) -> Levels:

@@ -50,6 +50,9 @@ class Collector:
     def forward_begins(self, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The model is called with gradients: once a row, at the first call for its batch."""
 
+    def inputs_given(self, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What that call was given, unless it is the output of something that learns; again at the call that gets the batch."""
+
     def forward_ends(self, row: Row, output: Any) -> None:
         """The model returned, with a graph."""
 

@@ -15,6 +15,7 @@ from tb_losslens.record.row import Row
 
 _MOMENTS = (
     "forward_begins",
+    "inputs_given",
     "forward_ends",
     "criterion_called",
     "backward_begins",
@@ -109,7 +110,7 @@ class Collectors:
         inputs = row.inputs() if row.inputs is not None else None
         if inputs is None:
             return
-        for collector, method in self._by_moment["forward_begins"]:
+        for collector, method in self._by_moment["inputs_given"]:
             if not collector.each_step and not collector.deep:
                 self._guard.call(collector.name, method, row, (inputs,), {})
 

@@ -17,6 +17,7 @@ from tb_losslens.record import compiled
 from tb_losslens.record.backward_use import inside_backward
 from tb_losslens.record.batch import storages_of, tensors_of
 from tb_losslens.record.collectors import Collectors
+from tb_losslens.record.given import is_learned, take_inputs
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook
 from tb_losslens.record.lane import Lane
@@ -179,12 +180,10 @@ class Forwards:
         self._trained_on = tuple(weakref.ref(tensor) for tensor in tensors_of(inputs))
         if "train_mode" in row.values:  # another call for the same batch
             row.values["train_mode"] = mode if row.values["train_mode"] == mode else 0.5
-            return
-        row.values["train_mode"] = mode
-        self._collectors.tell("forward_begins", row, args, kwargs)
-        if not row.dense:
-            tensor = first_floating(inputs)
-            row.inputs = weakref.ref(tensor) if tensor is not None else None
+        else:
+            row.values["train_mode"] = mode
+            self._collectors.tell("forward_begins", row, args, kwargs)
+        take_inputs(recorder, self._collectors, row, args, kwargs)
 
     def replay(self, mode: float, inputs: weakref.ref[Tensor]) -> None:
         """A call that the short way had noted, for a sparse row: the share of training mode, and what the model was given."""
@@ -193,7 +192,8 @@ class Forwards:
         if row is not None:
             self._trained_on = (inputs,) if tensor is not None else ()
             row.values["train_mode"] = mode
-            row.inputs = inputs
+            row.given = tensor is not None and not is_learned(tensor)
+            row.inputs = inputs if row.given else None
 
     def _aside(self, recorder: Recorder, mode: float, inputs: Any) -> None:
         """A call without gradients inside the training loop: a look at the batch, or a validation that nobody announced."""

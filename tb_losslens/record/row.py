@@ -36,6 +36,8 @@ class Row(Sent):
         dense: why the signals that cost something are read for it: 1 in turn, 2 near a boundary, 3 its loss is unusual; 0 they
             are not.
         deep: what single layers and samples say is read, too; only of dense rows.
+        given: something that it was called with was taken for its input.
+        of_batch: that is a tensor of its batch.
         inputs: the tensor that the model was given for a row that is not dense.
         writes: how often the weights had been written to at its first call.
         aside: a later call was made at other weights, as an optimiser does that evaluates the loss several times.
@@ -59,6 +61,8 @@ class Row(Sent):
     more: int = 0
     dense: int = 1
     deep: bool = True
+    given: bool = False
+    of_batch: bool = False
     inputs: weakref.ref[Tensor] | None = None
     writes: tuple[int, ...] | None = None
     aside: bool = False

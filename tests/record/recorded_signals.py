@@ -35,6 +35,7 @@ class Told:
 def moments(told, row, model, criterion, inputs, targets):
     """Forward and criterion with their moments; gives a loss whose backward tells, too."""
     told.each("forward_begins", row, (inputs,), {})
+    told.each("inputs_given", row, (inputs,), {})
     output = model(inputs)
     told.each("forward_ends", row, output)
     loss = criterion(output, targets)

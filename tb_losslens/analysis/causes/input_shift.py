@@ -32,8 +32,10 @@ When it is wrong:
     The facts are where and how far; augmentation is a guess from how the noise changed. A first layer that normalises
     absorbs scale and offset. A steady random augmentation and a drift by as much at each boundary are no shift. Samples that
     come back with other bits while nothing that was measured and no loss moves (a cache of narrower numbers) are said to be
-    harmless so far. Fingerprints of some passes are left out on quick trainings: the place is then one of several boundaries,
-    and the change a fault only where the loss tells at which.
+    harmless so far, and so are levels of what is no tensor of the loader: it may be what another network makes, and learns.
+    A data set that maps its indices to other samples by itself looks like one whose samples changed. Fingerprints of some
+    passes are left out on quick trainings: the place is then one of several boundaries, and the change a fault only where the
+    loss tells at which.
     `python -m demo.healthy` counts false alarms. A span of bad batches moves itself only: `bad_batch`.
 
 References:
@@ -56,8 +58,8 @@ from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typi
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out import held_out_rises
 from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved, place_moves
-from tb_losslens.analysis.input_name import ADVICE, TITLES, named, repair
-from tb_losslens.analysis.input_place import INDICES, MAY_BE_OTHERS, loss_levels, loss_rises, placed, somewhere
+from tb_losslens.analysis.input_name import ADVICE, ELSEWHERE, INDICES, MAY_BE_OTHERS, TITLES, named, repair
+from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
 from tb_losslens.analysis.input_proof import Proof, proofs
 from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
 from tb_losslens.analysis.quiet_inputs import quiet_inputs
@@ -163,7 +165,9 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
     if is_planned:
         event = planned_at(run, boundary.batch)
         evidence.append(Evidence(f"somebody noted the change: {(event.text if event else '') or 'config_change'}"))
-    harmless = not loss_moves and not (measured and other_model is None) and not is_planned
+    elsewhere = run.facts.get("inputs_of_loader") is False and not proved
+    against += [ELSEWHERE] if elsewhere else []
+    harmless = not loss_moves and (not measured or other_model is not None or elsewhere) and not is_planned
     where = f"boundar{'y' if len(at) == 1 else 'ies'} {some([j + 1 for j in at])}"
     return Finding(
         ID,

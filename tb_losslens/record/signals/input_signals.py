@@ -56,7 +56,7 @@ class InputSignals(Collector):
         if found:
             self._loaded[batch] = found
 
-    def forward_begins(self, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def inputs_given(self, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tells all of it about the first floating input."""
         tensor = first_floating((args, kwargs))
         if tensor is None or tensor.dim() < 2:
@@ -68,7 +68,7 @@ class InputSignals(Collector):
         self._tell_relation(row, given)
 
     def _tell_relation(self, row: Row, given: Tensor) -> None:
-        loaded = self._loaded.pop(row.batch, None) if row.batch is not None else None
+        loaded = self._loaded.get(row.batch) if row.batch is not None else None
         now = places_of(given) if loaded else None
         if loaded is None or now is None:
             return

@@ -16,7 +16,7 @@ class InputMoments(Collector):
 
     name = "statistics of the inputs"
 
-    def forward_begins(self, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def inputs_given(self, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """See `Collector`."""
         self.tell(row, moments_of((args, kwargs) if kwargs else args))
 

@@ -218,3 +218,16 @@ def test_an_index_that_gives_another_input_of_the_same_kind_may_be_another_sampl
     assert (finding.kind, finding.strength) == ("benign", "proved")
     assert finding.text.startswith("Some indices give another input at boundary 4")
     assert any("draws or orders its samples anew" in line for line in finding.against)
+
+
+def test_levels_of_what_is_none_of_the_loaders_are_no_fault_without_an_effect() -> None:
+    run = train(data="digits", epochs=10, change_inputs=from_five(scaled(0.2, 2), scaled(0.8, 1.2)))
+    told = {of_loader: replace(run, facts={**run.facts, "inputs_of_loader": of_loader}) for of_loader in (False, True)}
+    (finding,) = findings(input_shift, told[True])
+    assert (finding.kind, finding.explains_jump) == ("fault", False)
+    (finding,) = findings(input_shift, told[False])
+    assert (finding.kind, finding.explains_jump) == ("benign", False)
+    assert any("no tensor of the loader's batch" in line for line in finding.against)
+    loud = train(model="linear", data="plane", lr=0.02, epochs=10, change_inputs=from_five(lambda x: 2.0 * x + 0.5))
+    (finding,) = findings(input_shift, replace(loud, facts={**loud.facts, "inputs_of_loader": False}))
+    assert (finding.kind, finding.explains_jump) == ("fault", True)

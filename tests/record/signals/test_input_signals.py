@@ -100,7 +100,7 @@ def test_places_do_not_share_a_column(shape):
 
 def given(told, batch, tensor, **kwargs):
     row = told.row(batch=batch, **kwargs)
-    told.each("forward_begins", row, (tensor,), {})
+    told.each("inputs_given", row, (tensor,), {})
     return row
 
 
