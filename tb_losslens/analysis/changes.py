@@ -44,5 +44,14 @@ def another_data_set(run: Run, epochs: Sequence[Epoch], k: int) -> bool:
     return goes_on and None not in numbers and numbers[0] != numbers[1]
 
 
+def other_objects(run: Run, epochs: Sequence[Epoch], boundaries: Sequence[Boundary]) -> list[Evidence]:
+    """What became another one at these boundaries, of which nothing measured says how it acts on the loss: model, data set."""
+    model = model_replaced(run, boundaries)
+    at = [b.index + 1 for b in boundaries if another_data_set(run, epochs, b.index)]
+    where = f"boundar{'y' if len(at) == 1 else 'ies'} {some(at)}"
+    data = [Evidence(f"the loader reads another data set than in the epoch before at {where}")] if at else []
+    return ([model] if model is not None else []) + data
+
+
 def _near(run: Run, row: int, reach: int) -> list[RunEvent]:
     return [e for e in run.events if e.kind == "config_change" and abs(e.batch - row) <= reach]

@@ -122,7 +122,17 @@ def test_another_part_of_the_same_data_is_no_change(recorded):
     said = [finding for finding in outcomes(unknown, run) if getattr(finding, "boundaries", ())]
     for finding in said:
         assert "The model was replaced by another one at boundaries 4 and 8." in finding.text
+        assert "another data set" not in finding.text
     assert said
+
+
+def test_a_jump_to_another_data_set_is_said_where_nothing_explains_it(recorded):
+    easy, hard = two_classes(1600), two_classes(1600, seed=1)
+    hard.tensors[1].random_(2, generator=torch.Generator().manual_seed(2))
+    run = train(recorded(), [loader(easy, shuffle=True)] * 4 + [loader(hard, shuffle=True)] * 4)
+    said = [finding for finding in outcomes(unknown, run) if 3 in getattr(finding, "boundaries", ())]
+    assert said
+    assert "The loader reads another data set than in the epoch before at boundary 4." in said[0].text
 
 
 def test_a_sample_of_a_part_that_did_change_is_seen(recorded):

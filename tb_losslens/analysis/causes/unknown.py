@@ -29,7 +29,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tb_losslens.analysis.change_at import change_at
-from tb_losslens.analysis.changes import model_replaced, restored_at
+from tb_losslens.analysis.changes import other_objects, restored_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import mostly_known
@@ -97,11 +97,11 @@ def _boundaries(context: Context) -> Outcome:
         what = f"The loss moves by up to {signed(most.jump)} at boundaries {some([b.index + 1 for b in left])}"
     again = f"Run the batches around step {most.step:,} again with the same weights, in this order and in another."
     size = number(abs(most.z), 2)
-    other_model = model_replaced(run, left)
+    others = other_objects(run, context.epochs, left)
     return Finding(
         ID, "unknown", "possible", "Nothing recorded explains it",
         f"{what}, and none of the causes that could be tested explains it."
-        + (f" {str(other_model).capitalize()}." if other_model is not None else ""),
+        + "".join(f" {other.capitalize()}." for other in others),
         detail=most.shape, boundaries=tuple(b.index for b in left), steps=tuple(b.step for b in left[:20]),
         explains_jump=False,
         evidence=(
@@ -110,7 +110,7 @@ def _boundaries(context: Context) -> Outcome:
             *([] if changed and not known else [Evidence(_looked_at(known))]),
             *(Evidence(said, name, span) for name, said in changed.items()),
             *([] if restored_at(run, most.batch, reach=0) is None else [Evidence(_LOADED)]),
-            *([other_model] if other_model is not None else []),
+            *others,
             *(Evidence(in_words(run, one), "step", span) for one in restarts(run) if one.row == most.batch),
         ),
         missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),
