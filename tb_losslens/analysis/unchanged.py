@@ -1,8 +1,10 @@
 """Whether the weights still change: a training whose weights are the same bits from some batch on learns nothing any more.
 
-Exact: the checksum of all parameters is equal at both ends of every epoch from there on. Where no checksum is known, the size
-of each update, read off the same elements, is zero in every batch that was looked into. It is said where there are numbers to
-learn from: weights that are NaN stay NaN, and a schedule that has come down to an LR of zero has ended.
+Exact: the checksum of all parameters is equal at both ends of every epoch from there on, and an optimizer stepped in between,
+or none ever did and more than one epoch went by: one that steps after the loop of an epoch leaves the weights alone inside it.
+Where no checksum is known, the size of each update, read off the same elements, is zero in every batch that was looked into. It
+is said where there are numbers to learn from: weights that are NaN stay NaN, and a schedule that has come down to an LR of zero
+has ended.
 """
 
 from __future__ import annotations
@@ -68,7 +70,7 @@ def unchanged_weights(run: Run, *, least: int = 10) -> Unchanged | None:
 
 
 def _checksums(run: Run) -> list[tuple[int, str]]:
-    """(row, checksum of all parameters) at the ends of the epochs, in order; also those that came with a later record."""
+    """(index of the event, checksum of all parameters) at the ends of the epochs, in order; some come with a later record."""
     late = {
         (item.get("at"), item.get("epoch")): item.get("parameters")
         for event in run.events
@@ -76,11 +78,11 @@ def _checksums(run: Run) -> list[tuple[int, str]]:
         if isinstance(item, dict)
     }
     out = []
-    for event in run.events:
+    for at, event in enumerate(run.events):
         if event.kind in ("epoch_begin", "epoch_end"):
             value = event.fields.get("parameters") or late.get((event.kind, event.fields.get("epoch")))
             if isinstance(value, str):
-                out.append((event.batch, value))
+                out.append((at, value))
     return out
 
 
@@ -89,14 +91,18 @@ def _by_checksums(run: Run, least: int) -> int | None:
     seen = _checksums(run)
     if not seen:
         return None
-    same = [row for row, _ in seen]
-    for place in range(len(seen) - 1, -1, -1):
-        if seen[place][1] != seen[-1][1]:
-            same = [row for row, _ in seen[place + 1 :]]
-            break
-    first, last = same[0], same[-1]
+    begin = next((place + 1 for place in range(len(seen) - 1, -1, -1) if seen[place][1] != seen[-1][1]), 0)
+    first, last = run.events[seen[begin][0]].batch, run.events[seen[-1][0]].batch
     moved = (run.float("update_ratio")[first:] > 0).any()  # what is trained is not what was watched
-    return first if last - first >= least and not moved else None
+    since, until = (int(run.events[seen[place][0]].fields.get("steps_outside") or 0) for place in (begin, -1))
+    epochs = sum(epoch.first < last and epoch.last > first for epoch in run.epochs)
+    tried = _steps_in(run, first, last) or until > since or (epochs > 1 and not until)
+    return first if last - first >= least and not moved and tried else None
+
+
+def _steps_in(run: Run, first: int, last: int) -> bool:
+    """True if a step of an optimizer was seen in these rows."""
+    return any(np.isfinite(run.float(name)[first:last]).any() for name in _AT_STEP)
 
 
 def _by_updates(run: Run, least: int) -> int | None:
@@ -132,7 +138,7 @@ def _reason(run: Run, since: int, lr: float) -> tuple[str, str]:
             "The scaler of mixed precision left out every step.",
             "Look for inf and NaN in the gradients, and call `scaler.update()` after each step.",
         )
-    if not any(run.has(name) for name in _AT_STEP):
+    if not any(run.has(name) for name in _AT_STEP) and not any(e.fields.get("steps_outside") for e in run.events):
         return "No step of an optimizer was seen.", "Call `optimizer.step()` after `loss.backward()`."
     if len(gradient) and gradient.max() > 0:
         size = number(float(np.median(gradient)))

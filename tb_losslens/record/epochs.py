@@ -22,6 +22,7 @@ class Epochs:
         length: rows of the epoch that ended last, 0 before.
         complete: the loop of that epoch came to its end.
         announced: number that the user gave the next epoch, or None.
+        steps_outside: steps of optimisers so far where no batch was on, as after the loop of an epoch.
         on_end: called after the end of an epoch was recorded.
         about: gives further fields of a record by its kind and the number of the epoch.
     """
@@ -35,6 +36,7 @@ class Epochs:
         self.length = 0
         self.complete = False
         self.announced: int | None = None
+        self.steps_outside = 0
         self.on_end: Callable[[], None] = lambda: None
         self.about: Callable[[str, int], dict[str, Any]] = lambda _kind, _epoch: {}
         self._begin_fields: dict[str, Any] = {}
@@ -90,7 +92,8 @@ class Epochs:
         """Records the begin of the open epoch, once, right before its first row."""
         if self.open and not self._said:
             self._said = True
-            self._outbox.record("epoch_begin", fields={"epoch": self.number, "loader": self._loader(), **self._begin_fields})
+            fields = {"epoch": self.number, "loader": self._loader(), **self._outside(), **self._begin_fields}
+            self._outbox.record("epoch_begin", fields=fields)
 
     def digest(self, ids: Any) -> None:
         """Adds the ids of a row, or of several of one size."""
@@ -118,10 +121,14 @@ class Epochs:
             "complete": complete,
             **self._digest.fields(),
             "loader": self._loader(),
+            **self._outside(),
             **self.about("epoch_end", self.number),
         }
         self._outbox.record("epoch_end", fields=fields)
         self.on_end()
+
+    def _outside(self) -> dict[str, int]:
+        return {"steps_outside": self.steps_outside} if self.steps_outside else {}
 
     def _loader(self) -> dict[str, Any]:
         return self.source.loader if self.source is not None else {}

@@ -213,6 +213,8 @@ class Steps:
         self.evaluations.stepped()
         if row is not None:
             row.stepped.add(optimizer)
+        else:
+            self.epochs.steps_outside += 1
         return row
 
     def step_ends(self) -> None:

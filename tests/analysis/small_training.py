@@ -26,7 +26,7 @@ def record(
     before_epoch: Callable[[LossLensWriter, Any, int], None] = lambda _writer, _optimizer, _epoch: None,
     change_loss: Callable[[Tensor], Tensor] = lambda loss: loss,
     change_inputs: Callable[[Tensor, int], Tensor] = lambda x, _step: x,
-    steps: bool = True,
+    steps: bool | int = True,
     watch_model: bool = True,
 ) -> Run:
     """Trains on ten overlapping clouds and reads the recording.
@@ -39,7 +39,7 @@ def record(
         before_epoch: called with (writer, optimizer, epoch) after the epoch before was left.
         change_loss: what is minimised in place of the loss.
         change_inputs: what the model is given, by (inputs, step).
-        steps: whether `optimizer.step()` is called.
+        steps: whether `optimizer.step()` is called; a number: after every so many epochs, and in no batch.
         watch_model: whether the writer is told of the model.
     """
     torch.manual_seed(0)
@@ -54,11 +54,15 @@ def record(
         loader = writer.wrap(DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True))
         for epoch in range(epochs):
             before_epoch(writer, made, epoch)
-            for inputs, targets in loader:
+            if not isinstance(steps, bool) and epoch and epoch % steps == 0:
+                made.step()
                 made.zero_grad()
+            for inputs, targets in loader:
+                if isinstance(steps, bool):
+                    made.zero_grad()
                 loss = change_loss(criterion(net(change_inputs(inputs, step)), targets))
                 loss.backward()
-                if steps:
+                if steps is True:
                     made.step()
                 writer.add_scalar("Loss/train", loss.item(), step)
                 step += 1

@@ -63,6 +63,27 @@ def test_a_short_run_that_learns_nothing(tmp_path: Path, epochs: int) -> None:
     assert said.headline.startswith("Nothing is learned: ")
 
 
+@pytest.mark.parametrize("every", [1, 2])
+def test_a_step_after_the_loop_of_an_epoch_is_one(tmp_path: Path, every: int) -> None:
+    """The whole data set is accumulated, once or twice, for each step: the weights stay from one to the next."""
+    run = record(tmp_path, steps=every)
+    assert unchanged_weights(run) is None
+    counts = [e.fields.get("steps_outside", 0) for e in run.events if e.kind == "epoch_begin"]
+    assert counts == [epoch // every for epoch in range(6)]
+
+
+def test_a_step_after_the_loop_that_changes_nothing(tmp_path: Path) -> None:
+    """The near miss: the same loop, and an optimiser of other parameters."""
+    said = diagnose(record(tmp_path, steps=1, optimizer=_others))
+    assert said.headline == "Nothing is learned: the weights did not change in any of 300 batches"
+    assert "No step of an optimizer" not in said.subline
+
+
+def test_one_epoch_without_a_step_may_still_get_one(tmp_path: Path) -> None:
+    assert unchanged_weights(record(tmp_path, epochs=1, steps=False)) is None
+    assert unchanged_weights(record(tmp_path / "two", epochs=2, steps=False)) is not None
+
+
 def test_a_training_that_learns_is_left_alone(tmp_path: Path) -> None:
     assert unchanged_weights(record(tmp_path)) is None
 
