@@ -29,15 +29,18 @@ class Evaluations:
 
     Attributes:
         writes: gives a tuple that changes in all places when the weights do; empty where they are not known.
+        expects_step: true if an optimiser was named whose step ends each batch.
+        steps: a step of an optimiser was seen.
     """
 
     def __init__(self) -> None:
         self.writes: Callable[[], tuple[int, ...]] = tuple
-        self._steps = self._blind = False
+        self.expects_step: Callable[[], bool] = lambda: False
+        self.steps = self._blind = False
 
     def stepped(self) -> None:
         """A step of an optimiser is seen: weights that change without one have been moved aside."""
-        self._steps = True
+        self.steps = True
 
     def is_aside(self, row: Row) -> bool:
         """True if a call that belongs to `row` is made at other weights than its first one."""
@@ -59,5 +62,5 @@ class Evaluations:
         known = row.aside
         if not self.is_aside(row):
             return False
-        self._blind = self._blind or (known and not self._steps)
-        return self._steps or not self._blind
+        self._blind = self._blind or (known and not self.steps)
+        return self.steps or not self._blind

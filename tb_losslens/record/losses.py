@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Variable
 
-from tb_losslens.record.backward_use import ACCUMULATES, ELSEWHERE, inside_backward, is_last_backward, use_of_backward
+from tb_losslens.record.backward_use import ACCUMULATES, ELSEWHERE, RETURNS, inside_backward, is_last_backward, use_of_backward
 from tb_losslens.record.batch import describe_targets
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
@@ -170,7 +170,7 @@ class Losses:
             if of_loss and row is not None and is_last_backward():
                 row.drop_loss()
             return
-        row = recorder.steps.backward()
+        row = recorder.steps.backward(returns=self._use == RETURNS)
         if row is not None and row.more:
             recorder.several_losses(1 + row.more)
         if first and self._use == ACCUMULATES:  # else what is in `.grad` is of another time

@@ -168,8 +168,12 @@ class Steps:
         return row
 
     def _is_over(self, row: Row) -> bool:
-        """True if what a step begins with can no longer belong to `row`."""
-        over = row.backward or bool(row.stepped) or row.logged
+        """True if what a step begins with can no longer belong to `row`.
+
+        Where no loader is the measure and `log_batch` is called, a row goes on to that call, or to a step if those are seen.
+        """
+        told = self._explicit and self.evaluations.steps and not self._by_loader
+        over = (row.backward and not told) or bool(row.stepped) or row.logged
         return over and (self._by_loader or not self.evaluations.goes_on(row))
 
     def is_inside(self, optimizers: Iterable[Optimizer]) -> bool:
@@ -184,11 +188,11 @@ class Steps:
         row.values["dense"] = UNUSUAL
         return True
 
-    def backward(self) -> Row | None:
-        """A backward begins."""
+    def backward(self, *, returns: bool = False) -> Row | None:
+        """A backward begins; one that `returns` its gradients, as the inner step of a meta-learner, comes before the step."""
         row = self.current
         if row is not None:
-            row.backward = True
+            row.backward |= self._by_loader or not (returns and self.evaluations.expects_step())
             row.close_backward()
             more = row.close_again()
             if more is not None:

@@ -95,7 +95,8 @@ class LossLensWriter(Calls, SummaryWriter):
             lane=self._watch.lane,
             deep_spent=lambda: self._watch.collectors.deep_spent,
         )
-        self._recorder.steps.evaluations.writes = self._watch.updates.writes
+        updates, evaluations = self._watch.updates, self._recorder.steps.evaluations
+        evaluations.writes, evaluations.expects_step = updates.writes, lambda: updates.named
 
     def _open(self, directory: Any) -> Any:
         warn = self._main_failed if directory == self.log_dir else self._disk_failed
