@@ -67,7 +67,7 @@ class LossLensWriter(Calls, SummaryWriter):
         self._recorder: Recorder | None = None
         self._begin = time.perf_counter()
         self._config: dict[str, Any] = {}
-        self._summarised = self._told_of_disk = False
+        self._summarised = self._told_of_disk = self._told_of_main = False
         self._empty_passes = 0
         self._watch = Watch(self._guard, lambda: self._recorder)
         super().__init__(_of_rank(log_dir), comment, purge_step, max_queue, flush_secs, filename_suffix)
@@ -80,7 +80,7 @@ class LossLensWriter(Calls, SummaryWriter):
         facts: dict[str, Any] = {"versions": versions(), **identity_facts()}
         if purge_step is not None:
             facts["purge_step"] = purge_step
-        session = Session(self.log_dir, event_file, warn=self._guard.say, facts=facts)
+        session = Session(self.log_dir, event_file, warn=self._guard.say, disk_failed=self._main_failed, facts=facts)
         self._recorder = Recorder(
             session,
             self._guard,
@@ -103,12 +103,14 @@ class LossLensWriter(Calls, SummaryWriter):
         return EventFileWriter(directory, self.max_queue, self.flush_secs, self.filename_suffix, warn=warn)
 
     def _main_failed(self, text: str) -> None:
-        self._told_of_disk = True
-        self._guard.say(text)
+        if not self._told_of_main:  # one sentence for the tail, the events and what was lost of them, which the report counts
+            self._told_of_main = self._told_of_disk = True
+            self._guard.say(text)
 
     def _disk_failed(self, text: str) -> None:
         if not self._told_of_disk:  # one sentence is enough, however many other files cannot be written
-            self._main_failed(text)
+            self._told_of_disk = True
+            self._guard.say(text)
 
     def _get_file_writer(self) -> Any:
         if self.all_writers is None or self.file_writer is None:

@@ -229,9 +229,9 @@ def test_one_event_that_no_disk_has_room_for_costs_itself_only(start, tmp_path):
     """
     out, err = start(textwrap.dedent(body) + textwrap.dedent(TRAIN)).finish()
     assert out.strip() == "trained 150"
-    tail, full = warnings_in(err)
-    assert "if this process is killed they are lost" in tail
-    assert "File too large" in full
+    (said,) = warnings_in(err)
+    assert "if this process is killed they are lost, and others for as long as there is no room" in said
+    assert "File too large" in said
     run = rows(tmp_path)
     assert len(run) == 150
     assert run.problems == ()
@@ -247,23 +247,36 @@ def test_what_a_full_disk_costs_is_said_and_counted(start, tmp_path):
     """
     out, err = start(textwrap.dedent(body) + textwrap.dedent(TRAIN)).finish()
     assert out.strip() == "trained 150"
-    tail, full, lost = warnings_in(err)
-    assert "if this process is killed they are lost" in tail
-    assert "batches are lost until that works again" in full
+    (said,) = warnings_in(err)
+    assert "if this process is killed they are lost, and others for as long as there is no room" in said
     run = rows(tmp_path)
     missing = 150 - len(run)
     assert 0 < missing < 150
-    assert f"LossLens could not write {missing} of 150 batches (File too large)" in lost
     assert run.problems[0].startswith(f"{missing} of 150 batches could not be written (File too large)")
     assert sum(gap.batches for gap in run.gaps) == missing
 
 
+def test_a_disk_that_fills_up_later_is_said_once_and_then(start, tmp_path):
+    """The near miss: there was room for the tail, so that it is the event file that says it."""
+    body = """
+    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    writer = LossLensWriter(logdir)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    """
+    out, err = start(textwrap.dedent(body) + textwrap.dedent(TRAIN)).finish()
+    assert out.strip() == "trained 150"
+    (said,) = warnings_in(err)
+    assert "batches are lost until that works again" in said
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_really_full_disk(start, tmp_path):
+@pytest.mark.parametrize("size", ["2300k", "96k"])
+def test_a_really_full_disk(start, tmp_path, size):
     disk = tmp_path / "logs"
     disk.mkdir()
     if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2300k", "tmpfs", str(disk)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(disk)], check=False, capture_output=True
     ).returncode:
         pytest.skip("a small disk cannot be mounted here; the limit on file sizes above stands in for it")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import mmap
 import os
@@ -34,6 +35,8 @@ from tb_losslens.record.disk.locks import lock
 SEGMENTS = 6
 SEGMENT_BYTES = 512 << 10
 """Room for 64 KiB of columns, and for the ids of 256 batches of 128 samples."""
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 LOG_ROOM = 4096
 """Bytes that a segment must have left for lists and records."""
@@ -162,11 +165,17 @@ class Ring:
         logdir: directory of the run; None for one that is not on this machine, whose rows stay in plain memory.
         session: id of the session.
         warn: called with a sentence if the tail file cannot be made.
+        full: called in its place where that is for want of room, by default the same.
         segment_bytes: size of a segment.
     """
 
     def __init__(
-        self, logdir: Path | None, session: str, warn: Callable[[str], None], segment_bytes: int = SEGMENT_BYTES
+        self,
+        logdir: Path | None,
+        session: str,
+        warn: Callable[[str], None],
+        segment_bytes: int = SEGMENT_BYTES,
+        full: Callable[[str], None] | None = None,
     ) -> None:
         self.segment_bytes = segment_bytes
         self.closed = False
@@ -176,7 +185,11 @@ class Ring:
         try:
             self.memory = mmap.mmap(-1, size) if self.path is None else self._map(self.path, size)
         except (OSError, ValueError) as error:
-            warn(f"LossLens cannot keep the newest batches in {self.path} ({error}); if this process is killed they are lost.")
+            said = f"LossLens cannot keep the newest batches in {self.path} ({error}); if this process is killed they are lost"
+            if getattr(error, "errno", None) in _NO_ROOM:
+                (full or warn)(f"{said}, and others for as long as there is no room. `losslens report` counts what is missing.")
+            else:
+                warn(f"{said}.")
             self._remove()
             self.memory = mmap.mmap(-1, size)
         self._view = memoryview(self.memory)

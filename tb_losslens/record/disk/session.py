@@ -58,6 +58,7 @@ class Session:
         logdir: directory of the run.
         event_file: where chunks go; it is flushed, never closed here.
         warn: called with a sentence when something cannot be recorded, possibly on another thread.
+        disk_failed: called in its place where that is for want of room or a write that failed, which others may have said.
         facts: what is known at the start: fields of the first record, of kind "facts".
     """
 
@@ -67,12 +68,14 @@ class Session:
         event_file: EventFile,
         warn: Callable[[str], None] | None = None,
         *,
+        disk_failed: Callable[[str], None] | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.id = new_session_id()
         self._logdir = None if is_remote(logdir) else Path(logdir)
         self._file = event_file
         self._warn = warn or (lambda _: None)
+        self._disk_failed = disk_failed or self._warn
         self._lock = threading.RLock()
         self._busy = False  # inside a call: a signal handler that comes then must not touch the buffer
         self._flush_later = False
@@ -284,7 +287,7 @@ class Session:
             self._off = True
             self._buffer.end()
         if lost:
-            self._warn(f"LossLens could not write {lost:,} of {self._next:,} batches ({self._written.why}).")
+            self._disk_failed(f"LossLens could not write {lost:,} of {self._next:,} batches ({self._written.why}).")
 
     def forget(self) -> None:
         """In a forked child: every later call does nothing."""
@@ -294,8 +297,10 @@ class Session:
         self._buffer.forget()
 
     def _make_ring(self, least: int) -> Ring:
-        warn = (lambda _: None) if self._off else self._warn  # an unwritable directory has been complained of already
-        return Ring(self._logdir, self.id, warn, max(SEGMENT_BYTES, least))
+        size = max(SEGMENT_BYTES, least)
+        if self._off:  # an unwritable directory has been complained of already
+            return Ring(self._logdir, self.id, lambda _: None, size)
+        return Ring(self._logdir, self.id, self._warn, size, self._disk_failed)
 
     def _set_due(self) -> None:
         now = time.monotonic()
