@@ -10,7 +10,8 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.displacement import Displacement
 from tb_losslens.analysis.explain import jumps
 from tb_losslens.analysis.finding import Evidence, Finding, Skipped
-from tb_losslens.analysis.loader_repair import repair_shuffle
+from tb_losslens.analysis.loader_repair import in_order, repair_shuffle
+from tb_losslens.analysis.orders import loader_of
 from tb_losslens.analysis.position import profile
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural
@@ -33,18 +34,24 @@ def about_ids(kept: list[Displacement]) -> tuple[list[Evidence], float]:
 
 
 def left_in_order(context: Context, kept: list[Displacement], *, flat: bool) -> Outcome:
-    """What an order that is left says; where each epoch has the same one, only if the loss follows it.
+    """What an order that is left says; where each epoch has the same one, or none is drawn, only if the loss follows it.
 
     That the order comes again is said by `repeated_order` already; why the loss jumps there may be what is in that order.
+    A loader with `shuffle=False` leaves no order that it was to break: one pass over data that was mixed before is right.
     """
-    again = context.found("repeated_order")
-    if again is None:
+    again, loader = context.found("repeated_order"), loader_of(context.run)
+    if again is None and not in_order(loader):
         return by_ids(context, kept, flat=flat)
-    folded = None if again.explains_jump else profile(context)
+    folded = None if again is not None and again.explains_jump else profile(context)
     if folded is not None and folded.explains() and jumps(context, [b.index for b in context.boundaries]):
         return by_ids(context, kept, flat=flat)
     rho = number(median(np.array([d.correlation for d in kept])), 2)
-    said = f"each epoch has the same order of samples, near that of the data set (rank correlation of id and position {rho})"
+    order = (
+        "each epoch has the same order of samples"
+        if again is not None
+        else "the loader does not shuffle: samples come in an order"
+    )
+    said = f"{order}, near that of the data set (rank correlation of id and position {rho})"
     return Skipped(
         "incomplete_shuffle", f"{said}: whether the data set is sorted by something that was not recorded is not known", ""
     )

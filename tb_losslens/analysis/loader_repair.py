@@ -64,7 +64,7 @@ def repair_shuffle(context: Context, buffer: float) -> tuple[str, str]:
     loader = loader_of(context.run)
     kind = loader_kind(loader)
     total = loader.get("dataset_size") or context.run.facts.get("dataset_size")
-    advice = "Shuffle the samples in each epoch." if _in_order(loader) else "Draw the order of each epoch from all samples."
+    advice = "Shuffle the samples in each epoch." if in_order(loader) else "Draw the order of each epoch from all samples."
     now = ""
     if math.isfinite(buffer) and isinstance(total, int):
         now = f"# mixes within about {max(1, round(buffer)):,} of {total:,} samples now\n"
@@ -86,7 +86,7 @@ def repair_order(context: Context, repeated: Sequence[Epoch]) -> tuple[str, str,
             "The data set gives its samples in one order each time. Shuffle its shards anew in `__iter__`, or mix in a buffer."
         )
         return advice, _mixed(context, loader), []
-    if _in_order(loader):
+    if in_order(loader):
         against = Evidence("the loader was built with shuffle=False, so a fixed order may be meant")
         advice = "Let the loader draw a new order each epoch. Shuffling the data once beforehand only fixes another order."
         return advice, _shuffling(context, loader), [against]
@@ -121,7 +121,8 @@ def repair_last_batch(context: Context, usual: float, n: float) -> str:
     return f"train_loader = writer.wrap(DataLoader(dataset{batch}{keep}{_workers(loader)}, drop_last=True)){said}"
 
 
-def _in_order(loader: Mapping[str, Any]) -> bool:
+def in_order(loader: Mapping[str, Any]) -> bool:
+    """True if the loader says itself that it takes the samples in the order of the data set."""
     return loader.get("shuffle") is False or loader.get("sampler") == "SequentialSampler"
 
 
@@ -153,7 +154,7 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
         return f"{code}     # in place of batch_sampler={loader['batch_sampler']}(...)"
     if kind in ("sampler", "weighted"):
         return f"{code}     # in place of sampler={loader['sampler']}(...)"
-    return f"{code}     # was shuffle=False" if _in_order(loader) else code
+    return f"{code}     # was shuffle=False" if in_order(loader) else code
 
 
 def _drawing(loader: Mapping[str, Any], generator: str) -> str:

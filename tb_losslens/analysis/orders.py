@@ -85,6 +85,14 @@ def ids_of(run: Run, epoch: Epoch) -> NDArray[np.int64]:
     return out
 
 
+def batch_of_ids(run: Run, epoch: Epoch) -> NDArray[np.int64]:
+    """The row of the batch that each of `ids_of` came in, same shape."""
+    if not len(ids_of(run, epoch)):
+        return np.empty(0, dtype=np.int64)
+    rows = np.arange(epoch.first, unbroken_start(run, epoch), dtype=np.int64)
+    return np.repeat(rows, np.diff(run.ragged["sample_ids"].offsets[epoch.first : rows[-1] + 2]))
+
+
 def ids_in(run: Run, first: int, last: int, *, most: int = 4096) -> list[int]:
     """Sample ids of the rows `first <= row < last`, in order, without repeats; empty where they are not known."""
     ragged = run.ragged.get("sample_ids")

@@ -1,7 +1,8 @@
 """The position of a batch in its epoch tells what is in it: the data is sorted, or mixed only within a window.
 
 What it sees:
-    Class mix or mean target of each batch against its position in the epoch, and the sample ids in the order they came.
+    Class mix or mean target of each batch against its position in the epoch, and the sample ids batch by batch. The order
+    within a batch means nothing, so that an epoch of one batch has none.
 
 Why it matters:
     The end of an epoch then holds other samples than the start of the next. The model has just been fitted to the former and
@@ -23,7 +24,8 @@ What to try:
 When it is wrong:
     Bucketing by length and a curriculum look the same and are meant. Ids that are left in order are harmless if the data set
     itself has no order: where class mix or targets are known and flat, and the boundaries do not take back what the loss does
-    within the epochs, this is called possible only.
+    within the epochs, this is called possible only. A loader that says `shuffle=False` is not called a bad shuffle: where
+    nothing shows that the order matters, that is not checked.
     `python -m demo.healthy` counts false alarms. Batches that come back equal are `repeated_order`.
 
 References:
@@ -47,7 +49,7 @@ from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.left_in_order import about_ids, left_in_order
 from tb_losslens.analysis.loader_repair import repair_shuffle
-from tb_losslens.analysis.orders import ids_of
+from tb_losslens.analysis.orders import batch_of_ids, ids_of
 from tb_losslens.analysis.position import profile
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, some
@@ -95,7 +97,7 @@ def find(
         least_effect: distance of blocks from the epoch, beyond chance, that most epochs must reach.
         alone_level: p where fewer than half of the epochs show it.
         alone_effect: distance where fewer than half of the epochs show it.
-        least_order: rank correlation of id and position, or part of neighbours kept, that is an order left.
+        least_order: rank correlation of id and batch, or part of neighbours kept, that is an order left.
         least_share: part of the jump that content must predict.
         far: content at the boundary is extreme beyond this multiple of the 99 % quantile of other cuts.
         apart: or where it differs by this much, and by three times what random samples would: the two levels of the loss
@@ -105,7 +107,8 @@ def find(
     run = context.run
     known = contents(run)
     looked = np.unique(np.linspace(0, max(len(context.epochs) - 1, 0), most_orders).astype(int))[: len(context.epochs)].tolist()
-    ordered = [d for d in (displacement(ids_of(run, context.epochs[k])) for k in looked) if d is not None]
+    epochs = [context.epochs[k] for k in looked]
+    ordered = [d for d in (displacement(ids_of(run, e), batch_of_ids(run, e)) for e in epochs) if d is not None]
     if not known and not ordered:
         return Skipped(ID, "neither classes, targets nor sample ids were recorded", how_to_record("classes"))
     weight = np.where(by_turn(run), sample_weights(run), 0.0)
@@ -120,7 +123,8 @@ def find(
         return _finding(context, max(found, key=lambda one: one.effect), kept, (least_share, far, apart))
     if kept:
         return left_in_order(context, kept, flat=bool(known))
-    return Checked(ID, _fine(seen, ordered))
+    compared = ordered or any(position.blocks for one in seen for position in one.effects)
+    return Checked(ID, _fine(seen, ordered)) if compared else Skipped(ID, _fine(seen, ordered), "")
 
 
 def _telling(

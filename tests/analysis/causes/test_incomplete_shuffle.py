@@ -12,7 +12,6 @@ from sklearn.metrics import pairwise_distances  # an independent total variation
 
 from tb_losslens.analysis.causes import incomplete_shuffle
 from tb_losslens.analysis.content import apart, contents, known_shares, position_effect
-from tb_losslens.analysis.displacement import displacement
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings, skipped
@@ -168,15 +167,23 @@ def _labelled(labels: NDArray[np.int64], size: int) -> Run:
     return replace(run, ragged={"classes": Ragged.from_lists(pairs)})
 
 
-@pytest.mark.parametrize(("size", "total"), [(1, 1000), (50, 1000), (250, 1000), (500, 10000)])
-def test_displacement_recovers_the_buffer(size: int, total: int) -> None:
-    found = displacement(through_buffer(np.arange(total), size, np.random.default_rng(size)))
-    assert found is not None
-    assert found.buffer == pytest.approx(0 if size == 1 else size, rel=0.12)
-    shuffled = displacement(np.random.default_rng(0).permutation(total))
-    assert shuffled is not None
-    assert np.isnan(shuffled.buffer)
-    assert abs(shuffled.correlation) < 4 / np.sqrt(total)
+def test_one_batch_an_epoch_has_no_order() -> None:
+    """Descent on the whole data set without shuffling: what lies where within the one batch changes nothing."""
+    run = train(data="gaussian", batch_size=1600, epochs=20, order=lambda e, n, rng: np.arange(n))
+    assert all(f.cause != "incomplete_shuffle" for f in diagnose(run).findings)
+    assert not findings(incomplete_shuffle, run)
+    quarters = train(data="gaussian", batch_size=400, epochs=20, order=lambda e, n, rng: through_buffer(np.arange(n), 100, rng))
+    assert findings(incomplete_shuffle, quarters)
+
+
+def test_one_pass_of_a_loader_that_does_not_shuffle_is_no_bad_shuffle() -> None:
+    """The sampler of a loader that shuffles leaves an order; one that was told not to is asked what the order does."""
+    (finding,) = findings(incomplete_shuffle, train(data="gaussian", epochs=1, order=lambda e, n, rng: np.arange(n)))
+    assert finding.text.startswith("Shuffling leaves")
+    said = skipped(incomplete_shuffle, train(data="gaussian", epochs=1, shuffle=False))
+    assert said.why.startswith("the loader does not shuffle")
+    order = by_target("gaussian")
+    assert findings(incomplete_shuffle, train(data="gaussian", epochs=1, shuffle=False, order=lambda e, n, rng: order))
 
 
 def test_blocks_in_random_order_are_said_to_jump_inside_the_epochs_too() -> None:
