@@ -154,3 +154,9 @@ def loader_of(run: Run, epochs: Sequence[Epoch] | None = None) -> dict[str, obje
         if isinstance(facts, dict):
             return dict(facts)
     return {name: run.facts[name] for name in ("shuffle", "dataset_size", "batch_size") if name in run.facts}
+
+
+def may_carry_state(run: Run) -> bool:
+    """False where the batches cannot be meant to follow each other: a watched model of numbers that has nothing recurrent."""
+    model = run.facts.get("model")
+    return not (isinstance(model, dict) and model.get("recurrent") == 0 and run.has("input_mean"))

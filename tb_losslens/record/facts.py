@@ -16,7 +16,7 @@ from tb_losslens import __version__
 
 
 def model_facts(model: nn.Module) -> dict[str, Any]:
-    """Class, parameters, and how many modules change with the mode."""
+    """Class, parameters, how many modules change with the mode, and how many can carry state from batch to batch."""
     modules = list(model.modules())
     return {
         "class": type(model).__name__,
@@ -29,6 +29,7 @@ def model_facts(model: nn.Module) -> dict[str, Any]:
         )
         + sum(_has_inner_dropout(module) for module in modules),
         "batchnorm": sum(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in modules),
+        "recurrent": sum(isinstance(module, (nn.RNNBase, nn.RNNCellBase)) for module in modules),
         **_shards(model),
     }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tb_losslens.record.facts import optimizer_facts, scheduler_facts
+from tb_losslens.record.facts import model_facts, optimizer_facts, scheduler_facts
 from tb_losslens.record.summary import markdown
 
 LR = torch.optim.lr_scheduler
@@ -51,3 +51,10 @@ def test_the_summary_has_a_short_line_for_each_setting():
     assert "optimizer foreach" not in rows  # not set
     assert not [name for name in rows if name.split()[-1].startswith("_")]
     assert max(len(line) for line in lines) < 60
+
+
+def test_modules_that_can_carry_state_are_counted():
+    model = nn.Sequential(nn.Embedding(9, 4), nn.LSTM(4, 4, 2, dropout=0.1), nn.GRUCell(4, 4), nn.Dropout(0.5))
+    known = model_facts(model)
+    assert (known["recurrent"], known["dropout"], known["batchnorm"]) == (2, 2, 0)
+    assert model_facts(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)))["recurrent"] == 0

@@ -12,13 +12,16 @@ How it decides:
     Equal digests prove it. Whether it is *why* the loss jumps is another question. Under a fixed order every place in the
     epoch has a step of its own that returns in each epoch; the boundary is explained if its step is no larger than those
     at other places. A larger one has another cause (sorted samples, memorisation, LR), and this is reported beside it.
-    Without ids: the rank correlation of neighbouring epochs at equal positions against all circular shifts (likely).
+    Without ids: the rank correlation of neighbouring epochs at equal positions against all circular shifts (likely). A profile
+    cannot tell an order that is kept on purpose, for state that is carried from batch to batch: it is a fault where the loader
+    was to shuffle, where the model has nothing to carry, or where it is why the loss jumps, and else benign.
 
 What to try:
     `shuffle=True`, one generator for the whole run, `sampler.set_epoch(epoch)`; shuffle after the cache, not before.
 
 When it is wrong:
-    The proof is never wrong, but an order can be fixed on purpose (state carried from batch to batch). One batch an epoch or
+    The proof is never wrong, but an order can be fixed on purpose (state carried from batch to batch: hand it to
+    `log_batch(loss, hidden=hidden)`, and nothing is said). One batch an epoch or
     fewer than 10 samples prove nothing and are left out. The profile can err: `python -m demo.healthy` counts its alarms;
     a rhythm inside the epoch shows at several shifts and is refused. Samples that are only nearly in order are
     `incomplete_shuffle`.
@@ -41,16 +44,17 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
 from tb_losslens.analysis.loader_repair import repair_order
-from tb_losslens.analysis.orders import Repeats, order_key, repeats
+from tb_losslens.analysis.orders import Repeats, loader_of, may_carry_state, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
-from tb_losslens.analysis.stats import finite
-from tb_losslens.analysis.text import number, plural, signed, some
+from tb_losslens.analysis.stats import finite, median
+from tb_losslens.analysis.text import lower_first, number, p_value, plural, signed, some
 from tb_losslens.analysis.whole import is_whole
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Epoch
 
 ID = "repeated_order"
 REQUIRES: tuple[str, ...] = ("epoch",)
+_HIDDEN = how_to_record("hidden_norm")
 
 
 def find(context: Context, *, least_correlation: float = 0.4, least_z: float = 3.5, least_ratio: float = 2.0) -> Outcome:
@@ -130,24 +134,29 @@ def _finding(
         against.append(Evidence("the loss moves at these boundaries no more than at cuts inside the epochs", "loss"))
     how, fix, said_of_loader = repair_order(context, repeated)
     against += said_of_loader
-    is_so = "is" if strength == "proved" else "seems to be"
-    text = f"The order of samples {is_so} the same in {_epochs(repeated, context.epochs)}."
+    proved = strength == "proved"
+    meant = may_carry_state(context.run) and loader_of(context.run, repeated).get("shuffle") is not True
+    mend = proved or explains or not meant
+    text = f"The order of samples {'is' if proved else 'seems to be'} the same in {_epochs(repeated, context.epochs)}."
     if not explains and at and jumps(context, at):
-        text += " It is worth mending, but it is not why the loss jumps."
+        text += " It is worth mending, but it is not why the loss jumps." if mend else " It is not why the loss jumps."
+    if not mend:
+        against.append(Evidence("an order that is kept on purpose, since state is carried from batch to batch, looks the same"))
+        how = f"If state is carried from batch to batch, leave it, and say so: `{_HIDDEN}`. Else: {lower_first(how)}"
     return Finding(
         ID,
-        "fault",
+        "fault" if mend else "benign",
         strength,
         "Same order of samples each epoch",
         text,
-        score=0.9 if explains else 0.7,
+        score=0.9 if explains else 0.7 if mend else 0.3,
         boundaries=at,
         steps=tuple(context.boundaries[k].step for k in at[:50]),
         share=share,
         explains_jump=explains,
         evidence=tuple(evidence),
         against=tuple(against),
-        missing=() if strength == "proved" else (how_to_record("sample_ids"),),
+        missing=() if proved else (how_to_record("sample_ids"),) if mend else (how_to_record("sample_ids"), _HIDDEN),
         advice=how,
         fix=fix,
         confirm="Print the first five sample ids of two epochs in a row: they are equal now and must differ after the change.",
