@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy import stats as _scipy
 
-from tb_losslens.analysis.content import known_shares, sample_weights
+from tb_losslens.analysis.class_mix import class_distance, improbable_mixes
 from tb_losslens.analysis.known import by_turn
-from tb_losslens.analysis.orders import ids_in, recurring_ids
-from tb_losslens.analysis.outliers import Rows, away_from_usual, local_level, spans, standing_apart, until_usual_again
+from tb_losslens.analysis.orders import ids_in, recurring_ids, samples_behind
+from tb_losslens.analysis.outliers import (
+    Rows,
+    away_from_usual,
+    gap_by_chance,
+    local_level,
+    spans,
+    standing_apart,
+    until_usual_again,
+)
 from tb_losslens.analysis.stats import Floats, finite, mean, median
 from tb_losslens.store.run import Run
 
@@ -57,11 +66,12 @@ def bad_rows(
     shown = np.fmax(loss, gradient)
     turn = by_turn(run)  # batches that were read because their loss is high say nothing of how many there are
     found = []
-    for signal, detail, values in _signals(run):
+    known_signals = _signals(run)
+    for signal, detail, values in known_signals:
         distance = values if signal == "classes" else away_from_usual(values, weight)
-        rows, ids = _apart(run, distance, most, least_epochs)
+        rows, ids = _apart(run, distance, most, least_epochs, tests=len(known_signals))
         if signal == "classes" and not len(rows):
-            rows = _improbable_mixes(run, distance, most)
+            rows = improbable_mixes(run, distance, most)
             ids = recurring_ids(run, rows, least_epochs=least_epochs)
         if not len(rows):
             continue
@@ -83,40 +93,27 @@ def bad_rows(
     return found
 
 
-def _apart(run: Run, distance: Floats, most: float, least_epochs: int, *, chance: float = 0.01) -> tuple[Rows, list[int]]:
+def _apart(
+    run: Run, distance: Floats, most: float, least_epochs: int, *, tests: int = 1, chance: float = 0.01
+) -> tuple[Rows, list[int]]:
     """(rows that stand apart, the few samples that account for them or []).
 
     A sample that comes in each of E epochs puts E rows far out and is one coincidence, so with ids the samples are counted:
     the tail of the others may expect E times as many rows as the mean of a Poisson law that gives so many samples by
-    `chance`.
+    `chance`. That tail rests on few samples as well, so the gap must be as rare by what so few tell of it, in any of `tests`
+    signals.
     """
     rows = standing_apart(distance, most=most, expected=chance)
-    if len(rows) or len(run.epochs) < least_epochs:
-        return rows, recurring_ids(run, rows, least_epochs=least_epochs)
+    ids = recurring_ids(run, rows, least_epochs=least_epochs)
+    if (len(rows) and not ids) or len(run.epochs) < least_epochs:
+        return rows, ids
     for count in (1, 2, 3):
         mean_count = float(_scipy.chi2.ppf(chance, 2 * count)) / 2  # of the Poisson law with P(count or more) = chance
         rows = standing_apart(distance, most=most, expected=mean_count * len(run.epochs))
         ids = recurring_ids(run, rows, least_epochs=max(least_epochs, math.ceil(0.75 * len(run.epochs))))
-        if len(ids) >= count:
+        if len(ids) >= count and tests * gap_by_chance(distance, rows, partial(samples_behind, run)) < chance:
             return rows, ids
     return rows[:0], []
-
-
-def _improbable_mixes(run: Run, distance: Floats, most: float, *, level: float = 0.01) -> Rows:
-    """Batches that stand apart by a gap, each with more samples of one class than any batch of the run has by chance.
-
-    How classes are drawn is known where samples are mixed, so no tail has to be fitted: the binomial law of the most
-    surprising class, times classes and batches. Where samples are not mixed there is no gap.
-    """
-    rows = standing_apart(distance, most=most, expected=math.inf)
-    if not len(rows):
-        return rows
-    size, shares = sample_weights(run), known_shares(run)
-    known = np.isfinite(shares).all(axis=1) & (size > 0)
-    usual = np.average(shares[known], axis=0, weights=size[known])
-    count = np.round(shares[rows] * size[rows, None])
-    p = np.asarray(_scipy.binom.sf(count - 1, size[rows, None], usual[None, :])).min(axis=1) * shares.shape[1] * len(run)
-    return rows if (p < level).all() else rows[:0]
 
 
 def together(distance: Floats, rows: Rows, *, least: float = 1.0) -> float:
@@ -149,30 +146,6 @@ def _signals(run: Run) -> list[tuple[str, str, Floats]]:
 def _log(values: Floats) -> Floats:
     floor = 1e-6 * median(values)
     return np.asarray(np.log(np.maximum(values, floor)) if floor > 0 else values, dtype=np.float64)
-
-
-def class_distance(run: Run, *, least_count: float = 1.0) -> Floats:
-    """How unlike the run the class mix of each batch is, in robust standard deviations, shape (n,).
-
-    Pearson's chi-square of the batch against the shares of the whole run. Classes of which a batch would hold less than
-    `least_count` samples are taken together, or one rare sample would count for much.
-    """
-    size = sample_weights(run)
-    shares = known_shares(run)
-    known = np.isfinite(shares).all(axis=1) & (size > 0)
-    if shares.shape[1] < 2 or not known.any():
-        return np.full(len(size), np.nan)
-    usual = np.average(shares[known], axis=0, weights=size[known])
-    common = usual * median(size[known]) >= least_count
-    part = np.append(usual[common], max(0.0, 1 - float(usual[common].sum())))
-    seen = np.column_stack([shares[:, common], 1 - shares[:, common].sum(axis=1)])
-    kept = part > 1e-9
-    chi = size * ((seen[:, kept] - part[kept]) ** 2 / part[kept]).sum(axis=1)
-    # where most batches hold as many of a rare class, the spread between them collapses; drawn at random, the root of
-    # chi-square has a standard deviation of at least 1/sqrt(2) times that of one free class
-    out = away_from_usual(np.sqrt(chi), least=math.sqrt(0.5))
-    even = np.sqrt(chi) <= median(np.sqrt(chi))
-    return np.where(even, 0.0, out)  # a mix that is too even is no harm
 
 
 def loss_distance(run: Run) -> Floats:

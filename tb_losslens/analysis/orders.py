@@ -125,6 +125,22 @@ def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int, most_
     return sorted(found) if len(left) <= most_left * len(epoch_of) else []
 
 
+def samples_behind(run: Run, rows: NDArray[np.int64]) -> int:
+    """The fewest samples that account for `rows` (greedy set cover), 1 or more; as many as rows where ids are not known."""
+    where: dict[int, set[int]] = {}
+    for row in rows.tolist():
+        for sample in ids_in(run, row, row + 1):
+            where.setdefault(sample, set()).add(row)
+    left, count = set(rows.tolist()), 0
+    while left:
+        best = max((held & left for held in where.values()), key=len, default=set())
+        if not best:
+            return max(1, count + len(left))
+        left -= best
+        count += 1
+    return max(1, count)
+
+
 def _most_samples(run: Run, epochs: Sequence[Epoch]) -> int:
     """Samples of the largest epoch, 0 if unknown; in one pass, for runs of a million epochs."""
     if not epochs:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,25 +42,70 @@ def standing_apart(
     return np.empty(0, dtype=np.int64)
 
 
-def _beyond_tail(values: Floats, apart: int, tail: float, *, better: float = 4.0) -> float:
-    """How many values the tail of the rest puts at or beyond the smallest of those apart.
+@dataclass(frozen=True)
+class _Tail:
+    """The tail of some values: the `count` largest, over the next one (`limit`); it is heavy where a power law fits it."""
+
+    count: int
+    limit: float
+    mean: float
+    heavy: bool
+
+    def move(self, low: float, high: float) -> float:
+        """How far it is from `low` to `high`, in means of what a value exceeds `limit` by (of logarithms if heavy)."""
+        step = math.log(high / low) if self.heavy else (high - low) / self.limit
+        return step / self.mean
+
+
+def _tail_of(rest: Floats, part: float, *, better: float = 4.0) -> _Tail | None:
+    """Fitted on values in falling order; None for too few.
 
     The tail is a power law (Hill's estimator). It is an exponential where that is clearly likelier, by `better` in the log
     likelihood: a power law fitted on normal values expects far too much far out.
     """
-    rest = values[apart:]
-    count = max(20, int(tail * len(rest)))
+    count = max(20, int(part * len(rest)))
     if len(rest) <= count or rest[count] <= 0:
-        return 0.0
+        return None
     above = np.maximum(rest[:count], 1e-12) / rest[count]
     spread, excess = float(np.mean(np.log(above))), float(np.mean(above - 1))
     if spread <= 0:
-        return 0.0
-    far = float(values[apart - 1] / rest[count])
+        return None
     power, exponential = -math.log(spread) - spread, -math.log(excess)  # log likelihood for each value, less what both have
-    if count * (exponential - power) > better:
-        return count * math.exp(-(far - 1) / excess)
-    return count * math.exp(-math.log(far) / spread)
+    heavy = count * (exponential - power) <= better
+    return _Tail(count, float(rest[count]), spread if heavy else excess, heavy)
+
+
+def _beyond_tail(values: Floats, apart: int, tail: float) -> float:
+    """How many values the tail of the rest puts at or beyond the smallest of those apart."""
+    fitted = _tail_of(values[apart:], tail)
+    return 0.0 if fitted is None else fitted.count * math.exp(-fitted.move(fitted.limit, float(values[apart - 1])))
+
+
+def gap_by_chance(size: Floats, apart: Rows, causes: Callable[[Rows], int], *, tail: float = 0.05) -> float:
+    """How often as many of the largest lie as far beyond the next one where all have one tail.
+
+    With a power law X_k / X_(k + 1), the ratio of the k-th largest to the next, exceeds r with probability r^(-k alpha); the
+    exponents of the next m such ratios give alpha, which it is then not sure of: (1 + k alpha log r / m)^(-m).
+
+    Args:
+        size: shape (n,), as `standing_apart` takes it.
+        apart: its rows that stand apart.
+        causes: how many independent values there are behind some rows: one sample that comes again puts many rows far out.
+        tail: part of the rest that its tail is fitted on.
+
+    References:
+        Rényi, On the theory of order statistics, 1953.
+    """
+    others = np.setdiff1d(np.flatnonzero(np.isfinite(size)), apart)
+    order = others[np.argsort(-size[others], kind="stable")]
+    fitted = _tail_of(size[order], tail)
+    if fitted is None or not len(apart):
+        return 0.0
+    k, m = causes(apart), causes(np.sort(order[: fitted.count]))
+    move = fitted.move(max(float(size[order[0]]), fitted.limit), float(size[apart].min()))
+    rank = np.arange(1, m + 1)
+    seen = float(np.mean(rank / (k + rank)))  # the tail was fitted as if those apart were none of it, which makes it shorter
+    return float((1 + k * max(0.0, move) * seen / m) ** -m)
 
 
 def until_usual_again(rows: Rows, known: NDArray[np.bool_]) -> Rows:

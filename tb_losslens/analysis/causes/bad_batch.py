@@ -13,7 +13,8 @@ How it decides:
     batches stands out from the batches around them, or those of all batches that hold a few recurring samples do together;
     batches that stand apart without an effect are mentioned only. Non-finite: the first batch whose inputs hold NaN or
     infinity as the loss does, or the samples of which every batch has a loss that is not finite, where by chance not one
-    would; a loss that never was finite is no matter of one batch. Recurring: the same sample ids in several epochs. A span
+    would; a loss that never was finite is no matter of one batch. Recurring: the same sample ids in several epochs; a sample
+    that comes again counts once, however many batches it is in, or the largest of a heavy tail would be an error. A span
     whose loss alone steps up and down at once, which no recovery of a disturbed model does, is called possible.
 
 What to try:
