@@ -51,7 +51,8 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
         mean = next((o for o in decided if isinstance(o, Finding) and o.cause == running_mean.ID), None)
         if mean is not None and not run.has("logged_loss"):
             context = build_context(de_averaged(run, mean.detail))
-    outcomes = [helpful(run, outcome) for outcome in outcomes]
+    requires = {cause.ID: cause.REQUIRES for cause in causes}
+    outcomes = [helpful(run, outcome, requires.get(outcome.cause, ())) for outcome in outcomes]
     still = unchanged_weights(run)
     if still is not None:
         outcomes = [_no_comfort(outcome) for outcome in outcomes]

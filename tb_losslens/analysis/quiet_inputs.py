@@ -23,7 +23,9 @@ def quiet_inputs(run: Run, epochs: tuple[Epoch, ...], seen: InputLevels) -> Chec
         changed, compared = (sum(int(f.get(name) or 0) for f in read) for name in ("inputs_changed", "inputs_compared"))
         said = f"; {percent(changed / compared)} of the samples that came back had another input"
     if not is_known(run, "input_mean").any():
-        return Checked(_ID, "mean and spread of the inputs are not recorded: inputs given as integers have none" + said)
+        if run.has("train_mode"):
+            return Checked(_ID, "mean and spread of the inputs are not recorded: inputs given as integers have none" + said)
+        return Checked(_ID, f"what the model is given after the loader was not recorded{said}")
     if not seen.unit > 0:
         return Checked(_ID, "the inputs have no spread" + said)
     known = is_known(run, "input_mean") & by_turn(run)

@@ -73,6 +73,27 @@ def test_what_was_skipped_says_why_the_line_gives_nothing(tmp_path: Path) -> Non
     assert said == Skipped("repeated_order", "sample ids are unknown: the data set is an IterableDataset, which has no ids", "")
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_reason_is_that_of_what_is_missing(tmp_path: Path, whole: bool) -> None:
+    """A model of numbers that is stepped once for all batches, called as a whole or layer by layer."""
+    torch.manual_seed(0)
+    x, net, criterion = torch.randn(240, 12), nn.Sequential(nn.Linear(12, 2)), nn.CrossEntropyLoss()
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    with LossLensWriter(str(tmp_path)) as writer:
+        writer.watch(net, opt, criterion=criterion)
+        for _ in writer.wrap(range(1)):
+            loss = criterion(net(x) if whole else net[0](x), (x[:, 0] > 0).long())
+            loss.backward()
+            opt.step()
+    run = load_runs(tmp_path)["."]
+    skipped = {item.cause: item.why for item in diagnose(run).skipped}
+    assert skipped["missing_zero_grad"].endswith("gradients could not be followed from one step to the next")
+    assert "integers" not in " ".join(skipped.values())
+    assert ("wrong_mode" in skipped) is not whole
+    if not whole:
+        assert "calls of its parts do not tell" in skipped["wrong_mode"]
+
+
 def test_a_line_that_is_missing_is_advised() -> None:
     run = Run.from_arrays(loss=[1.0] * 60, epoch_length=20)
     assert WRAP in {item["how"] for item in missing(run)}

@@ -68,10 +68,13 @@ def test_the_healthy_twin_is_judged_and_says_what_it_could_not_check(tmp_path: P
     assert logged_rarely(run) == ""
     diagnosis = diagnose(run)
     assert diagnosis.kind == "benign"
-    said = "Not checked: wrong mode, missing zero grad and input shift. Add "
+    said = "Not checked: wrong mode, missing zero grad and the inputs after the loader. Add "
     said += "`writer.watch(model, optimizer, criterion=criterion)`."
     assert diagnosis.unchecked == ("" if watch else said)
     assert diagnosis.unchecked in diagnosis.to_markdown()
+    fine = {item.cause: item.text for item in diagnosis.checked}
+    assert not any(name.replace("_", " ") in diagnosis.unchecked for name in fine)
+    assert ("after the loader was not recorded" in fine["input_shift"]) is not watch
 
 
 def test_a_loss_that_is_never_finite_counts_as_logged():

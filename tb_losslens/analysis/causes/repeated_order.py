@@ -46,8 +46,8 @@ from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, St
 from tb_losslens.analysis.loader_repair import repair_order
 from tb_losslens.analysis.orders import Repeats, loader_of, may_carry_state, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
-from tb_losslens.analysis.stats import finite, median
-from tb_losslens.analysis.text import lower_first, number, p_value, plural, signed, some
+from tb_losslens.analysis.stats import finite
+from tb_losslens.analysis.text import lower_first, number, plural, signed, some
 from tb_losslens.analysis.whole import is_whole
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Epoch
