@@ -40,11 +40,22 @@ def most_are_beyond(boundaries: Sequence[Boundary], *, least: int = 2, level: fl
     The band of few cuts is narrow: a further one lies outside of n independent ones in 2 of n + 1 cases. Of `placebo_count`
     cuts, a third of a window apart, a third count as independent. Asked is the binomial tail at that rate, below `level`.
     """
-    measured = [b for b in boundaries if math.isfinite(b.z)]
     outside = len(beyond_band(boundaries))
-    if outside < least or 2 * outside < len(measured):
+    if outside < least or 2 * outside < sum(math.isfinite(b.z) for b in boundaries):
         return False
-    return float(_scipy.binom.sf(outside - 1, len(measured), _left_out(measured))) < level
+    return outside_by_chance(boundaries)[1] < level
+
+
+def outside_by_chance(boundaries: Sequence[Boundary]) -> tuple[float, float]:
+    """(how many measured boundaries may lie outside of their bands where all is noise, p of as many as do); (0, 1) for none.
+
+    An upper bound of both where the cuts are few, as `most_are_beyond` counts them.
+    """
+    measured = [b for b in boundaries if math.isfinite(b.z)]
+    if not measured:
+        return 0.0, 1.0
+    rate, outside = _left_out(measured), len(beyond_band(measured))
+    return len(measured) * rate, float(_scipy.binom.sf(outside - 1, len(measured), rate))
 
 
 def _left_out(boundaries: Sequence[Boundary], *, band: float = 0.05) -> float:

@@ -9,7 +9,8 @@ Why it matters:
 
 How it decides:
     No boundary is significant alone, all together have no direction at two window sizes, and most jumps lie where 95 % of the
-    cuts inside the same epochs do. Where most lie outside, more than the few cuts leave out by chance, this is not claimed
+    cuts inside the same epochs do. The band of few cuts leaves out more of noise: how many by chance is said beside how many
+    do. Where most lie outside, more than the few cuts leave out by chance, this is not claimed
     (`unknown` says so). Where all lie inside but go one way, or one lies beyond 3 sigma and outside, it is possible only. It
     says how many batches a side would resolve a jump of a tenth of the loss, unless the curve may be a moving average.
 
@@ -27,13 +28,14 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.divergence import diverged
-from tb_losslens.analysis.explain import beyond_band, most_are_beyond, not_clear
-from tb_losslens.analysis.finding import Checked, Evidence, Finding, Pooled, Skipped
+from tb_losslens.analysis.explain import beyond_band, most_are_beyond, not_clear, outside_by_chance
+from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Pooled, Skipped
 from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, p_value, percent, plural, signed, up_and_down
@@ -89,9 +91,11 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     ways = Evidence(up_and_down(pooled, repeated=repeated))
     against = [ways] if one_way else []
     evidence += [] if one_way else [ways]
+    by_chance = _by_chance(boundaries, outside)
     if 2 * outside >= len(boundaries):
         cuts = _median([float(b.placebo_count) for b in boundaries])
-        against.append(Evidence(f"only {cuts:.0f} cuts lie around a boundary; the band of so few leaves out much of noise too"))
+        few = f"only {cuts:.0f} cuts lie around a boundary, and they overlap: the band of so few leaves out more than 1 in 20"
+        against.append(Evidence(few))
     advice = "Nothing to fix. Read the trend through a smoothed curve, or use a larger batch."
     aside = ""
     if smooth:
@@ -129,11 +133,19 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     return Finding(
         ID, "benign", "possible" if unsure else "likely", "Noise from batch to batch",
         f"At {len(boundaries) - outside} of {count} the jump (median size {number(size)}) lies where {percent(0.95)} of cuts "
-        f"inside the same epochs do ({around}){ways_said}." + (f" {aside[0].upper()}{aside[1:]}." if aside else ""),
+        f"inside the same epochs do ({around}){ways_said}{by_chance}." + (f" {aside[0].upper()}{aside[1:]}." if aside else ""),
         score=0.4 if unsure else min(0.9, 0.5 + 0.02 * len(boundaries)),
         evidence=tuple(evidence), against=tuple(against), advice=advice,
         confirm="Train with another seed: the boundaries that stand out will be others.",
     )  # fmt: skip
+
+
+def _by_chance(boundaries: Sequence[Boundary], outside: int) -> str:
+    """Where more than 1 in 20 lie outside of the band: how many of noise may, around so few cuts."""
+    if 20 * outside <= len(boundaries):
+        return ""
+    most, p = outside_by_chance(boundaries)
+    return f"; {outside} lie{'s' if outside == 1 else ''} outside, where noise alone may put {max(1, round(most))} ({p_value(p)})"
 
 
 def is_one_way(pooled: Pooled, *, least: int = 5, level: float = 0.05) -> bool:

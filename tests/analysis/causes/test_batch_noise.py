@@ -101,6 +101,22 @@ def test_noise_around_few_cuts_is_noise() -> None:
     assert kinds.count("too_few") <= 1
 
 
+def test_how_many_of_noise_lie_outside_is_said_beside_how_many_do() -> None:
+    """Alone, that 5 of 14 lie where 95 % of cuts do reads as if it were no noise."""
+    rng = np.random.default_rng(0)
+    said = {True: 0, False: 0}
+    for length in [12] * 20 + [120] * 10:
+        run = Run.from_arrays(loss=1 + 0.1 * rng.standard_normal(9 * length), epoch_length=length)
+        boundaries = build_context(run).boundaries
+        outside = sum(not b.placebo_low <= b.jump <= b.placebo_high for b in boundaries)
+        for found in findings(batch_noise, run):
+            beside = f"; {outside} lie" in found.text and "noise alone may put" in found.text
+            assert beside == (outside > 0.05 * len(boundaries))
+            said[beside] += 1
+            assert length == 120 or not beside or "outside, where noise alone may put 4" in found.text
+    assert min(said.values()) >= 3
+
+
 def test_a_boundary_far_out_is_not_called_noise_without_more() -> None:
     loss = 1.0 + 0.1 * np.random.default_rng(5).standard_normal(8 * 40)
     loss[160:166] += 0.17
