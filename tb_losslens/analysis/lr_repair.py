@@ -15,9 +15,10 @@ def lr_fix(context: Context, detail: str, step: LrStep, *, harmed: bool) -> str:
         return ""
     high = f"{step.after:.3g}"
     if detail == "warm_restart":
-        return f"# {high} is too high to restart from: halve it\nscheduler.base_lrs = [lr / 2 for lr in scheduler.base_lrs]"
+        said = f"{high} is too high to restart from: halve it" if harmed else f"if cycles end no better: from less than {high}"
+        return f"# {said}\nscheduler.base_lrs = [lr / 2 for lr in scheduler.base_lrs]"
     if detail == "step":
-        return _lower(context, step) if harmed else _slower(context, step)
+        return _lower(context, step) if harmed and not _held_before(context, step) else _slower(context, step)
     return _once(context, step, harmed=harmed)
 
 
@@ -40,6 +41,12 @@ def _lower(context: Context, step: LrStep) -> str:
         f'for group in optimizer.param_groups:\n    group["lr"] = {stable:.3g}\n'
         f"# if it must be higher: at most twice that, over {over} steps, and back as soon as the loss rises"
     )
+
+
+def _held_before(context: Context, step: LrStep) -> bool:
+    """True if the run had the new LR, or a higher one, at some time before: then it is not the LR that is too high."""
+    before = filled(context.run.float(step.column))[: step.row]
+    return bool((before[np.isfinite(before)] >= 0.99 * step.after).any())
 
 
 def stable_lr(context: Context, step: LrStep) -> float:

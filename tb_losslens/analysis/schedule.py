@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tb_losslens.analysis.changes import planned_at, replaced_at, restored_at
+from tb_losslens.analysis.changes import replaced_at, restored_at
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.lr_steps import LrStep, filled
@@ -42,11 +42,11 @@ def rise_kind(context: Context, step: LrStep, rises: Sequence[LrStep], *, most_b
 
     A level that was there before, after lower ones, is a restart or a reset. It is a reset where the scheduler was
     replaced, where its class cannot raise the LR, or where an unknown one is back at its first LR at `most_boundaries` of
-    all boundaries or right after a restore.
+    all boundaries or right after a restore. Whether somebody meant it decides nothing here.
     """
     if step.warm_up:
         return "warm_up"
-    if not step.back or planned_at(context.run, step.row) is not None:
+    if not step.back:
         return "step"
     name = scheduler_class(context)
     new = any(replaced_at(context.run, step.row, what) is not None for what in ("scheduler", "optimizer"))

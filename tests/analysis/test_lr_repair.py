@@ -37,3 +37,19 @@ def test_a_ramp_keeps_the_old_lr_before_it_and_the_new_one_after_it(step: int, l
 @pytest.mark.parametrize(("step", "lr"), [(0, 0.0), (AT + 25, HIGH / 4), (999, HIGH)])
 def test_a_ramp_from_zero_is_a_straight_line(step: int, lr: float) -> None:
     assert lr_at(ramp_of(0.0), step) == pytest.approx(lr)
+
+
+@pytest.mark.parametrize("began", [LOW, HIGH])
+def test_an_lr_that_the_run_held_before_is_not_called_too_high(began: float) -> None:
+    lr = np.where(np.arange(6 * LENGTH) < LENGTH, began, np.where(np.arange(6 * LENGTH) < AT, LOW, HIGH))
+    run = Run.from_arrays("r", loss=np.ones(len(lr)), epoch=np.arange(len(lr)) // LENGTH, lr=lr)
+    code = lr_fix(build_context(run), "step", LrStep(AT, LOW, HIGH, "lr", None), harmed=True)
+    assert ("too high for this run" in code) == (began == LOW)
+    assert ("stable with" in code) == (began == LOW)
+
+
+def test_a_restart_that_did_no_harm_is_not_called_too_high() -> None:
+    run = Run.from_arrays("r", loss=np.ones(90), epoch=np.arange(90) // 30, lr=np.full(90, LOW))
+    step = LrStep(30, LOW, HIGH, "lr", 0)
+    said = [lr_fix(build_context(run), "warm_restart", step, harmed=harmed) for harmed in (False, True)]
+    assert ["too high" in code for code in said] == [False, True]

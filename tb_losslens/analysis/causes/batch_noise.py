@@ -145,7 +145,8 @@ def _by_chance(boundaries: Sequence[Boundary], outside: int) -> str:
     if 20 * outside <= len(boundaries):
         return ""
     most, p = outside_by_chance(boundaries)
-    return f"; {outside} lie{'s' if outside == 1 else ''} outside, where noise alone may put {max(1, round(most))} ({p_value(p)})"
+    lie = "lies" if outside == 1 else "lie"
+    return f"; {outside} {lie} outside, where noise alone may put {max(1, round(most))} ({p_value(p)})"
 
 
 def is_one_way(pooled: Pooled, *, least: int = 5, level: float = 0.05) -> bool:

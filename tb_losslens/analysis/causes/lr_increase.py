@@ -13,19 +13,20 @@ How it decides:
     up at the same row, more than at boundaries without such a change. A level that was there before, after lower ones, is a
     restart or a reset: a restart if the scheduler is one that restarts, a reset if the scheduler was replaced there, if its
     class cannot raise the LR, or if an unknown one is back at its first LR at every boundary. Any other rise is a step.
-    Planned: a `config_change` beside it, a rise that begins with the run (warm-up), and restarts that the loss
-    recovers from. What the LR did is counted exactly, at all its rises; where the loss followed is measured, and said apart.
-    A run that never comes back, or stops being finite, came to harm: then the LR that it was raised to is too high.
+    Whether it was meant is asked after that. Planned: a `config_change` beside it, a rise that begins with the run (warm-up),
+    and restarts that the loss recovers from. What the LR did is counted exactly, at all its rises; where the loss followed is
+    measured, and said apart. A run that never comes back, or stops being finite, came to harm: then the LR that it was raised
+    to is too high, if it had no such LR before.
 
 What to try:
     Build the scheduler once, step it in its own unit; raise the LR over some hundred steps, and no higher than the run bears.
 
 When it is wrong:
     Where the LR rises at every boundary there is none to compare with, and what else happens at a boundary cannot be told from
-    it; that is said. A scheduler that is proved to start again without a rise of the
-    loss is a fault without effect so far, and said to be; any other rise without one is none. `python -m demo.healthy`
-    counts false alarms over several schedules. A cut that follows a
-    rise of the loss is a reaction: `lr_decrease`.
+    it; that is said. A rise over the batches after a boundary that itself drops is said to be that, and is not why the loss
+    drops. A scheduler that is proved to start again without a rise of the loss is a fault without effect so far, and said to
+    be; any other rise without one is none. `python -m demo.healthy` counts false alarms over several schedules. A cut that
+    follows a rise of the loss is a reaction: `lr_decrease`.
 
 References:
     Loshchilov and Hutter, SGDR, 2017. Goyal et al., Accurate, large minibatch SGD, 2017 (warm-up). PyTorch documentation,
@@ -81,14 +82,16 @@ def find(context: Context, *, least_ratio: float = 1.2, most_boundaries: float =
     if not rises:
         return [Checked(ID, "the learning rate never rises at once")]
     out: list[Outcome] = []
-    groups: dict[str, list[LrStep]] = {}
+    groups: dict[tuple[str, bool], list[LrStep]] = {}
     for step in rises:
-        groups.setdefault(rise_kind(context, step, rises, most_boundaries=most_boundaries), []).append(step)
-    for detail, steps in groups.items():
+        detail = rise_kind(context, step, rises, most_boundaries=most_boundaries)
+        noted = detail in ("step", "scheduler_reset") and planned_at(context.run, step.row) is not None
+        groups.setdefault((detail, noted), []).append(step)
+    for (detail, noted), steps in groups.items():
         effect = effect_of(context, steps, +1)
         if effect is not None:
             out.append(_finding(context, detail, steps, effect))
-        elif detail == "scheduler_reset" and len(steps) > 1:
+        elif detail == "scheduler_reset" and len(steps) > 1 and not noted:
             out.append(_aside(context, steps, alone=len(groups) == 1))
     quiet = (
         f"the learning rate rises at {places(context, rises)} ({change_in_words(rises)}), with no rise of the loss beyond noise"
@@ -124,9 +127,8 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
     elif proof is not None or (not effect.compared and detail == "step"):
         strength = "possible"
     verb, title = _WORDS[detail]
-    follows = "and the loss rises over the epoch after it" if slow else "and the loss goes up with it"
-    if len(acting) < len(steps):
-        follows = f"and at {len(acting)} of them the loss goes up with it beyond noise"
+    later = _only_later(context, effect)
+    follows = f"and {_where(acting, steps)}the loss {_rises(effect, len(acting) < len(steps), later=later, slow=slow)}"
     return Finding(
         ID,
         kind,
@@ -138,6 +140,7 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
         boundaries=effect.boundaries,
         steps=tuple(int(run.step[s.row]) for s in acting[:50]),
         share=effect.share,
+        explains_jump=not (later and context.pooled.direction < 0),
         evidence=tuple(evidence),
         against=tuple(against),
         missing=() if scheduler_class(context) or detail == "step" else ("writer.watch(scheduler=scheduler)",),
@@ -148,6 +151,24 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
             f"the loss must not {'rise' if slow else 'jump'} then."
         ),
     )
+
+
+def _only_later(context: Context, effect: LrEffect) -> bool:
+    """True if the loss falls at the boundaries themselves, and rises over the batches that follow."""
+    jumps = [context.boundaries[k].jump for k in effect.boundaries]
+    return not effect.slow and len(jumps) == len(effect.steps) and max(jumps, default=0.0) < 0
+
+
+def _where(acting: Sequence[LrStep], steps: Sequence[LrStep]) -> str:
+    return f"at {len(acting)} of them " if len(acting) < len(steps) else ""
+
+
+def _rises(effect: LrEffect, some: bool, *, later: bool, slow: bool) -> str:
+    if slow and not some:
+        return "rises over the epoch after it"
+    if later:
+        return f"rises by {number(effect.level, 2)} over the batches that follow (not at the boundary itself)"
+    return "goes up with it beyond noise" if some else "goes up with it"
 
 
 _WORDS = {
