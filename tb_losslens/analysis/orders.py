@@ -173,6 +173,8 @@ def loader_of(run: Run, epochs: Sequence[Epoch] | None = None) -> dict[str, obje
 
 
 def may_carry_state(run: Run) -> bool:
-    """False where the batches cannot be meant to follow each other: a watched model of numbers that has nothing recurrent."""
+    """True where batches may be meant to follow each other: a watched model that is recurrent, or that is given tokens."""
     model = run.facts.get("model")
-    return not (isinstance(model, dict) and model.get("recurrent") == 0 and run.has("input_mean"))
+    if not isinstance(model, dict):
+        return False
+    return bool(model.get("recurrent")) or not run.has("input_mean")

@@ -140,13 +140,12 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     )  # fmt: skip
 
 
-def _by_chance(boundaries: Sequence[Boundary], outside: int) -> str:
-    """Where more than 1 in 20 lie outside of the band: how many of noise may, around so few cuts."""
-    if 20 * outside <= len(boundaries):
+def _by_chance(boundaries: Sequence[Boundary], outside: int, *, many: float = 0.25) -> str:
+    """Where more than `many` lie outside of a band that leaves 1 in 20 out: how many of noise do, around so few cuts."""
+    if outside <= many * len(boundaries):
         return ""
-    most, p = outside_by_chance(boundaries)
-    lie = "lies" if outside == 1 else "lie"
-    return f"; {outside} {lie} outside, where noise alone may put {max(1, round(most))} ({p_value(p)})"
+    most, _ = outside_by_chance(boundaries)
+    return f"; {outside} lie outside, where noise around so few cuts puts {max(1, round(most))} or so"
 
 
 def is_one_way(pooled: Pooled, *, least: int = 5, level: float = 0.05) -> bool:

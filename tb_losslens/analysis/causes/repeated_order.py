@@ -13,8 +13,8 @@ How it decides:
     epoch has a step of its own that returns in each epoch; the boundary is explained if its step is no larger than those
     at other places. A larger one has another cause (sorted samples, memorisation, LR), and this is reported beside it.
     Without ids: the rank correlation of neighbouring epochs at equal positions against all circular shifts (likely). A profile
-    cannot tell an order that is kept on purpose, for state that is carried from batch to batch: it is a fault where the loader
-    was to shuffle, where the model has nothing to carry, or where it is why the loss jumps, and else benign.
+    cannot tell an order that is kept on purpose, for state that is carried from batch to batch: where the watched model is
+    recurrent or is given tokens, it is a fault only if the loader was to shuffle, or if it is why the loss jumps.
 
 What to try:
     `shuffle=True`, one generator for the whole run, `sampler.set_epoch(epoch)`; shuffle after the cache, not before.

@@ -110,10 +110,9 @@ def test_how_many_of_noise_lie_outside_is_said_beside_how_many_do() -> None:
         boundaries = build_context(run).boundaries
         outside = sum(not b.placebo_low <= b.jump <= b.placebo_high for b in boundaries)
         for found in findings(batch_noise, run):
-            beside = f"; {outside} lie" in found.text and "noise alone may put" in found.text
-            assert beside == (outside > 0.05 * len(boundaries))
+            beside = f"; {outside} lie outside, where noise around so few cuts puts" in found.text
+            assert beside == (outside > 0.25 * len(boundaries))
             said[beside] += 1
-            assert length == 120 or not beside or "outside, where noise alone may put 4" in found.text
     assert min(said.values()) >= 3
 
 

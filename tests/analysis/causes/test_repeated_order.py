@@ -185,7 +185,8 @@ def test_without_ids_the_profile_of_the_loss_shows_it(model: str, data: str, lr:
 def test_a_profile_alone_cannot_tell_an_order_on_purpose() -> None:
     """Text in pieces that follow each other: the same batches in each epoch are meant, and nothing says so."""
     run = without_ids(train(model="lstm", data="tokens", epochs=6, lr=0.1, order=once))
-    unwrapped = replace(run, facts={}, events=tuple(replace(e, fields={}) for e in run.events))
+    watched = {"model": {"class": "Net", "recurrent": 1}}
+    unwrapped = replace(run, facts=watched, events=tuple(replace(e, fields={}) for e in run.events))
     (finding,) = findings(repeated_order, unwrapped)
     assert (finding.kind, finding.explains_jump) == ("benign", False)
     assert "writer.log_batch(loss, hidden=hidden)" in finding.missing
@@ -199,6 +200,7 @@ def test_a_profile_alone_cannot_tell_an_order_on_purpose() -> None:
     )
     assert findings(repeated_order, flat)[0].kind == "fault"  # a model that carries nothing
     assert findings(repeated_order, replace(flat, facts={"model": {"recurrent": 1}}))[0].kind == "benign"
+    assert findings(repeated_order, replace(unwrapped, facts={}))[0].kind == "fault"  # nothing speaks for state
 
 
 def test_too_short_for_a_profile_is_skipped_with_the_line_that_helps() -> None:
