@@ -75,20 +75,20 @@ def window_sizes(length: int, *, part: float = 0.02, at_least: int = 5) -> tuple
 
 
 def nothing(run: Run) -> str:
-    """Why a run that has no batch has none, as a sentence; "" where it has some, or may get some."""
+    """Why a run that has no batch has none, as a sentence; "" where it has some."""
     if len(run):
         return ""
     passes = int(run.facts.get("empty_passes") or 0)
     if passes and not run.unread:
         times = "once" if passes == 1 else f"{passes:,} times"
         return f"The loader gave no batch: it was iterated {times} and is empty. Is its dataset, or its sampler, empty?"
-    return run.unread
+    return run.unread or "No batch has been recorded yet."
 
 
 def refusal(run: Run, cuts: Cuts, *, least_batches: int = 10, least_boundaries: int = 2) -> str:
     """Why the boundaries of this run cannot be judged, as a sentence; "" if they can."""
     if len(run) == 0:
-        return nothing(run) or "No batch has been recorded yet."
+        return nothing(run)
     if not run.has("loss") and run.recorded("loss"):
         return f"The loss was recorded, and it is NaN in each of the {plural(len(run), 'batch')}."
     if not run.has("loss"):

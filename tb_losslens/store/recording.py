@@ -67,9 +67,15 @@ class Recording:
             return f"Written by a newer LossLens (format {max(self.newer)}): update tb_losslens to read it."
         if self.unreadable:
             return self.unreadable[0]
-        if self.corrupt or self.cut or self.nothing_in:
+        if self.corrupt or self.cut or self._lost_files:
             return "The recording is damaged: no batch of it can be read."
         return ""
+
+    @property
+    def _lost_files(self) -> dict[str, int]:
+        """Those of `nothing_in` that held something: an empty one beside others, or beside a tail, was never flushed."""
+        beside = bool(self.chunks or self.tails)
+        return {name: size for name, size in self.nothing_in.items() if size or not beside}
 
     def problems(self, losses: Sequence[Loss], damaged: int, unknown: set[str]) -> tuple[str, ...]:
         """Sentences on what could not be read.
@@ -82,7 +88,8 @@ class Recording:
         out = list(self.unreadable)
         if self.corrupt + damaged:
             corrupt = _count(self.corrupt + damaged, "chunk is", "chunks are")
-            out.append(f"{corrupt} damaged and left out; the rest is shown.")
+            rest = "; the rest is shown" if any(loss.batches for loss in losses) else ""
+            out.append(f"{corrupt} damaged and left out{rest}.")
         for found, chunks in sorted(self.newer.items()):
             out.append(
                 f"{_count(chunks, 'chunk was', 'chunks were')} written by a newer LossLens (format {found}) "
@@ -97,9 +104,7 @@ class Recording:
         whole = bool(self.tails) and not any(loss.holes for loss in losses)
         for size in () if whole else self.cut:  # a process that is killed as it writes leaves the same rows in its tail
             out.append(f"An event file ends within a record: {_count(size, 'byte', 'bytes')} of it are left out.")
-        for name, size in self.nothing_in.items():
-            if not size and (self.chunks or self.tails):
-                continue  # its process was killed before it wrote anything
+        for name, size in self._lost_files.items():
             out.append(f"{name} holds no complete event ({_count(size, 'byte', 'bytes')}): nothing of it can be read.")
         return tuple(out)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tb_losslens import LossLensWriter, load_runs
 from tb_losslens.analysis.causes import CAUSES
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.engine import diagnose
@@ -110,3 +112,13 @@ def test_small_runs_get_an_answer(length: int) -> None:
         assert diagnosis.verdict
         assert diagnosis.kind in ("benign", "unknown")
         assert not [s for s in diagnosis.skipped if s.why.startswith("failed")]
+
+
+def test_a_run_that_has_only_begun_is_neither_damaged_nor_checked(tmp_path: Path) -> None:
+    """The event file is empty until it is flushed; the tail beside it is whole."""
+    with LossLensWriter(str(tmp_path)) as writer:
+        writer.wrap([1, 2])
+        (run,) = load_runs(tmp_path).values()
+        begun = diagnose(run)
+    assert begun.headline == "No batch has been recorded yet."
+    assert (begun.problems, begun.checked, begun.kind) == ((), (), "unknown")

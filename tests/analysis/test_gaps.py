@@ -62,7 +62,7 @@ def test_why_there_is_no_batch():
     assert diagnosis.skipped == ()
     empty = diagnose(Run("r", facts={"empty_passes": 3}))
     assert empty.headline == "The loader gave no batch: it was iterated 3 times and is empty."
-    assert diagnose(Run("r")).headline == "No batch recorded"
+    assert diagnose(Run("r")).headline == "No batch has been recorded yet."
     assert nothing(Run.from_arrays(loss=[1.0])) == ""
 
 

@@ -220,6 +220,12 @@ def test_why_nothing_is_there():
     assert run_of(unreadable=["x could not be read: no."]).unread == "x could not be read: no."
     assert run_of(chunk("s", 0, [0]), corrupt=1, newer={9: 1}).unread == ""
     assert run_of().unread == ""
+    assert run_of(nothing_in={"x": 0}).unread == run_of(chunk("s", 0, []), nothing_in={"x": 9}).unread != ""
+    assert run_of(chunk("s", 0, []), nothing_in={"x": 0}).unread == ""  # begun, and not flushed yet
+
+
+def test_nothing_is_shown_of_a_recording_that_is_damaged_throughout():
+    assert run_of(corrupt=2).problems == ("2 chunks are damaged and left out.",)
 
 
 def test_live_while_the_last_session_is_open_and_wrote_a_moment_ago():
