@@ -126,3 +126,18 @@ def test_a_boundary_far_out_is_not_called_noise_without_more() -> None:
     assert "Boundary 4" in finding.text
     assert "Nothing to fix" not in finding.advice
     assert diagnose(run).verdict.startswith("No jump clearly beyond noise")
+
+
+def test_jumps_that_no_test_tells_from_noise_are_not_checked_and_fine() -> None:
+    """Levels of the epochs that go up and down by two noises of a window: outside of the bands, no one far, no common sign."""
+    rng = np.random.default_rng(0)
+    seen = 0
+    for _ in range(60):
+        loss = 1 + 0.1 * rng.standard_normal(6 * 60) + 0.12 * ((np.arange(6 * 60) // 60) % 2)
+        run = Run.from_arrays(loss=loss, epoch_length=60)
+        said = diagnose(run)
+        if any(f.detail == "too_few" for f in said.findings):
+            seen += 1
+            assert "batch_noise" not in {item.cause for item in said.checked}
+            assert "no test tells these from noise" in next(s.why for s in said.skipped if s.cause == "batch_noise")
+    assert seen >= 3
