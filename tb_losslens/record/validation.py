@@ -62,7 +62,7 @@ class Validation:
 
     def goes_on(self, mode: float) -> bool:
         """True if a call in this mode may belong to it: before its first loss, another mode begins something else."""
-        return not self._modes or mode in self._modes or bool(self._losses) or self._value is not None
+        return not self._modes or mode in self._modes or len(self._losses) > 0 or self._value is not None
 
     def finish(self, counter: Callable[[], float]) -> None:
         """Its loop has ended, if it had not before."""

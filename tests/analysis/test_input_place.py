@@ -61,7 +61,7 @@ def test_what_no_loss_shows_is_left_open_and_no_fault(data: str, batch_size: int
     run = only_wrapped(data, batch_size, lambda x, step, epoch: x if epoch < 5 else x.half().float())
     (finding,) = findings(input_shift, run)
     assert (finding.kind, finding.boundaries, finding.explains_jump) == ("benign", (), False)
-    assert "Between boundaries 4 and 6" in finding.text
+    assert "between boundaries 4 and 6" in finding.text
     assert any("a small effect cannot be told" in line for line in finding.against)
 
 
