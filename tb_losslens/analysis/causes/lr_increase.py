@@ -55,6 +55,7 @@ from tb_losslens.analysis.lr_effect import (
 from tb_losslens.analysis.lr_harm import count_of, harm_after, within_noise
 from tb_losslens.analysis.lr_repair import lr_fix
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
+from tb_losslens.analysis.lr_words import ADVICE, ADVICE_HARMED, WORDS, only_later, rises_how, some_of
 from tb_losslens.analysis.schedule import (
     RESTARTING,
     about_scheduler,
@@ -126,9 +127,9 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
         strength = "proved"
     elif proof is not None or (not effect.compared and detail == "step"):
         strength = "possible"
-    verb, title = _WORDS[detail]
-    later = _only_later(context, effect)
-    follows = f"and {_where(acting, steps)}the loss {_rises(effect, len(acting) < len(steps), later=later, slow=slow)}"
+    verb, title = WORDS[detail]
+    later = only_later(context, effect)
+    follows = f"and {some_of(acting, steps)}the loss {rises_how(effect, len(acting) < len(steps), later=later, slow=slow)}"
     return Finding(
         ID,
         kind,
@@ -144,53 +145,13 @@ def _finding(context: Context, detail: str, steps: Sequence[LrStep], effect: LrE
         evidence=tuple(evidence),
         against=tuple(against),
         missing=() if scheduler_class(context) or detail == "step" else ("writer.watch(scheduler=scheduler)",),
-        advice=_ADVICE_HARMED[detail] if harm is not None and kind == "fault" else _ADVICE[detail],
+        advice=ADVICE_HARMED[detail] if harm is not None and kind == "fault" else ADVICE[detail],
         fix=lr_fix(context, detail, acting[0], harmed=harm is not None),
         confirm=(
             f"Repeat from step {max(0, int(run.step[row]) - 1):,} with the LR left at {number(acting[0].before)}: "
             f"the loss must not {'rise' if slow else 'jump'} then."
         ),
     )
-
-
-def _only_later(context: Context, effect: LrEffect) -> bool:
-    """True if the loss falls at the boundaries themselves, and rises over the batches that follow."""
-    jumps = [context.boundaries[k].jump for k in effect.boundaries]
-    return not effect.slow and len(jumps) == len(effect.steps) and max(jumps, default=0.0) < 0
-
-
-def _where(acting: Sequence[LrStep], steps: Sequence[LrStep]) -> str:
-    return f"at {len(acting)} of them " if len(acting) < len(steps) else ""
-
-
-def _rises(effect: LrEffect, some: bool, *, later: bool, slow: bool) -> str:
-    if slow and not some:
-        return "rises over the epoch after it"
-    if later:
-        return f"rises by {number(effect.level, 2)} over the batches that follow (not at the boundary itself)"
-    return "goes up with it beyond noise" if some else "goes up with it"
-
-
-_WORDS = {
-    "step": ("is raised", "LR raised"),
-    "warm_up": ("warms up", "LR warm-up"),
-    "warm_restart": ("restarts", "LR restarts"),
-    "scheduler_reset": ("is set back", "Scheduler starts again"),
-}
-_ADVICE = {
-    "step": "Raise the LR over some hundred steps, or by less; check the factor.",
-    "warm_up": "Nothing to mend: the LR warms up. A slower warm-up makes the rise of the loss smaller.",
-    "warm_restart": "Expected of restarts. If the end of a cycle gets no better, restart lower or make cycles longer.",
-    "scheduler_reset": "Build the scheduler once, before the epochs, for all steps of the training; save and load its state.",
-}
-
-
-_ADVICE_HARMED = {
-    **_ADVICE,
-    "step": "Stay at an LR that the run was stable with; if it must rise, by small factors and slowly.",
-    "warm_restart": "The LR that it restarts from is too high for this run: restart lower.",
-    "scheduler_reset": "Build the scheduler once, before the epochs, and begin lower: its first LR is too high as well.",
-}
 
 
 def _kind(context: Context, detail: str, steps: Sequence[LrStep], *, harmed: bool) -> tuple[Kind, list[Evidence]]:
