@@ -8,6 +8,9 @@ import { ask } from "./requests";
 import { freshRun, state } from "./state";
 import type { RunRow } from "./types";
 
+/** The run that was opened for want of a choice, as long as verdicts are still awaited and nobody has chosen. */
+let unchosen: string | null = null;
+
 export function currentRow(): RunRow | null {
   const { runs, place } = state.get();
   return runs.value?.runs.find((row) => row.run === place.run) ?? null;
@@ -17,6 +20,7 @@ export function currentRow(): RunRow | null {
 export function go(patch: Partial<Place>): void {
   const before = state.get().place;
   const place = { ...before, ...patch };
+  if (place.run !== unchosen || patch.zoom !== undefined) unchosen = null;
   const newRun = place.run !== before.run;
   state.set(newRun ? { place, ...freshRun() } : { place });
   writeHash(writePlace(readHash(), place));
@@ -77,8 +81,16 @@ export async function start(): Promise<void> {
     return;
   }
   const runs = await ask.runs();
-  const run = runs === null ? null : chooseRun(runs.runs);
-  if (run !== null && state.get().place.run === null) go({ run });
+  if (state.get().place.run === null) choose(runs?.runs ?? []);
+}
+
+/** Opens the run that most wants to be read; again, while some of them have no verdict yet. */
+function choose(runs: readonly RunRow[]): void {
+  const run = chooseRun(runs);
+  if (run === null) return;
+  unchosen = run;
+  if (run !== state.get().place.run) go({ run });
+  if (!runs.some((row) => row.kind === "pending")) unchosen = null;
 }
 
 /** Follows an address that changed outside: a link in another tab of TensorBoard, or the browser's back. */
@@ -98,11 +110,8 @@ export async function refresh(): Promise<void> {
   const answer = await ask.runs();
   const { place, diagnosis } = state.get();
   if (answer === null) return;
-  if (place.run === null) {
-    const run = chooseRun(answer.runs);
-    if (run !== null) go({ run });
-    return;
-  }
+  if (place.run === null || place.run === unchosen) choose(answer.runs);
+  if (place.run !== state.get().place.run || place.run === null) return;
   const meant = meantRun(answer.runs, place.run);
   if (meant !== null && meant !== place.run) {
     go({ run: meant });

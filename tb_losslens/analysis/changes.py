@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tb_losslens.analysis.finding import Boundary, Evidence
 from tb_losslens.analysis.text import some
 from tb_losslens.store.run import Epoch, Run, RunEvent
@@ -38,10 +40,18 @@ def model_replaced(run: Run, boundaries: Sequence[Boundary]) -> Evidence | None:
 
 def another_data_set(run: Run, epochs: Sequence[Epoch], k: int) -> bool:
     """True if epoch k + 1 reads another data set than epoch k; the numbers that the recorder gives hold for one process."""
-    numbers = [(epoch.fields.get("loader") or {}).get("data") for epoch in epochs[k : k + 2]]
+    numbers = [_data_of(epoch) for epoch in epochs[k : k + 2]]
+    if len(numbers) < 2 or None in numbers or numbers[0] == numbers[1]:
+        return False
+    before, after = (_data_of(epochs[j]) if 0 <= j < len(epochs) else None for j in (k - 1, k + 2))
+    if before != numbers[0] and after != numbers[1]:
+        return False  # the same data set, maybe, that is built anew for each epoch
     begins = {session.get("first_step") for session in run.sessions[1:]}
-    goes_on = len(numbers) > 1 and int(run.step[epochs[k + 1].first]) not in begins
-    return goes_on and None not in numbers and numbers[0] != numbers[1]
+    return not begins or int(run.step[epochs[k + 1].first]) not in begins
+
+
+def _data_of(epoch: Epoch) -> object:
+    return (epoch.fields.get("loader") or {}).get("data")
 
 
 def other_objects(run: Run, epochs: Sequence[Epoch], boundaries: Sequence[Boundary]) -> list[Evidence]:
@@ -54,4 +64,6 @@ def other_objects(run: Run, epochs: Sequence[Epoch], boundaries: Sequence[Bounda
 
 
 def _near(run: Run, row: int, reach: int) -> list[RunEvent]:
-    return [e for e in run.events if e.kind == "config_change" and abs(e.batch - row) <= reach]
+    batches, events = run.config_changes
+    first, last = np.searchsorted(batches, (row - reach, row + reach + 1))
+    return list(events[first:last])

@@ -43,7 +43,8 @@ MAY_BE_OTHERS = Evidence(
     "samples for the same indices, and looks like this"
 )
 ELSEWHERE = Evidence(
-    "the model is given no tensor of the loader's batch itself: what another network makes of it moves as that network learns"
+    "the model is given no tensor of the loader's batch itself, but a copy or what another network makes of it, and that moves "
+    "as the network learns"
 )
 
 

@@ -26,6 +26,14 @@ def by_turn(run: Run) -> NDArray[np.bool_]:
     return np.asarray(run.float("dense") != _BY_LOSS)
 
 
+def read_late(run: Run, name: str, *, most: float = 0.05) -> str:
+    """Since when signal `name` is read, if more than `most` of the run lies before, as with a late `watch`; "" else."""
+    known = np.flatnonzero(is_known(run, name))
+    if not len(known) or known[0] <= most * len(run):
+        return ""
+    return f"not recorded before step {int(run.step[known[0]]):,}, of {int(known[0]):,} of {len(run):,} batches"
+
+
 def mostly_known(run: Run, name: str, first: int, last: int, *, part: float = 0.5) -> bool:
     """True if signal `name` was read of at least `part` of the rows `first <= row < last`."""
     if not run.has(name) or last <= first:

@@ -65,7 +65,8 @@ def lasting_levels(
     out = {}
     for k in clear.tolist():
         places = _places(int(cuts.start[k]), sizes[0], len(loss))
-        placebos = plain[places] - plain[places - sizes[0]]
+        with np.errstate(invalid="ignore", over="ignore"):
+            placebos = plain[places] - plain[places - sizes[0]]
         z_by_m = {size: float(one.z[k]) for size, one in zip(sizes, judged, strict=True)}
         out[k] = Level(sizes[0], z_by_m[sizes[0]], z_by_m, placebos[np.isfinite(placebos)])
     return out

@@ -8,6 +8,11 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.lr_steps import LrStep, filled
 from tb_losslens.analysis.schedule import scheduler_class, stepped_each_batch
 
+_OF_TORCH = frozenset(
+    {"ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR", "LambdaLR", "LinearLR"}
+    | {"MultiplicativeLR", "MultiStepLR", "OneCycleLR", "PolynomialLR", "ReduceLROnPlateau", "SequentialLR", "StepLR"}
+)
+
 
 def lr_fix(context: Context, detail: str, step: LrStep, *, harmed: bool) -> str:
     """Code for a rise called `detail`; where the run came to harm (`harmed`), with a lower LR first."""
@@ -70,6 +75,7 @@ def _once(context: Context, step: LrStep, *, harmed: bool) -> str:
     batch = stepped_each_batch(context, step.column)
     arguments = "..." if name != "CosineAnnealingLR" else f"T_max=epochs * {length}" if batch else "T_max=epochs"
     call = "        scheduler.step()" if batch else "    scheduler.step()"
+    imported = f"from torch.optim.lr_scheduler import {name}\n" if name in _OF_TORCH else ""
     start = (
         f"# {step.after:.3g} is too high to start from as well: a tenth of it\n"
         f'for group in optimizer.param_groups:\n    group["lr"] = {step.after / 10:.3g}\n'
@@ -77,7 +83,7 @@ def _once(context: Context, step: LrStep, *, harmed: bool) -> str:
         else ""
     )
     return (
-        f"{start}# once, before the epochs; epochs: all that the training is to have\n"
+        f"{start}{imported}# once, before the epochs; epochs: all that the training is to have\n"
         f"scheduler = {name}(\n    optimizer, {arguments})\n"
         f"for epoch in range(epochs):\n    for x, y in train_loader:\n        ...\n{call}"
     )

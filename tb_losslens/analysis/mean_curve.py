@@ -48,11 +48,12 @@ def taken_apart(loss: Floats, position: NDArray[np.int64]) -> Floats:
         return np.where(goes_on, (position * loss - last * before) / gap, loss)
 
 
-def starts_anew(run: Run, *, around: int = 8, factor: float = 4.0) -> bool:
-    """True if at most epoch starts the curve changes by more than `factor` times what is usual `around` them."""
+def starts_anew(run: Run, *, around: int = 8, factor: float = 4.0, most: int = 300) -> bool:
+    """True if at most epoch starts (`most` are asked) the curve changes by `factor` times what is usual `around` them."""
     change = np.abs(np.diff(run.loss, prepend=np.nan))
     ratios = []
-    for epoch in run.epochs[1:]:
+    epochs = run.epochs[1:]
+    for epoch in epochs[:: max(1, len(epochs) // most)]:
         near = np.concatenate([change[max(0, epoch.first - around) : epoch.first], change[epoch.first + 1 :][:around]])
         usual = median(near)
         if usual > 0 and math.isfinite(change[epoch.first]):

@@ -125,8 +125,12 @@ def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int, most_
     return sorted(found) if len(left) <= most_left * len(epoch_of) else []
 
 
-def samples_behind(run: Run, rows: NDArray[np.int64]) -> int:
-    """The fewest samples that account for `rows` (greedy set cover), 1 or more; as many as rows where ids are not known."""
+def samples_behind(run: Run, rows: NDArray[np.int64], *, most: int = 100) -> int:
+    """The fewest samples that account for `rows`, 1 or more (greedy set cover); as many as rows where ids are not known.
+
+    Of more rows, `most` are asked, evenly over them: whether few samples are behind them shows there.
+    """
+    rows = rows[:: -(-len(rows) // most)] if len(rows) > most else rows
     where: dict[int, set[int]] = {}
     for row in rows.tolist():
         for sample in ids_in(run, row, row + 1):

@@ -36,7 +36,7 @@ def part_in_eval(context: Context) -> Finding | None:
     inside = bool(moved_inside(context, rows))
     if not (moved or inside) and (planned or not into or modules == (0, 0)):
         return None
-    kind: Kind = "planned" if planned or not into else "fault" if moved or inside else "unknown"
+    kind: Kind = "planned" if planned or not into else "fault" if moved or inside else "benign"
     return _finding(context, sorted(into), sorted(out), at, kind, moved=moved, inside=inside)
 
 
@@ -72,7 +72,7 @@ def _finding(
     if kind == "planned" and into:
         evidence.append(Evidence("which parameters are trained changes there too, or a change was noted"))
     return Finding(
-        "wrong_mode", kind, "possible" if kind == "unknown" else "proved",
+        "wrong_mode", kind, "possible" if kind == "benign" else "proved",
         "Part of the model in evaluation mode" if into else "Part of the model leaves evaluation mode",
         f"Part of the model {goes}{others}, {steps}.",
         detail="training_in_eval", score=0.95 if moved or inside else 0.4, boundaries=at,

@@ -20,7 +20,7 @@ from tb_losslens.store.run import Run
 
 HIDDEN = frozenset(
     {"step", "time", "loss", "epoch", "index", "class_rest", "dense", "cadence"}
-    | {"loss_identity", "output_kind", "input_relation", "sample_level_at", "prev_grad_dot_update"}
+    | {"loss_identity", "output_kind", "input_relation", "sample_level_at", "prev_grad_dot_update", "sample_loss_max_id"}
 )
 """Columns that are the axis, the loss itself, half of another signal, of the recording, or codes and no sizes."""
 

@@ -33,7 +33,7 @@ def surges(
     run = context.run
     level, _ = local_level(run.loss)
     with np.errstate(invalid="ignore"):
-        high = (loss_distance(run) >= least) & (run.loss >= fold * level)
+        high = (loss_distance(run) >= least) & (run.loss >= level + (fold - 1) * np.abs(level))
     groups = [(a, b) for a, b in spans(np.flatnonzero(high)) if a >= untrained and b - a + 1 > shortest]
     groups = [(a, b) for a, b in groups if not _named(context, a - kick, b)][:3]
     if not groups:
@@ -64,9 +64,9 @@ def _surge(context: Context, group: tuple[int, int]) -> Finding:
     back = _back(context, first, before)
     shown = (max(0, first - 20), min(len(run), (last if back is None else first + back) + 21))
     rise = f"from {number(before)} to {number(peak)}" + (f" ({times(peak / before)})" if before > 0 else "")
-    long = f"for {plural(last - first + 1, 'batch')} it lies far above those around, and at least twice as high"
+    long = f"for {plural(last - first + 1, 'batch')} it lies far above those around"
     evidence = [Evidence(f"the loss goes {rise} at step {step:,}; {long}", "loss", shown)]
-    came = "it does not come back" if back is None else f"it is back after {plural(back, 'batch')}"
+    came = "it does not come back" if back is None else f"three quarters of the rise are gone after {plural(back, 'batch')}"
     evidence.append(Evidence(came, "loss", shown))
     if run.has("sample_ids"):
         ids = [int(i) for row in range(first, min(first + 3, last + 1)) for i in run.ragged["sample_ids"][row][:16]]

@@ -67,7 +67,9 @@ def in_words(
     headline, aside, short = _what(pooled, alone, batches, unsure=bool(not_clear(boundaries)))
     moved = bool(pooled.direction) or bool(alone)
     if best is None or best.cause == "batch_noise":
-        return Words(headline, pooled.reason or (best.text if best else ""), aside, short, kind)
+        second = next((f for f in findings if f.cause != "batch_noise" and not f.explains_jump), None)
+        also = f"Beside it: {lower_first(second.title)} ({second.strength})" if second is not None and best else ""
+        return Words(headline, sentences([pooled.reason or (best.text if best else ""), also]), aside, short, kind)
     if moved and best.detail == "nonfinite":
         # the training ends there, whatever its boundaries did before
         return Words(best.title, sentences([_why(best), headline]), "", lower_first(best.title), kind)

@@ -50,11 +50,12 @@ class DataSets:
     """Numbers of the data sets that were iterated; refers to none of them, and asks none of them for a sample.
 
     A `Subset` counts as what it is a part of, and a `TensorDataset` as its first tensor, so that a loader that is built anew in
-    each epoch is one over the same data. A data set that nothing can refer to weakly (a list) is told by its loader.
+    each epoch is one over the same data. What nothing can refer to weakly (a list) is told by its place in memory and length.
     """
 
     def __init__(self) -> None:
         self._known: list[tuple[Callable[[], Any], int]] = []
+        self._plain: dict[tuple[int, type, int], int] = {}
         self._next = 0
 
     def of(self, loader: Any) -> Samples | None:
@@ -62,13 +63,16 @@ class DataSets:
         if not isinstance(loader, DataLoader):
             return None
         data, index = _underlying(loader.dataset)
-        return Samples(self._number(data, loader), index)
+        return Samples(self._number(data), index)
 
-    def _number(self, data: Any, loader: Any) -> int:
+    def _number(self, data: Any) -> int:
         try:
             weakref.ref(data)
         except TypeError:
-            data = loader
+            key = (id(data), type(data), len(data))
+            if key not in self._plain:
+                self._plain[key], self._next = self._next, self._next + 1
+            return self._plain[key]
         self._known = [(one, number) for one, number in self._known if one() is not None][-MOST_KNOWN:]
         for one, number in self._known:
             if one() is data:

@@ -67,7 +67,8 @@ class LossSearch:
     def settle(self, row: Row) -> None:
         """A row is about to be released: its loss, as far as it is known, and whether it must wait for it."""
         if row.has_loss:
-            self.count("log_batch")
+            if not row.scalar_used:
+                self.count("log_batch")
         elif (loss := row.criterion_loss()) is not None:
             self.count("criterion")
             if isinstance(loss, Tensor):

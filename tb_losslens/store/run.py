@@ -235,6 +235,12 @@ class Run:
         return np.flatnonzero(change).astype(np.int64)
 
     @cached_property
+    def config_changes(self) -> tuple[NDArray[np.int64], tuple[RunEvent, ...]]:
+        """The `config_change` events by row, and the rows: int64, shape (events,), sorted."""
+        events = sorted((e for e in self.events if e.kind == "config_change"), key=lambda e: e.batch)
+        return np.array([e.batch for e in events], dtype=np.int64), tuple(events)
+
+    @cached_property
     def validations(self) -> tuple[Validation, ...]:
         """Every evaluation with a value, in order, from `validation_end` events (field `value`).
 

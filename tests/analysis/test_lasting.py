@@ -66,6 +66,10 @@ def test_a_steep_start_is_no_step() -> None:
         assert lasting(Run.from_arrays(loss=loss, epoch_length=LENGTH)) == []
 
 
-@pytest.mark.parametrize("loss", [np.ones(800), np.full(800, np.nan), np.r_[np.ones(400), np.full(400, np.inf)], np.ones(30)])
+HALVES = [np.r_[np.ones(400), np.full(400, top)] for top in (np.inf, 1e308)]
+NOTHING = [np.ones(800), np.full(800, np.nan), np.ones(30), *HALVES]
+
+
+@pytest.mark.parametrize("loss", NOTHING, ids=["constant", "nan", "short", "inf", "huge"])
 def test_nothing_to_measure(loss: np.ndarray) -> None:
     assert lasting(Run.from_arrays(loss=loss, epoch_length=LENGTH)) == []

@@ -94,7 +94,7 @@ def test_an_interrupted_sparse_row_does_not_make_all_rows_dense():
     """While all rows are dense, no sparse one is measured again."""
     work = Work(250e-6, 20e-6, 170e-6)
     cadence = Cadence(lambda: work.spent, lambda: work.now)
-    while work.train(cadence, 1, 1000) != [SPARSE]:
+    while work.train(cadence, 1, 0) != [SPARSE]:
         pass
     work.spent += 5e-3
     kinds = work.train(cadence, 40_000, 1000)
@@ -109,3 +109,19 @@ def test_unusual_rows_are_few():
         cadence.next(i, 0)
         allowed += cadence.unusual()
     assert 0.01 * 50_000 < allowed < 0.03 * 50_000
+
+
+def test_each_boundary_has_dense_rows_where_they_cost_next_to_nothing():
+    """Long after what is granted is spent, and with an income that pays for a row now and then only."""
+    step, extra, length = 5e-3, 2e-3, 400
+    late = run(step, 10e-6, 10e-6 + extra, rows=40_000, length=length)[20_000:]
+    beside = [late[i + j] for i in range(length, len(late), length) for j in (-2, -1, 0, 1)]
+    assert set(beside) == {BOUNDARY}
+    share = sum(kind != SPARSE for kind in late) * extra / (len(late) * step)
+    assert share <= 1.25 * (SHARE + 4 * extra / (length * step))
+
+
+def test_they_have_none_where_they_would_cost_much():
+    late = run(250e-6, 10e-6, 2e-3, rows=60_000, length=100)[40_000:]
+    share = sum(kind != SPARSE for kind in late) * 2e-3 / (len(late) * 250e-6)
+    assert share <= 1.25 * min(LEAST / 250e-6, MOST)

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from tb_losslens.analysis.causes import input_shift, unknown
+from tb_losslens.analysis.changes import another_data_set
 from tb_losslens.record.data_sets import DataSets
+from tb_losslens.store.run import Run, RunEvent
 from tests.analysis.contexts import findings, outcomes
 from tests.record.training import Indexed, events, loader, mlp, two_classes
 
@@ -21,6 +24,26 @@ def test_a_data_set_is_told_by_what_it_is_and_not_by_its_loader():
     assert known.of(DataLoader(other)).number == 1
     assert known.of(DataLoader(data)).index is None
     assert known.of([1, 2]) is None
+
+
+def test_a_list_is_one_data_set_however_often_its_loader_is_built():
+    known, data = DataSets(), [(torch.zeros(2), 0)] * 40
+    assert [known.of(DataLoader(data, shuffle=True)).number for _ in range(4)] == [0] * 4
+    assert known.of(DataLoader(data[:20])).number == 1
+
+
+def test_a_data_set_that_is_built_anew_for_each_epoch_is_not_called_another():
+    def run(numbers):
+        rows = 10 * len(numbers)
+        ends = [RunEvent("epoch_end", 10 * (k + 1), fields={"epoch": k, "loader": {"data": n}}) for k, n in enumerate(numbers)]
+        return replace(Run.from_arrays(loss=np.ones(rows), epoch_length=10), events=tuple(ends))
+
+    def said(numbers):
+        one = run(numbers)
+        return [another_data_set(one, one.epochs, k) for k in range(len(numbers) - 1)]
+
+    assert said([0, 1, 2, 3, 4]) == [False] * 4
+    assert said([0, 0, 0, 1, 1]) == [False, False, True, False]
 
 
 def test_a_part_stands_for_the_samples_of_the_whole():

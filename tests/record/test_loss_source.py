@@ -143,17 +143,20 @@ def test_an_epoch_mean_is_no_loss_of_a_batch(recorded):
     assert "loss_source" not in loop.run.facts
 
 
-def test_a_scalar_that_is_written_now_and_then_is_said_while_it_can_be_mended(recorded):
+@pytest.mark.parametrize("every", [2, 3])
+def test_a_scalar_that_is_written_now_and_then_is_said_while_it_can_be_mended(every, recorded):
     one = recorded()
 
     def log(step, loop):
-        if step % 3 == 0:
+        if step % every == 0:
             one.writer.add_scalar("Loss/train", loop.loss, step)
 
-    with pytest.warns(RuntimeWarning, match=r"'Loss/train' was written in 2 of the 6 batches of epoch 0.*log_batch") as said:
+    sentence = rf"'Loss/train' was written in {6 // every} of the 6 batches of epoch 0.*log_batch"
+    with pytest.warns(RuntimeWarning, match=sentence) as said:
         loop = Loop(one, each=log, epochs=3)
     assert len(said) == 1
-    assert np.isfinite(loop.run.loss).tolist() == [True, False, False] * 6
+    assert np.isfinite(loop.run.loss).tolist() == ([True] + [False] * (every - 1)) * (18 // every)
+    assert loop.run.facts["loss_source"] == "scalar:Loss/train"
 
 
 @pytest.mark.parametrize("tag", ["Loss/val", "val_loss", "testLoss", "eval/loss", "loss_dev"])

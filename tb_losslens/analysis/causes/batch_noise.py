@@ -53,7 +53,7 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     if pooled.direction or alone:
         seen = (
             f"direction {'up' if pooled.direction > 0 else 'down'} ({p_value(pooled.p)})"
-            if pooled.direction
+            if pooled.direction and pooled.p < 0.05
             else f"{plural(len(alone), 'boundary')} beyond their placebos"
         )
         return Checked(ID, f"the jumps are more than noise: {seen}")
@@ -139,12 +139,13 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     )  # fmt: skip
 
 
-def _by_chance(boundaries: Sequence[Boundary], outside: int, *, many: float = 0.25) -> str:
-    """Where more than `many` lie outside of a band that leaves 1 in 20 out: how many of noise do, around so few cuts."""
-    if outside <= many * len(boundaries):
+def _by_chance(boundaries: Sequence[Boundary], outside: int) -> str:
+    """Where some lie outside of a band that leaves 1 in 20 out: how many of noise do, around so few cuts."""
+    if not outside:
         return ""
     most, _ = outside_by_chance(boundaries)
-    return f"; {outside} lie outside, where noise around so few cuts puts {max(1, round(most))} or so"
+    lie = "lies" if outside == 1 else "lie"
+    return f"; {outside} {lie} outside, where noise around so few cuts puts {max(1, round(most))} or so"
 
 
 def is_one_way(pooled: Pooled, *, least: int = 5, level: float = 0.05) -> bool:

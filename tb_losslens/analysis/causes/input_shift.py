@@ -165,7 +165,7 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
     if is_planned:
         event = planned_at(run, boundary.batch)
         evidence.append(Evidence(f"somebody noted the change: {(event.text if event else '') or 'config_change'}"))
-    elsewhere = run.facts.get("inputs_of_loader") is False and not proved
+    elsewhere = run.facts.get("inputs_of_loader") is False and not proved and detail in ("", "augmentation")
     against += [ELSEWHERE] if elsewhere else []
     harmless = not loss_moves and (not measured or other_model is not None or elsewhere) and not is_planned
     where = f"boundar{'y' if len(at) == 1 else 'ies'} {some([j + 1 for j in at])}"

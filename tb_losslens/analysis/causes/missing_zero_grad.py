@@ -38,13 +38,15 @@ import numpy as np
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.divergence import diverged
 from tb_losslens.analysis.explain import jumps, share_against_rest
-from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.known import read_late
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.store.run import Run
 
 ID = "missing_zero_grad"
+_EARLY = "writer.watch(model, optimizer, criterion=criterion)     # before the first batch"
 REQUIRES: tuple[str, ...] = ("grads_before_backward",)
 
 
@@ -64,7 +66,9 @@ def find(context: Context, *, most: float = 0.5, least: int = 10) -> Outcome:
     if len(there) and not len(kept):
         return Checked(ID, f"gradients were there before the backward of {plural(len(there), 'step')} {_EITHER}")
     if not len(kept):
-        return Checked(ID, f"gradients were cleared before the first backward of each of {plural(len(known), 'step')}")
+        fine = f"gradients were cleared before the first backward of each of {plural(len(known), 'step')}"
+        since = read_late(run, "grads_before_backward")
+        return Skipped(ID, f"{since}; after that {fine}", _EARLY) if since else Checked(ID, fine)
     sure = np.zeros(len(run), dtype=bool)
     sure[kept] = True
     starts = {epoch.first for epoch in context.epochs}

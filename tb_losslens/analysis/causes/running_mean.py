@@ -73,11 +73,10 @@ def find(
         if statistics is None:
             continue
         seen.append(statistics)
-        if since == "training" and starts_anew(run):
-            continue
         steep = statistics.slope < slope or (statistics.slope < slope_if_shared and _shares_until_apart(context, since))
         agree = abs(statistics.odds) < most_odds
-        if steep and agree and abs(statistics.roughness) < roughness and statistics.negative <= negative:
+        rough = abs(statistics.roughness) < roughness and statistics.negative <= negative
+        if steep and agree and rough and not (since == "training" and starts_anew(run)):
             return _finding(context, since, statistics)
     if not seen:
         return Skipped(ID, f"no epoch has {least_points} points that differ", "")

@@ -51,7 +51,8 @@ from tb_losslens.analysis.eval_mode import (
     moved_inside,
 )
 from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
-from tb_losslens.analysis.finding import Checked, Evidence, Finding
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.known import read_late
 from tb_losslens.analysis.part_mode import part_in_eval, part_in_words
 from tb_losslens.analysis.text import number, percent, plural, signed, some
 from tb_losslens.store.run import Run
@@ -60,6 +61,7 @@ ID = "wrong_mode"
 REQUIRES: tuple[str, ...] = ("train_mode",)
 
 _WATCH = "writer.watch(model, optimizer, criterion=criterion)"
+_EARLY = f"{_WATCH}     # before the first batch"
 _HARMLESS = " It changes nothing in this model, but it would as soon as dropout or batch normalisation is added."
 
 
@@ -67,7 +69,8 @@ def find(context: Context, *, most_steps: int = 50) -> list[Outcome]:
     """Both directions, and a part of the model, each a finding of its own; `most_steps` bounds `Finding.steps`."""
     found = [_training_in_eval(context, most_steps), part_in_eval(context), _validation_in_train(context, most_steps)]
     said: list[Outcome] = [finding for finding in found if finding is not None]
-    return said or [Checked(ID, _fine(context))]
+    late = read_late(context.run, "train_mode")
+    return said or [Skipped(ID, f"{late}; after that {_fine(context)}", _EARLY) if late else Checked(ID, _fine(context))]
 
 
 def _fine(context: Context) -> str:

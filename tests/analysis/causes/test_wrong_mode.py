@@ -11,7 +11,7 @@ import torch
 from tb_losslens.analysis.causes import wrong_mode
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.store.run import Run
-from tests.analysis.contexts import checked, findings
+from tests.analysis.contexts import checked, findings, skipped
 from tests.trainings import train
 
 
@@ -67,6 +67,18 @@ def test_eval_mode_all_along_is_said_but_explains_nothing() -> None:
     assert not finding.explains_jump
     assert finding.share is None
     assert any("may be meant" in line for line in finding.against)
+
+
+def test_what_came_before_a_late_watch_is_not_called_fine() -> None:
+    run = train(model="dropout", epochs=6)
+    mode = run.float("train_mode")
+    mode[: len(run) // 2] = np.nan
+    late = replace(run, columns={**run.columns, "train_mode": mode})
+    told = skipped(wrong_mode, late)
+    assert f"not recorded before step {len(run) // 2}" in told.why
+    assert "before the first batch" in told.how
+    mode[5:] = 1.0
+    assert "no training step" in checked(wrong_mode, replace(run, columns={**run.columns, "train_mode": mode}))
 
 
 def test_a_frozen_model_that_gives_features_is_in_eval_mode_for_that() -> None:
