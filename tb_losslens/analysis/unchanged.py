@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tb_losslens.analysis.text import number, plural
+from tb_losslens.analysis.weight_records import Recorded, recorded_weights
 from tb_losslens.store.run import Run
 
 _AT_STEP = ("update_ratio", "weight_norm", "grad_norm_at_step", "opt_step", "micro_batches")
@@ -51,7 +52,7 @@ def unchanged_weights(run: Run, *, least: int = 10) -> Unchanged | None:
     """What to say where the weights have not changed for `least` batches and an epoch up to the end; None where they do."""
     since = _by_checksums(run, least)
     proof = "the checksum of all parameters is the same at both ends of every epoch"
-    if since is None and not _checksums(run):
+    if since is None and not _at_ends(run):
         since = _by_updates(run, least)
         proof = "every update that was looked into is zero"
     if since is None or not np.isfinite(run.loss[since:]).any():
@@ -69,32 +70,20 @@ def unchanged_weights(run: Run, *, least: int = 10) -> Unchanged | None:
     return Unchanged(since, begin, f"Fault, proved: {proof}. {why}", advice)
 
 
-def _checksums(run: Run) -> list[tuple[int, str]]:
-    """(index of the event, checksum of all parameters) at the ends of the epochs, in order; some come with a later record."""
-    late = {
-        (item.get("at"), item.get("epoch")): item.get("parameters")
-        for event in run.events
-        for item in event.fields.get("late_checksums") or ()
-        if isinstance(item, dict)
-    }
-    out = []
-    for at, event in enumerate(run.events):
-        if event.kind in ("epoch_begin", "epoch_end"):
-            value = event.fields.get("parameters") or late.get((event.kind, event.fields.get("epoch")))
-            if isinstance(value, str):
-                out.append((at, value))
-    return out
+def _at_ends(run: Run) -> list[Recorded]:
+    """The checksums at the ends of the epochs, in order."""
+    return [one for one in recorded_weights(run) if one[0].kind in ("epoch_begin", "epoch_end")]
 
 
 def _by_checksums(run: Run, least: int) -> int | None:
     """The first row from which on all checksums are equal, `least` batches and more before the last of them."""
-    seen = _checksums(run)
+    seen = _at_ends(run)
     if not seen:
         return None
     begin = next((place + 1 for place in range(len(seen) - 1, -1, -1) if seen[place][1] != seen[-1][1]), 0)
-    first, last = run.events[seen[begin][0]].batch, run.events[seen[-1][0]].batch
+    first, last = seen[begin][0].batch, seen[-1][0].batch
     moved = (run.float("update_ratio")[first:] > 0).any()  # what is trained is not what was watched
-    since, until = (int(run.events[seen[place][0]].fields.get("steps_outside") or 0) for place in (begin, -1))
+    since, until = (int(seen[place][0].fields.get("steps_outside") or 0) for place in (begin, -1))
     epochs = sum(epoch.first < last and epoch.last > first for epoch in run.epochs)
     tried = _steps_in(run, first, last) or until > since or (epochs > 1 and not until)
     return first if last - first >= least and not moved and tried else None
