@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ RUNS = 0.3
 
 MAX_BYTES = 1 << 28
 """A column that claims to be larger is corrupt, not real: one event is read as a whole and gRPC ends at 256 MiB."""
+
+MOST_STEPS = 2
+"""Numbers of which any are a sequence with equal steps."""
 
 _UINT24 = "<u3"
 """Our own number type: the low three bytes of an unsigned 32-bit integer."""
@@ -53,6 +57,50 @@ def narrow_floats(table: NDArray[np.float64]) -> list[NDArray[Any]]:
     return [short[i] if exact[i] else table[i] for i in range(len(table))]
 
 
+def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> list[pb.Column]:
+    """What `encode_array` makes of each of them; those of one type and length are looked at together, which is faster."""
+    alike: dict[tuple[np.dtype[Any], int], list[str]] = {}
+    for name, array in arrays.items():
+        if array.ndim == 1 and array.size and array.dtype.kind in "biuf":
+            alike.setdefault((array.dtype, len(array)), []).append(name)
+    encoded: dict[str, pb.Column] = {}
+    for names in alike.values():
+        if len(names) > 1:
+            encoded.update(zip(names, _encode_table(names, np.stack([arrays[name] for name in names])), strict=True))
+    return [encoded[name] if name in encoded else encode_array(name, array) for name, array in arrays.items()]
+
+
+def _encode_table(names: list[str], table: NDArray[Any]) -> list[pb.Column]:
+    """Columns of one type, shape (columns, rows)."""
+    table = np.ascontiguousarray(table, dtype=table.dtype.newbyteorder("<"))
+    count, rows = table.shape
+    width = table.dtype.itemsize
+    bits = table.view(f"u{width}")  # NaN is equal to itself
+    constant = np.asarray((bits == bits[:, :1]).all(axis=1))
+    steps: NDArray[np.bool_] = np.zeros(count, bool)
+    if table.dtype.kind in "iu" and rows > MOST_STEPS:
+        differences = table[:, 1:] - table[:, :-1]
+        steps = np.asarray((differences == differences[:, :1]).all(axis=1))
+    planes = np.ascontiguousarray(table.view(np.uint8).reshape(count, rows, width).transpose(0, 2, 1))
+    three = ~np.asarray(planes[:, 3].any(axis=1)) if table.dtype == np.uint32 else np.zeros(count, bool)
+    repeats = np.count_nonzero(planes[:, :, 1:] == planes[:, :, :-1], axis=2)
+    columns = []
+    for i, name in enumerate(names):
+        column = pb.Column(name=name, dtype=table.dtype.str, shape=(rows,))
+        columns.append(column)
+        if constant[i]:
+            column.encoding, column.data = pb.CONSTANT, bits[i, :1].tobytes()
+        elif steps[i]:
+            column.encoding = pb.LINEAR
+            column.data = np.concatenate([table[i, :1], table[i, 1:2] - table[i, :1]]).tobytes()
+        else:
+            kept = width - 1 if three[i] else width
+            if three[i]:
+                column.dtype = _UINT24
+            _store(column, table[i], planes[i, :kept], int(repeats[i, :kept].sum()))
+    return columns
+
+
 def encode_array(name: str, array: NDArray[Any]) -> pb.Column:
     """`array` (bool, integer or float, any shape with at least one axis) as a column; its type is kept exactly."""
     if array.dtype.kind not in "biuf" or array.ndim == 0:
@@ -74,25 +122,28 @@ def encode_array(name: str, array: NDArray[Any]) -> pb.Column:
     if array.dtype == np.uint32 and not planes[3].any():
         column.dtype = _UINT24
         planes = planes[:3]
-    if _is_worth_a_try(planes):
+    _store(column, array, planes, int(np.count_nonzero(planes[:, 1:] == planes[:, :-1])))
+    return column
+
+
+def _store(column: pb.Column, array: NDArray[Any], planes: NDArray[np.uint8], repeats: int) -> None:
+    """Compressed where that pays, else as it is; `repeats` bytes of the planes are like the one before.
+
+    Where they are few it is not tried: compressing noise in vain would take most of a recorder's time.
+    """
+    if repeats > RUNS * planes.size:
         packed = zlib.compress(planes.tobytes(), LEVEL)
         if len(packed) < WORTH * planes.size:
             column.encoding = pb.ZLIB_SHUFFLE
             column.data = packed
-            return column
+            return
     column.data = array.tobytes() if len(planes) == array.dtype.itemsize else planes.T.tobytes()
-    return column
-
-
-def _is_worth_a_try(planes: NDArray[np.uint8]) -> bool:
-    """Whether enough bytes are like the one before. Compressing noise in vain would take most of a recorder's time."""
-    return int(np.count_nonzero(planes[:, 1:] == planes[:, :-1])) > RUNS * planes.size
 
 
 def _is_linear(array: NDArray[Any]) -> bool:
     # wraps around as the way back does, so that any integers may be tried
     difference = array[1:] - array[:-1]
-    return len(array) > 2 and bool((difference == difference[0]).all())
+    return len(array) > MOST_STEPS and bool((difference == difference[0]).all())
 
 
 def linear(first: np.integer[Any], difference: np.integer[Any], count: int) -> NDArray[Any]:

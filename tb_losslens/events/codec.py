@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.errors import CorruptChunkError, NewerFormatError, UnknownEncodingError
 from tb_losslens.events import losslens_pb2 as pb
-from tb_losslens.events.arrays import decode_array, encode_array
+from tb_losslens.events.arrays import decode_array, encode_arrays
 from tb_losslens.events.crc32c import crc32c
 from tb_losslens.events.metadata import FORMAT
 
@@ -72,7 +72,7 @@ def encode_chunk(chunk: Chunk) -> bytes:
     """
     _check_lengths(chunk.count, chunk.columns, ValueError)
     body = pb.Body(
-        columns=[encode_array(name, array) for name, array in chunk.columns.items()],
+        columns=encode_arrays(chunk.columns),
         records=[_encode_record(record) for record in chunk.records],
     ).SerializeToString()
     return pb.Chunk(

@@ -9,7 +9,7 @@ from time import perf_counter
 SHARE = 0.0025
 """Of the time of a step: what the signals of one cadence may cost on average. There are two."""
 
-LEAST, MOST = 3e-6, 0.01
+LEAST, MOST = 2e-6, 0.01
 """Seconds a step that they may cost in any case, as long as that is no more than this share of the step."""
 
 GRANT = 1.0
@@ -95,10 +95,12 @@ class Cadence:
             self.every, self._since = self._since, 0
         self._index = index
         self._ahead = 0
-        if self._last == before == SPARSE and self._step > 0 and not near and index >= 0:
+        if self._last == before == SPARSE and self._step > 0 and index >= 0:
             # nothing can be afforded before so many rows: until then this costs next to nothing
-            wait = int((self._extra - self._purses[IN_TURN]) / self._income)
-            self._ahead = max(0, min(wait, _AHEAD, (length - reach - index if length else _AHEAD) - 1))
+            money = max(self._purses.values()) if near else self._purses[IN_TURN]
+            last = length - (_SURE_ROWS if near else reach)  # from there on more may be afforded
+            wait = int((self._extra - money) / self._income)
+            self._ahead = max(0, min(wait, _AHEAD, (last - index if length else _AHEAD) - 1))
         return self._last
 
     @property

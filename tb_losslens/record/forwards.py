@@ -19,7 +19,7 @@ from tb_losslens.record.batch import storages_of, tensors_of
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.given import is_learned, take_inputs
 from tb_losslens.record.guard import Guard
-from tb_losslens.record.hook import Hook
+from tb_losslens.record.hook import Hook, ShortHook
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import FORWARD
 from tb_losslens.record.measures import batch_counters, first_floating, training_share, unwrapped
@@ -79,7 +79,8 @@ class Forwards:
     def _add(self, model: nn.Module) -> None:
         self.models.append(model)
         named_parameters(unwrapped(model))  # remembered, for calls in which others stand in for them
-        self._handles.setdefault(id(model), []).extend(compiled.hook_calls(model, Hook(self._begins), Hook(self._ends)))
+        begins = ShortHook(self._begins, self._lane, self._lane.forward)
+        self._handles.setdefault(id(model), []).extend(compiled.hook_calls(model, begins, Hook(self._ends)))
         self.refresh()
 
     def remove(self, model: nn.Module) -> None:
@@ -92,6 +93,7 @@ class Forwards:
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Calls inside are not those of a training or validation, even within one that is."""
+        self._lane.leave()  # which does not ask
         depth, paused = self._depth, self.paused
         self._depth, self.paused = 0, True
         try:
@@ -136,11 +138,8 @@ class Forwards:
     def _begins(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if self.paused or inside_backward():
             return
-        lane = self._lane
-        if lane.on and module is lane.model and lane.forward(args, kwargs):
-            return
         if self._watched(module):
-            lane.leave()
+            self._lane.leave()
             self._depth += 1
             if self._depth == 1:
                 self._guard.call("forward of the model", self._forward, module, args, kwargs)

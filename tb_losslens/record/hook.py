@@ -1,4 +1,4 @@
-"""A hook that may be compiled, copied and pickled with the module that it hangs on: only the original sees anything."""
+"""Hooks that may be compiled, copied and pickled with the module that they hang on: only the original sees anything."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from torch._C import _get_tracing_state as tracing_state
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.compiler import is_compiling
 from torch.utils._pytree import tree_map
+
+from tb_losslens.record.lane_state import LaneState
 
 transform_level = functorch.maybe_current_level
 _CAN_CAPTURE = torch.version.cuda is not None or torch.version.hip is not None
@@ -41,6 +43,27 @@ class Hook:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Hook, (ignore,)
+
+
+class ShortHook(Hook):
+    """A hook whose calls go the short way (lane.py) first: `short` says whether it took one.
+
+    It comes before everything else that `method` would look at, and has to be one call with as little around it as can be.
+    """
+
+    def __init__(self, method: Callable[..., None], lane: LaneState, short: Callable[..., bool]) -> None:
+        super().__init__(method)
+        self._lane = lane
+        self._short = short
+
+    def __call__(self, *args: Any) -> None:
+        """What torch calls."""
+        if is_compiling() or tracing_state() is not None or (_CAN_CAPTURE and _is_capturing()):
+            return
+        if transform_level() is not None:
+            _call_outside(self._method, args)
+        elif not (self._lane.on and self._short(*args)):
+            self._method(*args)
 
 
 def ignore(*_: Any) -> None:

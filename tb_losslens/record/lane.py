@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import weakref
 from threading import get_ident
-from time import perf_counter, time
+from time import perf_counter
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
+from tb_losslens.record.backward_use import inside_backward
 from tb_losslens.record.cadence import SPARSE
 from tb_losslens.record.lane_start import (
     CRITERION,
@@ -38,11 +38,15 @@ from tb_losslens.record.loader import Pass
 from tb_losslens.record.measures import training_share
 from tb_losslens.record.sampler_tap import Trail
 
+EACH = 16
+"""Of so many steps one is timed where nothing takes long: to read the clock twice costs as much as what is timed."""
+
 
 class Lane(LaneState):
     """Takes the events of one step after the other, as long as they are the usual ones.
 
-    A method that takes an event gives True, or False if the long way has to take it: then this has left.
+    A method that takes an event gives True, or False if the long way has to take it: then this has left, unless the event is
+    none of ours. The hooks of torch call `forward`, `called`, `step` and `stepped` themselves (hook.py).
     """
 
     __slots__ = ()
@@ -75,6 +79,7 @@ class Lane(LaneState):
             if guard.waiting:
                 guard.catch_up()
         source.pulled += 1
+        self._timed = source.pulled % EACH == 0
         if self._awake:
             self._guard.call("delivery", self._deliver, source, ids, raw)
         return True
@@ -92,79 +97,72 @@ class Lane(LaneState):
         self._decided = dense
         return True
 
-    def forward(self, args: Any, kwargs: Any) -> bool:
-        """The model is called."""
-        guard, start = self._guard, perf_counter()
-        if guard.depth or get_ident() != self._thread:
-            return self._left()
-        guard.began, guard.depth = start, 1
+    def forward(self, module: nn.Module, args: Any, kwargs: Any) -> bool:
+        """A watched model is called, or a copy of one."""
+        if module is not self.model:
+            return False
+        start = perf_counter() if self._timed else 0.0
         try:
             place = self._place
             if self._events[place] != FORWARD or kwargs or len(args) != 1 or type(args[0]) is not Tensor:
-                return self._left()
-            if not torch.is_grad_enabled():
+                return inside_backward() or self._left()  # in a backward, a checkpoint calls it again
+            if self._guard.depth or get_ident() != self._thread or not is_grad_enabled():
                 return self._left()
             if self._late is not None:
                 self._follow()
             mode = 1.0
-            for module in self._modules:
-                if not module.training:
+            for part in self._modules:
+                if not part.training:
                     mode = training_share(self._modules)
                     break
             self._values[self._mode_at] = mode
             self._inputs = weakref.ref(args[0])
-            self._place = place + 1
-        except Exception as error:  # noqa: BLE001 - as above
+        except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
             return self._failed(error)
-        finally:
-            guard.depth = 0
-            guard.spent += perf_counter() - start
-            if guard.waiting:
-                guard.catch_up()
-        return True
+        if start:
+            self._guard.spent += EACH * (perf_counter() - start)
+        return self._goes_on(place)
 
-    def called(self, given: Any, kwargs: Any, output: Tensor) -> bool:
-        """The criterion returned `output`."""
-        guard, start = self._guard, perf_counter()
-        if guard.depth or get_ident() != self._thread:
-            return self._left()
-        guard.began, guard.depth = start, 1
+    def called(self, module: nn.Module, given: Any, kwargs: Any, output: Any) -> bool:  # noqa: ARG002 - torch's signature
+        """A watched criterion returned `output`, or a copy of one."""
+        if module is not self.criterion:
+            return False
+        start = perf_counter() if self._timed else 0.0
         try:
             place = self._place
-            if self._events[place] != CRITERION or kwargs or output.dim() or not output.requires_grad or not output.is_cpu:
+            if self._events[place] != CRITERION or kwargs or type(output) is not Tensor:
+                return inside_backward() or self._left()
+            if self._guard.depth or get_ident() != self._thread:
                 return self._left()
             if self._late is not None:
                 self._follow()
+            if output.dim() or not output.requires_grad or not output.is_cpu:
+                return self._left()
             value: float = output.item()
             if not self._unusual.takes(value):
                 return self._left()  # an unusual loss is worth a closer look
             self._values[LOSS] = value
-            first = given[0] if given else None
-            self._samples = first.size(0) if isinstance(first, Tensor) and first.dim() else -1
             gradient = self._parameter.grad if self._parameter is not None else None
             if gradient is None:
                 self._gradient = self._version = 0
             else:
                 self._gradient, self._version = id(gradient), gradient._version
-            self._place = place + 1
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed(error)
-        finally:
-            guard.depth = 0
-            guard.spent += perf_counter() - start
-            if guard.waiting:
-                guard.catch_up()
-        return True
+        if start:
+            self._guard.spent += EACH * (perf_counter() - start)
+        return self._goes_on(place)
 
-    def step(self, optimizer: Optimizer) -> bool:
-        """The optimiser is about to change the weights."""
-        guard, start = self._guard, perf_counter()
-        if guard.depth or get_ident() != self._thread:
-            return self._left()
-        guard.began, guard.depth = start, 1
+    def step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> bool:  # noqa: ARG002 - torch's signature
+        """An optimiser is about to change the weights."""
+        if optimizer is not self.optimizer:
+            return False
+        start = perf_counter() if self._timed else 0.0
         try:
             place, groups = self._place, optimizer.param_groups
             if self._events[place] != STEP or len(groups) != self._groups:
+                return self._left()
+            if self._guard.depth or get_ident() != self._thread:
                 return self._left()
             if self._late is not None:
                 self._follow()
@@ -175,18 +173,23 @@ class Lane(LaneState):
                     return self._left()
                 values[at] = rate
                 at += 1
-            self._place = place + 1
         except Exception as error:  # noqa: BLE001 - as above
             return self._failed(error)
-        finally:
-            guard.depth = 0
-            guard.spent += perf_counter() - start
-            if guard.waiting:
-                guard.catch_up()
-        return True
+        if start:
+            self._guard.spent += EACH * (perf_counter() - start)
+        return self._goes_on(place)
 
-    def stepped(self) -> bool:
+    def _goes_on(self, place: int) -> bool:
+        """The event at `place` is noted; False if a signal handler has left in the middle of it."""
+        on = self.on
+        if on:
+            self._place = place + 1  # no handler can come between this and the return
+        return on
+
+    def stepped(self, optimizer: Optimizer, args: Any, kwargs: Any) -> bool:  # noqa: ARG002 - torch's signature
         """It has changed them."""
+        if optimizer is not self.optimizer:
+            return False
         guard, start = self._guard, perf_counter()
         if guard.depth or get_ident() != self._thread:
             return self._left()
@@ -230,7 +233,7 @@ class Lane(LaneState):
         number = rows.number + 1
         if given is not None and given > number:
             number = given
-        values[NUMBER], values[TIME] = number, time()
+        values[NUMBER], values[TIME] = number, rows.clock + now
         series = rows.series
         if series is not None:
             values[INDEX] = rows.base + series.count

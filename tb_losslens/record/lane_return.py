@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Noted:
     """
 
     raw: Any
-    ids: list[int] | None
+    ids: array[int] | None
     values: list[float]
     samples: int
     backward: bool

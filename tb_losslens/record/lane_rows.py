@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +29,7 @@ class LaneRows:
 
     Attributes:
         series: takes the next rows; None where the next one goes by `store`.
+        clock: what makes the time since 1970 of one by `time.perf_counter`; taken anew for each series.
         base: what makes the index in the epoch of the series' count of rows.
         number: the step of the newest row.
         given: what the user gave as its step.
@@ -34,7 +37,20 @@ class LaneRows:
         newest: the newest row, once all are settled.
     """
 
-    __slots__ = ("_coming", "_first", "_recorder", "_size", "_usual", "base", "count", "given", "newest", "number", "series")
+    __slots__ = (
+        "_coming",
+        "_first",
+        "_recorder",
+        "_size",
+        "_usual",
+        "base",
+        "clock",
+        "count",
+        "given",
+        "newest",
+        "number",
+        "series",
+    )
 
     def __init__(self, recorder: Recorder, usual: Usual) -> None:
         self._recorder = recorder
@@ -42,25 +58,27 @@ class LaneRows:
         self._first = recorder.session.batches
         self._size = usual.row.batch.size if usual.row.batch is not None else -1
         self.series: Series | None = None
+        self.clock = time() - perf_counter()
         self.base = self.count = 0
         self.number = recorder.steps.numbers.last
         self.given: int | None = None
         self.newest: dict[str, float] = {}
         self._coming: tuple[dict[str, float], NDArray[np.int64] | None, int | None] | None = None
 
-    def store(self, values: list[float], ids: list[int] | None, given: int | None) -> None:
+    def store(self, values: list[float], ids: array[int] | None, given: int | None) -> None:
         """Stores a row, and looks whether those after it may be a series."""
         self.settle()
         recorder, usual = self._recorder, self._usual
         values[INDEX] = recorder.steps.epochs.rows
-        array = as_ids(ids) if ids is not None else None
+        numbers = as_ids(ids) if ids is not None else None
         row = {**dict(zip(usual.names, values, strict=True)), **usual.constants}
         led = recorder.session.lead(usual.names)
-        self._coming = row, array, given
-        recorder.outbox.store(row, array)
+        self._coming = row, numbers, given
+        recorder.outbox.store(row, numbers)
         self._came()
         size = len(ids) if ids is not None else -1
         if led and size == self._size:  # where each batch has another size, a series of one is no gain
+            self.clock = time() - perf_counter()
             self.series = recorder.session.series(usual.names, dict(usual.constants), size)
             if self.series is not None:
                 self.base = recorder.steps.epochs.rows - self.series.count
@@ -68,9 +86,9 @@ class LaneRows:
 
     def _came(self) -> None:
         if self._coming is not None:
-            row, array, self.given = self._coming
+            row, ids, self.given = self._coming
             self.newest, self.number = row, int(row["step"])
-            self._tell([row["loss"]], [self.number], array)
+            self._tell([row["loss"]], [self.number], ids)
             self._coming = None
 
     def catch_up(self) -> None:

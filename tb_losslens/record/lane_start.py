@@ -87,6 +87,14 @@ class Usual:
         """Place of the scalar among the values."""
         return len(self.names) - 1 if CRITERION in self.events else LOSS
 
+    @property
+    def samples_each(self) -> float:
+        """Samples of the criterion's call for each of the batch, of the last row; -1.0 where that is not known."""
+        row = self.row
+        size = row.batch.size if row.batch is not None else -1
+        samples = row.losses[0][1] if len(row.losses) == 1 else -1
+        return samples / size if size > 0 and samples > 0 else -1.0
+
     def what(self, kind: int) -> Any:
         """What an event of this kind was about."""
         return {FORWARD: self.model, CRITERION: self.criterion, STEP: self.optimizer, SCALAR: self.tag}.get(kind)

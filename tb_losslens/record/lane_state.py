@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from array import array
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +69,14 @@ class LaneState:
         "_place",
         "_raw",
         "_rows",
-        "_samples",
+        "_samples_each",
         "_scalar_at",
         "_seen",
         "_skipped",
         "_source",
         "_tag",
         "_thread",
+        "_timed",
         "_unusual",
         "_usual",
         "_values",
@@ -107,10 +109,12 @@ class LaneState:
         self._decided: int | None = None
         self._late: Row | None = None
         self._raw: Any = None
-        self._ids: list[int] | None = None
+        self._ids: array[int] | None = None
         self._inputs: weakref.ref[Tensor] | None = None
         self._given: int | None = None
-        self._ahead = self._skipped = self._place = self._samples = 0
+        self._ahead = self._skipped = self._place = 0
+        self._samples_each = -1.0
+        self._timed = False
         self._gradient = self._version = 0
 
     def saw(self, kind: int, what: Any = None) -> None:
@@ -137,12 +141,12 @@ class LaneState:
         try:
             usual = usual_sequence(self._watch, recorder, self._before, self._seen, source)
             if usual is not None:
-                self._begin(recorder, usual, ids.tolist() if ids is not None else None, wait, raw)
+                self._begin(recorder, usual, array("q", ids.tobytes()) if ids is not None else None, wait, raw)
         except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
             return self._failed(error)
         return self.on
 
-    def _begin(self, recorder: Recorder, usual: Usual, ids: list[int] | None, wait: float, raw: Any) -> None:
+    def _begin(self, recorder: Recorder, usual: Usual, ids: array[int] | None, wait: float, raw: Any) -> None:
         source = usual.source
         self._usual, self._rows, self._source = usual, LaneRows(recorder, usual), source
         self._events = (*usual.events, END)
@@ -152,7 +156,7 @@ class LaneState:
         self._modules, self._unusual = self._watch.forwards.modules, recorder.steps.unusual
         self._awake = self._watch.collectors.awake  # as long as this is one pass over a loader
         self._values = [0.0] * len(usual.names)
-        self._late = usual.row
+        self._late, self._samples_each = usual.row, usual.samples_each
         self._ahead, self._skipped = recorder.steps.cadence.ahead, 0
         self._take(ids, wait, raw)
         if self._awake:
@@ -186,16 +190,21 @@ class LaneState:
         complete |= rows.count > before
         rows.settle()
         if rows.count:
-            adopt(recorder, usual, rows.newest, self._samples, rows.given)
+            adopt(recorder, usual, rows.newest, self._samples(rows.newest["batch_size"]), rows.given)
         self._watch.collectors.passed(rows.count, inside=self._place > 1 and not complete)
         self._seen = [(kind, usual.what(kind)) for kind in usual.events]
         if complete:
             return
         backward = (self._gradient, self._version) != self._gradient_now()
-        noted = Noted(raw, self._ids, self._values, self._samples, backward, self._inputs, self._given)
+        samples = self._samples(self._values[SIZE])
+        noted = Noted(raw, self._ids, self._values, samples, backward, self._inputs, self._given)
         for kind in usual.events[: self._place]:
             self.saw(kind, usual.what(kind))
             replay(self._watch, recorder, usual, kind, noted)
+
+    def _samples(self, size: float) -> int:
+        """Samples of the criterion's call, where each batch before had as many times its size; -1 where unknown."""
+        return round(size * self._samples_each) if size > 0 and self._samples_each > 0 else -1
 
     def _gradient_now(self) -> tuple[int, int]:
         """Changes with each backward: a hook on the loss, which would tell, costs more than all the rest of the short way."""
@@ -216,11 +225,11 @@ class LaneState:
         """The first event after a batch was pulled: the last row that went the long way is through."""
         assert self.recorder is not None
         self._late = None
-        self.recorder.steps.finish()
+        self._guard.call(_NAME, self.recorder.steps.finish)
 
     # --- of an event ------------------------------------------------------------------------------------------------
 
-    def _take(self, ids: list[int] | None, wait: float, raw: Any) -> None:
+    def _take(self, ids: array[int] | None, wait: float, raw: Any) -> None:
         values = self._values
         if ids is not None:
             values[SIZE] = len(ids)
@@ -233,6 +242,6 @@ class LaneState:
         values[WAIT] = wait
         self._ids, self._raw, self._given, self._place = ids, raw, None, 1
 
-    def _deliver(self, source: Pass, ids: list[int] | None, raw: Any) -> None:
-        array = as_ids(ids) if ids is not None else None
-        self._watch.collectors.delivered(Batch(ids=array, index=source.pulled - 1, source=source, dense=SPARSE), raw)
+    def _deliver(self, source: Pass, ids: array[int] | None, raw: Any) -> None:
+        numbers = as_ids(ids) if ids is not None else None
+        self._watch.collectors.delivered(Batch(ids=numbers, index=source.pulled - 1, source=source, dense=SPARSE), raw)

@@ -14,7 +14,7 @@ from tb_losslens.record.backward_use import ACCUMULATES, ELSEWHERE, RETURNS, ins
 from tb_losslens.record.batch import describe_targets
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.guard import Guard
-from tb_losslens.record.hook import Hook
+from tb_losslens.record.hook import Hook, ShortHook
 from tb_losslens.record.host_view import host_view
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import CRITERION
@@ -61,7 +61,8 @@ class Losses:
     def add(self, criterion: nn.Module) -> None:
         """Watches the calls of `criterion`."""
         self.criteria.append(criterion)
-        self._handles[id(criterion)] = criterion.register_forward_hook(Hook(self._called), with_kwargs=True)
+        hook = ShortHook(self._called, self._lane, self._lane.called)
+        self._handles[id(criterion)] = criterion.register_forward_hook(hook, with_kwargs=True)
 
     def remove(self, criterion: nn.Module) -> None:
         """Does not watch `criterion` any more."""
@@ -83,6 +84,7 @@ class Losses:
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Calls inside are not those of a training or validation."""
+        self._lane.leave()  # which does not ask
         paused, self._paused = self._paused, True
         try:
             yield
@@ -94,11 +96,8 @@ class Losses:
     def _called(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         if self._paused or not isinstance(output, Tensor) or inside_backward():
             return
-        lane = self._lane
-        if lane.on and module is lane.criterion and lane.called(args, kwargs, output):
-            return
         if output.numel() and any(module is known for known in self.criteria):
-            lane.leave()
+            self._lane.leave()
             self._guard.call("criterion", self._criterion, module, (*args, *kwargs.values()), output)
 
     def _criterion(self, module: nn.Module, given: tuple[Any, ...], output: Tensor) -> None:

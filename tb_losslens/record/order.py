@@ -45,11 +45,13 @@ class OrderDigest:
     def _digest(self) -> None:
         """Takes what waits, many batches at a time: a handful of ids is not worth the calls."""
         if self._waiting:
-            ids = np.concatenate([ids.ravel() for ids in self._waiting]).astype(np.int64, copy=False)
+            waiting = [ids.ravel() for ids in self._waiting]
+            ids = np.ascontiguousarray(np.concatenate(waiting) if len(waiting) > 1 else waiting[0], np.int64)
             self._first.extend(ids[: EDGE - len(self._first)].tolist())
             self._last = (self._last + ids[-EDGE:].tolist())[-EDGE:]
-            self._order.update(ids.tobytes())
-            self._sum = (self._sum + int(_mix(ids).sum(dtype=np.uint64))) % 2**64
+            self._order.update(ids.data)
+            for start in range(0, len(ids), _AT_ONCE):  # larger pieces would each take new memory from the system
+                self._sum = (self._sum + int(_mix(ids[start : start + _AT_ONCE]).sum(dtype=np.uint64))) % 2**64
             self._waiting, self._waits = [], 0
 
     def fields(self) -> dict[str, Any]:
@@ -66,8 +68,10 @@ class OrderDigest:
 
 
 def _mix(ids: NDArray[np.int64]) -> NDArray[np.uint64]:
-    x = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = x ^ (x >> np.uint64(31))
-    return mixed
+    x: NDArray[np.uint64] = ids.view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    x ^= x >> np.uint64(30)
+    x *= np.uint64(0xBF58476D1CE4E5B9)
+    x ^= x >> np.uint64(27)
+    x *= np.uint64(0x94D049BB133111EB)
+    x ^= x >> np.uint64(31)
+    return x

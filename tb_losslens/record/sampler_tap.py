@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,28 +21,33 @@ class Trail:
     def __init__(self, skip: int = 0) -> None:
         self.started = False
         self._skip = skip
-        self._queue: deque[list[int] | Ids | None] = deque()
+        self._queue: deque[array[int] | Ids | None] = deque()
 
     def append(self, index: Any) -> None:
         """Notes one batch of the sampler: a list of ids, or one id where the loader does no batching of its own."""
         if self._skip:
             self._skip -= 1
             return
-        # a copy, since the list is the sampler's; made an array when there is time for it
-        plain = type(index) is list and len(index) > 0 and type(index[0]) is int
-        self._queue.append(index.copy() if plain else as_ids(index))
+        # a copy, since the list is the sampler's; made now, while its numbers are in the caches of the processor
+        if type(index) is list and index and type(index[0]) is int:
+            try:
+                self._queue.append(array("q", index))
+                return
+            except (TypeError, OverflowError):
+                pass  # not all of them are integers of 64 bits
+        self._queue.append(as_ids(index))
 
     def next(self) -> Ids | None:
         """Ids of the oldest batch, int64 of shape (n,); None if they are unknown or are not integers."""
         ids = self._queue.popleft() if self._queue else None
-        return as_ids(ids) if isinstance(ids, list) else ids
+        return as_ids(ids) if isinstance(ids, array) else ids
 
-    def take(self) -> list[int] | None:
-        """The same as a list, not looked at."""
+    def take(self) -> array[int] | None:
+        """The same as an array of Python's, which is quicker to copy."""
         ids = self._queue.popleft() if self._queue else None
-        return ids.tolist() if isinstance(ids, np.ndarray) else ids
+        return array("q", ids.tobytes()) if isinstance(ids, np.ndarray) else ids
 
-    def put_back(self, ids: list[int]) -> None:
+    def put_back(self, ids: array[int]) -> None:
         """What was taken is to be the next again."""
         self._queue.appendleft(ids)
 

@@ -12,7 +12,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.evaluations import writes
 from tb_losslens.record.guard import Guard
-from tb_losslens.record.hook import Hook
+from tb_losslens.record.hook import Hook, ShortHook
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import STEP, STEPPED
 from tb_losslens.record.measures import gradients_of, total_norm, unscaled
@@ -56,8 +56,8 @@ class Updates:
         self.optimizers: list[Optimizer] = []
         self.named = False
         self._global = [
-            register_optimizer_step_pre_hook(Hook(self._begins)),
-            register_optimizer_step_post_hook(Hook(self._ends)),
+            register_optimizer_step_pre_hook(ShortHook(self._begins, lane, lane.step)),
+            register_optimizer_step_post_hook(ShortHook(self._ends, lane, lane.stepped)),
         ]
 
     def add(self, optimizer: Optimizer) -> None:
@@ -106,20 +106,14 @@ class Updates:
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     def _begins(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
-        lane = self._lane
-        if lane.on and optimizer is lane.optimizer and lane.step(optimizer):
-            return
         if id(optimizer) not in self._foreign:
-            lane.leave()
+            self._lane.leave()
             self._guard.call("optimizer step", self._step, optimizer)
 
     def _ends(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
-        lane = self._lane
-        if lane.on and optimizer is lane.optimizer and lane.stepped():
-            return
         recorder = self._recorder()
         if recorder is not None and id(optimizer) in self._parameters:
-            lane.leave()
+            self._lane.leave()
             self._guard.call("optimizer step", self._stepped, recorder, optimizer)
 
     def replay(self, optimizer: Optimizer, rates: dict[str, float]) -> None:

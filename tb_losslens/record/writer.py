@@ -146,11 +146,8 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def add_graph(self, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; the calls of the model that draw its graph are no steps."""
-        self._watch.forwards.paused = True
-        try:
+        with self._watch.forwards.pause():
             super().add_graph(*args, **kwargs)
-        finally:
-            self._watch.forwards.paused = False
 
     def add_hparams(self, hparam_dict: Any, metric_dict: Any, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; the settings are kept as facts of the run, too."""

@@ -5,7 +5,7 @@ import pytest
 
 from tb_losslens.errors import CorruptChunkError, UnknownEncodingError
 from tb_losslens.events import losslens_pb2 as pb
-from tb_losslens.events.arrays import MAX_BYTES, decode_array, encode_array, narrow
+from tb_losslens.events.arrays import MAX_BYTES, decode_array, encode_array, encode_arrays, narrow
 
 RNG = np.random.default_rng(0)
 NAN = float("nan")
@@ -49,6 +49,26 @@ def test_comes_back_bit_for_bit(name):
     assert back.shape == array.shape
     assert back.dtype == array.dtype.newbyteorder("<")
     assert back.tobytes() == np.ascontiguousarray(array, array.dtype.newbyteorder("<")).tobytes()
+
+
+def test_many_at_once_are_what_they_are_one_by_one():
+    kinds = [np.float32, np.float64, np.float16, np.uint32, np.uint16, np.int64, np.int8, bool, ">f8"]
+    for rows in (1, 2, 3, 256):
+        arrays = dict(ARRAYS)
+        for kind in kinds:
+            made = {
+                "noise": RNG.normal(size=rows) * 100,
+                "few": RNG.integers(0, 2, rows),
+                "large": RNG.integers(0, 2**31, rows),
+                "counts": np.arange(rows) + 5,
+                "same": np.full(rows, 7),
+                "held": np.repeat(RNG.integers(0, 100, rows), 9)[:rows],
+            }
+            with np.errstate(invalid="ignore", over="ignore"):
+                arrays.update({f"{name} {np.dtype(kind)}": array.astype(kind) for name, array in made.items()})
+        together = encode_arrays(arrays)
+        assert [column.name for column in together] == list(arrays)
+        assert together == [encode_array(name, array) for name, array in arrays.items()]
 
 
 def test_each_encoding_is_used_where_it_pays():

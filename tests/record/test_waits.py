@@ -161,7 +161,6 @@ ALLOWED = {
     "feed.py:Feed.busy": "of a list",
     "feed.py:Feed.undecided": "of a list",
     "lane_rows.py:LaneRows.settle": "of an array of numpy",
-    "lane_state.py:LaneState.begins": "of an array of numpy",
     "late_list.py:LateList.ready": "of whether the device is there yet",
     "lead.py:Lead.several": "of a list",
     "lead.py:Lead.undecided": "of a list",
@@ -170,7 +169,6 @@ ALLOWED = {
     "loss_search.py:LossSearch.settle": "of a list",
     "loss_search.py:LossSearch._use": "of a list",
     "order.py:OrderDigest._digest": "of an array of numpy",
-    "sampler_tap.py:Trail.take": "of an array of numpy",
     "signals/amp.py:LossScale._fell": "a scale on a device has left before",
     "signals/class_losses.py:ClassLosses.criterion_called": "of an array of numpy",
     "signals/class_losses.py:class_losses": "of an array of numpy",
@@ -193,7 +191,7 @@ ALLOWED = {
     "watch.py:Watch.add_schedulers": "of a list",
     # whose caller has asked for the device
     "measures.py:_cpu_moments": "only for a tensor of the CPU",
-    "signals/bit_sum.py:_weighted_on_cpu": "only for a tensor of the CPU",
+    "signals/bit_sum.py:_columns": "only for a tensor of the CPU",
     # that wait
     "arguments.py:integer": "a step or an epoch that the user gives from a device: a row is stored with it",
     "arguments.py:_list": "losses of a validation that the user gives, once in each",

@@ -56,6 +56,7 @@ class Buffer:
         capacity: rows that it may hold.
         full: true if the next row should go into another chunk, for want of room.
         stuck: true if no segment came free: nothing can be stored any more.
+        open_series: the series that is on.
     """
 
     def __init__(self, make_ring: Callable[[int], Ring], hand_over: HandOver, wait: Callable[[], None]) -> None:
@@ -64,7 +65,7 @@ class Buffer:
         self._wait = wait
         self._ring = make_ring(0)
         self._names: tuple[str, ...] = ()
-        self._series: Series | None = None
+        self.open_series: Series | None = None
         self._turn: _Turn | None = None
         self.stuck = False
         self._open(0, Layout())
@@ -107,8 +108,8 @@ class Buffer:
     @property
     def next_batch(self) -> int:
         """Index of the batch that the next row will be."""
-        if self._series is not None:
-            return self.first_batch + self._series.count
+        if self.open_series is not None:
+            return self.first_batch + self.open_series.count
         return self.first_batch + self.count if self._turn is None else self._turn.first_batch
 
     def close(self, layout: Layout | None = None) -> None:
@@ -123,7 +124,7 @@ class Buffer:
 
     def _resume(self) -> None:
         """Ends what an interrupted call had begun: a chunk is handed over, half a row is forgotten; and a series."""
-        if self._series is not None:
+        if self.open_series is not None:
             self.settle()
         turn = self._turn
         if turn is not None:
@@ -151,9 +152,9 @@ class Buffer:
 
     def forget(self) -> None:
         """Lets go of the memory in a forked child; the file is the parent's."""
-        if self._series is not None:
-            self._series.forget()
-            self._series = None
+        if self.open_series is not None:
+            self.open_series.forget()
+            self.open_series = None
         with suppress(BufferError, ValueError):  # the fork interrupted a use of it: it stays mapped, and unused
             self._ring.close(remove=False)
 
@@ -163,22 +164,26 @@ class Buffer:
         Raises:
             ValueError: a value is not a number.
         """
-        if self._begun == self.count or self._turn is not None or self._series is not None:
+        count = self.count
+        if self._begun == count or self._turn is not None or self.open_series is not None:
             self._resume()
+            count = self.count
         if self._names == tuple(row):
             cells: Any = row.values()
         else:
             if not self._layout.fits(row):
                 row = self._relayout(row)
+                count = self.count
             cells = self._layout.values(row)
         if self.stuck:
             return
-        if lists and self.count and sum(values.nbytes + 256 for values in lists.values()) > self._segment.room:
+        if lists and count and sum(values.nbytes + 256 for values in lists.values()) > self._segment.room:
             self.close()
+            count = self.count
             if self.stuck:
                 return
         self._newest = (self._segment.log_end, len(self._records))
-        self._begun = count = self.count
+        self._begun = count
         for name, numbers in lists.items():
             self.full |= not self._lists.add(self._segment, count, name, numbers)
         try:
@@ -218,31 +223,26 @@ class Buffer:
         fits = self._layout.fits(constants) and self._names[: len(names)] == names
         if self.stuck or self.full or not fits:
             return None
-        self._series = Series(self._segment, self._layout, self.count, names, constants, size=size, lock=lock, due=due)
-        return self._series
-
-    @property
-    def in_series(self) -> bool:
-        """True while a series is on."""
-        return self._series is not None
+        self.open_series = Series(self._segment, self._layout, self.count, names, constants, size=size, lock=lock, due=due)
+        return self.open_series
 
     def settle(self) -> None:
         """Ends the series that is on, if there is one: its rows are then like all others."""
-        series = self._series
+        series = self.open_series
         if series is None:
             return
         first = series.begin
         try:
             block = series.end(self._segment)
         except Exception:  # else every other call would fail, too
-            self.count, self._series = series.count, None
+            self.count, self.open_series = series.count, None
             raise
         if len(block):
             if block.ids is not None:
                 self._lists.extend(first, "sample_ids", block.ids)
             self._newest = (block.mark, len(self._records))
         self.count = first + len(block)
-        self._series = None
+        self.open_series = None
 
     # --- later ------------------------------------------------------------------------------------------------------
 

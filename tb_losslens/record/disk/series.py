@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from threading import RLock
 from typing import Any
 
@@ -42,13 +43,14 @@ class Series:
         "_description",
         "_due",
         "_entry",
+        "_head",
+        "_head_bytes",
         "_log",
         "_log_start",
         "_log_word",
         "_memory",
         "_pack",
-        "_pack_entry",
-        "_payload",
+        "_pack_head",
         "_row_bytes",
         "_rows",
         "_rows_word",
@@ -75,7 +77,6 @@ class Series:
     ) -> None:
         self._memory, self._words = segment.memory, segment.words
         self._rows, self._rows_word, self._row_bytes = segment.rows, segment.rows_word, layout.row_bytes
-        self._batch = segment.first_batch
         self._codes = "".join(code for _, code in layout.columns)
         self._pack = struct.Struct("=" + self._codes[: len(names)]).pack_into
         self._size, self._due, self._store_lock = size, due, lock
@@ -83,12 +84,14 @@ class Series:
         self.block: Block | None = None
         self.capacity = layout.capacity
         self._log, self._log_word, self._log_start = segment.log_end, segment.log_word, segment.log_start
-        self._description, self._payload, self._entry = b"", 0, 0
+        self._entry, self._batch = 0, segment.first_batch
         if size >= 0:
-            self._description = list_description("sample_ids", np.empty(0, "<i8"))
-            self._payload = len(self._description) + 8 * size
-            self._entry = ENTRY.size + self._payload
-            self._pack_entry = struct.Struct(f"{ENTRY.format}{len(self._description)}s{size}q").pack_into
+            description = list_description("sample_ids", np.empty(0, "<i8"))
+            self._head_bytes = ENTRY.size + len(description)
+            self._entry = self._head_bytes + 8 * size
+            self._head = self._entry - ENTRY.size, LIST, len(description)
+            self._description = description
+            self._pack_head = struct.Struct(f"{ENTRY.format}{len(description)}s").pack_into
             self.capacity = min(self.capacity, count + segment.room // max(self._entry, 1))
         # what does not differ stands there before: a row is counted later than it is complete
         row = bytearray(layout.row_bytes)
@@ -97,36 +100,32 @@ class Series:
         begin = self._rows + count * self._row_bytes
         self._memory[begin : begin + rows * self._row_bytes] = bytes(row) * rows
 
-    def put(self, values: list[float], ids: list[int] | None, now: float) -> bool:
+    def put(self, values: list[float], ids: array[int] | None, now: float) -> bool:
         """Stores a row; False, and nothing stored, if it has to go another way.
 
         Args:
             values: of the columns, in their order.
-            ids: dataset indices of the batch.
+            ids: dataset indices of the batch, int64.
             now: the time by `time.perf_counter`.
         """
         count = self.count
-        if count >= self.capacity or now >= self._due:
+        if now >= self._due or (len(ids) if ids is not None else -1) != self._size:
             return False
         with self._store_lock:
-            if count >= self.capacity:  # another thread has closed the chunk
+            if count >= self.capacity:  # it is full, or another thread has closed the chunk
                 return False
+            memory = self._memory
             try:
-                if self._size >= 0:
-                    if ids is None or len(ids) != self._size:
-                        return False
-                    # by the count and not from the last end: what an interrupt left half done is written over
-                    at = self._log + (count - self.begin) * self._entry
-                    description = self._description
-                    self._pack_entry(
-                        self._memory, at, self._payload, LIST, len(description), self._batch + count, description, *ids
-                    )
-                    self._words[self._log_word] = at + self._entry - self._log_start
-                elif ids is not None:
-                    return False
-                self._pack(self._memory, self._rows + count * self._row_bytes, *values)
+                self._pack(memory, self._rows + count * self._row_bytes, *values)
             except struct.error:  # a value of another type than usual
                 return False
+            if ids is not None:
+                # by the count and not from the last end: what an interrupt left half done is written over
+                at = self._log + (count - self.begin) * self._entry
+                end = at + self._entry
+                self._pack_head(memory, at, *self._head, self._batch + count, self._description)
+                memory[at + self._head_bytes : end] = ids
+                self._words[self._log_word] = end - self._log_start
             self.count = count + 1
             self._words[self._rows_word] = count + 1
         return True
@@ -142,7 +141,7 @@ class Series:
         ids = None
         if self._size >= 0:
             log = np.frombuffer(self._memory[self._log : self._log + rows * self._entry], "<i8").reshape(rows, self._entry // 8)
-            ids = log[:, log.shape[1] - self._size :].astype(np.int64)
+            ids = log[:, log.shape[1] - self._size :]
         self.block = Block(table, self._codes, ids, self._log + max(0, rows - 1) * self._entry)
         return self.block
 

@@ -97,7 +97,7 @@ class Session:
     @property
     def batches(self) -> int:
         """Index of the next batch."""
-        return self._buffer.next_batch if self._buffer.in_series else self._next
+        return self._buffer.next_batch if self._buffer.open_series is not None else self._next
 
     @property
     def disabled(self) -> bool:
@@ -128,7 +128,8 @@ class Session:
         if classes is not None:
             arrays["classes"] = as_list(classes)
         with self._lock:
-            self._settle()
+            if self._buffer.open_series is not None:
+                self._settle()
             batch = self._next
             self._busy = True
             try:
@@ -145,13 +146,13 @@ class Session:
 
     def _put(self, row: Mapping[str, float], arrays: dict[str, Any]) -> None:
         buffer = self._buffer
-        if buffer.count:
-            if buffer.count >= buffer.capacity or buffer.full or self._close_next or time.monotonic() >= self._due:
-                self._close_chunk()
-        elif buffer.full:
+        if buffer.full or (
+            buffer.count and (buffer.count >= buffer.capacity or self._close_next or time.monotonic() >= self._due)
+        ):
             self._close_chunk()
         buffer.store(row, arrays)
-        self._off = self._off or buffer.stuck
+        if buffer.stuck:
+            self._off = True
         loss = row.get("loss", 0.0)
         if loss is not None and loss - loss != 0:
             self._close_next = True  # at the next row: until then this one may be amended, and the tail has it
@@ -188,7 +189,7 @@ class Session:
             return series.block
 
     def _settle(self) -> None:
-        if self._buffer.in_series:
+        if self._buffer.open_series is not None:
             self._buffer.settle()
             self._next = self._buffer.next_batch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from time import perf_counter
 from typing import Any
@@ -21,8 +22,11 @@ FIRST = 16
 AT_ONCE = 4096
 """Samples that are compared at once: their words take at most 1 MB."""
 
-MOST_LEFT_OUT = 31
+MOST_LEFT_OUT = 63
 """Passes between two that are read, at most."""
+
+GRANT = 0.25
+"""Seconds that this may take at once: of a short run every pass is read."""
 
 MOST_SETS = 4
 """Data sets whose samples are remembered at once; the one that was not read for longest gives way."""
@@ -39,11 +43,11 @@ class Fingerprints(Collector):
     set is another sample, and one of a `Subset` stands for the sample that it is in the whole. An input that is augmented
     differs in each epoch; then only the share of those that changed means something: all, as ever, or suddenly none.
 
-    Where the steps are so short that this takes more than its share, whole passes over the loader are left out, as many as make
-    up for it: what comes back different is then seen in the next pass that is read.
+    Where the steps are so short that this takes more than its share, whole passes over the loader are left out once the grant
+    is spent, until the next can be paid for: what comes back different is then seen in the next pass that is read.
 
     Args:
-        share: of the time of the training that this may take.
+        share: of the time of the training that this may take beyond the grant.
     """
 
     name = "fingerprints of the samples"
@@ -54,11 +58,11 @@ class Fingerprints(Collector):
         """True in a pass that is left out."""
         return self._left_out > 0
 
-    def __init__(self, share: float = 0.01) -> None:
+    def __init__(self, share: float = 0.0015) -> None:
         self._share = share
         self._sets: dict[int, _DataSet] = {}
         self._source: Any = None
-        self._began = self._spent = 0.0
+        self._began = self._spent = self._then = 0.0
         self._passes = self._left_out = 0
 
     def delivered(self, batch: Batch, raw: Any) -> None:
@@ -80,11 +84,14 @@ class Fingerprints(Collector):
         if self._left_out:
             self._left_out -= 1
         elif self._passes >= TWO:
-            took = self._spent / max(now - self._began, 1e-9)
-            self._left_out = min(MOST_LEFT_OUT, int(took / self._share))
-        if not self._left_out:
-            self._passes += 1
-            self._began, self._spent = now, 0.0
+            each = self._spent / self._passes
+            missing = self._spent + each - GRANT - self._share * (now - self._began)
+            if missing > 0:  # so many passes as long as the last one earn it
+                earned = self._share * max(now - self._then, 1e-9)
+                self._left_out = min(MOST_LEFT_OUT, math.ceil(missing / earned))
+        self._began = self._began or now
+        self._then = now
+        self._passes += not self._left_out
 
     def _take(self, ids: NDArray[np.int64], raw: Any) -> None:
         samples: Samples | None = getattr(self._source, "samples", None)
@@ -147,27 +154,25 @@ class _Waiting:
 
     def __init__(self, table: FingerprintTable) -> None:
         self._table = table
-        self._ids: list[NDArray[np.int64]] = []
-        self._words: list[NDArray[Any]] = []
+        self._pile: list[tuple[NDArray[np.int64], NDArray[Any]]] = []
         self._count = 0
 
     def add(self, ids: NDArray[np.int64], words: NDArray[Any] | None) -> None:
         """A batch; words of another shape or type than those before close the pile."""
         if words is None:
             return
-        if self._words and (self._words[0].dtype != words.dtype or self._words[0].shape[1] != words.shape[1]):
+        if self._pile and (self._pile[0][1].dtype != words.dtype or self._pile[0][1].shape[1] != words.shape[1]):
             self.compared()
-        self._ids.append(ids)
-        self._words.append(words)
+        self._pile.append((ids, words))  # at once: an interrupt may come before and after it
         self._count += len(ids)
         if self._count >= AT_ONCE:
             self.compared()
 
     def compared(self) -> FingerprintTable:
         """The table, with all samples so far."""
-        if self._ids:
-            ids, words = np.concatenate(self._ids), np.concatenate(self._words)
-            self._ids, self._words, self._count = [], [], 0
+        pile, self._pile, self._count = self._pile, [], 0
+        if pile:
+            ids, words = (np.concatenate(part) for part in zip(*pile, strict=True))
             self._table.add(ids.astype(np.int64, copy=False), prints_of(words))
         return self._table
 

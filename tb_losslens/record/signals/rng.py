@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,7 +94,7 @@ class RandomStates(Collector):
 
 def _python_state() -> list[Any]:
     version, internal, gauss = random.getstate()
-    return [version, np.array(internal, dtype=np.uint32), gauss]
+    return [version, np.frombuffer(array("I", internal), dtype=np.uint32), gauss]  # several times as fast as from a tuple
 
 
 def _digest(state: Any) -> str:

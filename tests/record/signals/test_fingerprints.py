@@ -65,8 +65,9 @@ def test_many_changes_are_counted_and_the_first_ones_told():
     assert all(now == (before + 1) % 7 for _, before, now in found["target_changes"])
 
 
-def test_passes_are_left_out_where_they_would_take_too_much():
-    def passes(share):
+def test_passes_are_left_out_where_they_would_take_too_much(monkeypatch):
+    def passes(share, grant=0.0):
+        monkeypatch.setattr("tb_losslens.record.signals.fingerprints.GRANT", grant)
         fingerprints, read = Fingerprints(share), []
         for number in range(70):
             source = Pass(None, "train", {})
@@ -81,8 +82,12 @@ def test_passes_are_left_out_where_they_would_take_too_much():
                 assert found["target_changes"][0][1:] == [before, number]  # against the last pass that was read
         return read
 
-    assert passes(1.1) == list(range(1, 70))
-    assert passes(1e-9) == [1, 33, 65]
+    assert passes(1.1) == passes(1e-9, grant=60) == list(range(1, 70))
+    assert passes(1e-9) == [1, 65]
+    found = passes(1e-9, grant=0.001)  # a handful of passes more
+    assert found[0] == 1
+    assert len(found) < 60
+    assert set(np.diff(found)) <= {1, 64}
 
 
 def test_augmented_inputs_change_each_epoch_and_targets_do_not():
