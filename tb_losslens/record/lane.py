@@ -154,29 +154,14 @@ class Lane(LaneState):
         return self._goes_on(place)
 
     def step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> bool:  # noqa: ARG002 - torch's signature
-        """An optimiser is about to change the weights."""
+        """An optimiser is about to change the weights: only that it comes now is noted here, the rest when it has."""
         if optimizer is not self.optimizer:
             return False
-        start = perf_counter() if self._timed else 0.0
-        try:
-            place, groups = self._place, optimizer.param_groups
-            if self._events[place] != STEP or len(groups) != self._groups:
-                return self._left()
-            if self._guard.depth or get_ident() != self._thread:
-                return self._left()
-            if self._late is not None:
-                self._follow()
-            values, at = self._values, RATE
-            for group in groups:
-                rate = group["lr"]
-                if type(rate) is not float:
-                    return self._left()
-                values[at] = rate
-                at += 1
-        except Exception as error:  # noqa: BLE001 - as above
-            return self._failed(error)
-        if start:
-            self._guard.spent += EACH * (perf_counter() - start)
+        place = self._place
+        if self._events[place] != STEP or get_ident() != self._thread:
+            return self._left()
+        if self._late is not None:
+            self._follow()
         return self._goes_on(place)
 
     def _goes_on(self, place: int) -> bool:
@@ -195,9 +180,16 @@ class Lane(LaneState):
             return self._left()
         guard.began, guard.depth = start, 1
         try:
-            place = self._place
-            if self._events[place] != STEPPED:
+            place, groups = self._place, optimizer.param_groups
+            if self._events[place] != STEPPED or len(groups) != self._groups:
                 return self._left()
+            values, at = self._values, RATE
+            for group in groups:
+                rate = group["lr"]
+                if type(rate) is not float:
+                    return self._left()
+                values[at] = rate
+                at += 1
             if self._events[place + 1] == END:
                 self._store(start)
             else:

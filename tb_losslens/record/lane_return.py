@@ -30,6 +30,7 @@ class Noted:
         values: as far as there are any, by the places of `lane_start`.
         samples: samples of the criterion's call, -1 where unknown.
         backward: a backward came after that call.
+        stepped: a step was made, and its rates are among the values.
         inputs: what the model was given.
         given: the step of the user's scalar.
     """
@@ -39,6 +40,7 @@ class Noted:
     values: list[float]
     samples: int
     backward: bool
+    stepped: bool
     inputs: weakref.ref[Tensor] | None
     given: int | None
 
@@ -80,7 +82,9 @@ def replay(watch: Watch, recorder: Recorder, usual: Usual, kind: int, noted: Not
             steps.backward()
     elif kind == STEP:
         known = dict(zip(usual.names, values, strict=True))
-        watch.updates.replay(usual.optimizer, {name: known[name] for name in usual.rates})
+        if not noted.stepped:  # then the rates are those of now
+            known = {name: group["lr"] for name, group in zip(usual.rates, usual.optimizer.param_groups, strict=False)}
+        watch.updates.replay(usual.optimizer, {name: known[name] for name in usual.rates if name in known})
     elif kind == STEPPED:
         steps.step_ends()
     else:

@@ -19,6 +19,7 @@ from tb_losslens.record.lane_start import (
     END,
     PULL,
     SIZE,
+    STEPPED,
     WAIT,
     Usual,
     usual_sequence,
@@ -197,8 +198,9 @@ class LaneState:
             return
         backward = (self._gradient, self._version) != self._gradient_now()
         samples = self._samples(self._values[SIZE])
-        noted = Noted(raw, self._ids, self._values, samples, backward, self._inputs, self._given)
-        for kind in usual.events[: self._place]:
+        past = usual.events[: self._place]
+        noted = Noted(raw, self._ids, self._values, samples, backward, STEPPED in past, self._inputs, self._given)
+        for kind in past:
             self.saw(kind, usual.what(kind))
             replay(self._watch, recorder, usual, kind, noted)
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tb_losslens.record.cadence import DEEP, SPARSE
 from tb_losslens.record.cadences import Cadences
@@ -187,6 +188,29 @@ def evaluate(writer, model, criterion, inputs, targets):
 def test_something_unusual_on_the_way(odd, scalar, recorded, sparse, monkeypatch):
     short, long, _ = both(lambda: plain(recorded(), odd=odd, scalar=scalar), monkeypatch)
     same(short, long)
+
+
+def test_a_step_that_is_interrupted_by_a_call_has_the_rates_of_then(recorded, sparse, monkeypatch):
+    def make():
+        def note_in_the_next_step(writer, model, criterion, inputs, targets):
+            def begins(optimizer, args, kwargs):
+                if not called:
+                    called.append(True)
+                    writer.note("in the middle of a step")
+
+            handles.append(register_optimizer_step_pre_hook(begins))
+            (optimizer,) = writer._watch.updates.optimizers
+            optimizer.param_groups[0]["lr"] = 0.07
+
+        handles, called = [], []
+        run = plain(recorded(), odd=note_in_the_next_step)
+        handles[0].remove()
+        return run
+
+    short, long, _ = both(make, monkeypatch)
+    same(short, long)
+    per_epoch = len(short) // 4
+    assert np.flatnonzero(short.columns["lr"] == 0.07)[0] == 2 * per_epoch + 7
 
 
 @pytest.mark.parametrize("seed", range(12))
