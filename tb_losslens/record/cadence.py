@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from time import perf_counter
 
-SHARE = 0.0025
+SHARE = 0.002
 """Of the time of a step: what the signals of one cadence may cost on average. There are two."""
 
 LEAST, MOST = 2e-6, 0.01
@@ -14,6 +14,10 @@ LEAST, MOST = 2e-6, 0.01
 
 GRANT = 1.0
 """Seconds that dense rows may cost at once: short runs are dense from end to end."""
+
+LONG = 0.012
+"""Seconds of a step from which on the grant is less, by the square: a dense row costs little of a long step, and a share of
+what there is pays for enough of them, so that recording takes no more than about 1 % of a run from its first minute on."""
 
 DEEP_GRANT = 0.5
 """The same for what is read of single layers and samples."""
@@ -30,6 +34,8 @@ _SURE_ROWS, _SURE_SHARE = 2, 0.005
 
 _NEW = 0.1
 _WARM_UP = 3
+_LEAST_ROOM = 2
+"""Dense rows for which there is room in a purse, however dear they are."""
 _OUTLIER = 4.0
 _AHEAD = 32
 _CHEAPEST = 1e-7
@@ -168,9 +174,11 @@ class Cadence:
         if self._paid_by:
             self._purses[self._paid_by] -= self._beyond_sparse(cost)
         income = rows * self._income
-        spare = max(0.0, self._purses[BOUNDARY] + income - self._grant / 4)  # what boundaries do not need
+        part = (LONG / self._step) ** 2 if self._step > LONG else 1.0
+        room = max(part * self._grant, _LEAST_ROOM * self._extra)
+        spare = max(0.0, self._purses[BOUNDARY] + income - room / 4)  # what boundaries do not need
         self._purses[BOUNDARY] += income - spare
-        self._purses[IN_TURN] = min(self._grant, self._purses[IN_TURN] + income + spare)
+        self._purses[IN_TURN] = min(room, self._purses[IN_TURN] + income + spare)
 
 
 def _known(cost: float) -> float:

@@ -13,12 +13,13 @@ from torch.autograd import Variable
 from tb_losslens.record.backward_use import ACCUMULATES, ELSEWHERE, RETURNS, inside_backward, is_last_backward, use_of_backward
 from tb_losslens.record.batch import describe_targets
 from tb_losslens.record.collectors import Collectors
+from tb_losslens.record.gradient_norms import GradientNorms
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook, ShortHook
 from tb_losslens.record.host_view import host_view
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import CRITERION
-from tb_losslens.record.measures import gradients_of, total_norm, unscaled
+from tb_losslens.record.measures import unscaled
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
 
@@ -35,6 +36,11 @@ class Losses:
         parameters: gives the parameters whose gradients count.
         collectors: are told about criterion calls and backwards.
         lane: the short way for plain steps.
+
+    Attributes:
+        criteria: what is watched.
+        norms: of the gradients, while collectors are told of the end of a backward.
+        scaler: the AMP gradient scaler, or None.
     """
 
     def __init__(
@@ -55,6 +61,7 @@ class Losses:
         self._loss_hook, self._output_hook = Hook(self._loss_begins), Hook(self._begins)
         self._loss_seen = False
         self.criteria: list[nn.Module] = []
+        self.norms = GradientNorms()
         self.scaler: Any = None
         self._paused = False
 
@@ -192,10 +199,12 @@ class Losses:
         row = recorder.steps.current if recorder is not None else None
         if recorder is None or row is None:
             return
+        self.norms.forget()
         self._collectors.tell("backward_ends", row)
         if not row.dense:
             return
-        norm = total_norm(gradients_of(self._parameters()))
+        norm = self.norms.total([p.grad for p in self._parameters() if p.grad is not None])
+        self.norms.forget()  # something may clip them now
         if norm is not None:
             # a tensor once the scaler was used; read without waiting for it
             recorder.put(row, {"grad_norm": unscaled(norm, getattr(self.scaler, "_scale", None))})

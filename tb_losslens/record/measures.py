@@ -15,17 +15,28 @@ _FEW = 24
 
 def total_norm(gradients: Sequence[Tensor]) -> Tensor | float | None:
     """2-norm of all gradients together; 0-d on the device of the first where that is not the CPU; None if there are none."""
+    return total_of(norms_of(gradients))
+
+
+def norms_of(gradients: Sequence[Tensor]) -> list[Tensor]:
+    """2-norm of each gradient, 0-d on its device, in single precision or better; those of one place of a sparse one add up."""
     if not gradients:
-        return None
+        return []
     with torch.no_grad():
         dense = [values_of_sparse(g) if g.is_sparse else g for g in gradients]
         types = {g.dtype for g in dense}
         if types & {torch.float16, torch.bfloat16}:
             # in half precision a norm would have three digits, and end at 65,504
             wide = torch.float64 if torch.float64 in types else torch.float32
-            norms = list(torch._foreach_norm(dense, 2, dtype=wide))
-        else:
-            norms = list(torch._foreach_norm(dense))
+            return list(torch._foreach_norm(dense, 2, dtype=wide))
+        return list(torch._foreach_norm(dense))
+
+
+def total_of(norms: Sequence[Tensor]) -> Tensor | float | None:
+    """2-norm of norms; 0-d on the device of the first that is not on the CPU; None if there are none."""
+    if not norms:
+        return None
+    with torch.no_grad():
         here = [norm for norm in norms if norm.device.type == "cpu"]
         there = [norm for norm in norms if norm.device.type != "cpu"]
         if not there:

@@ -47,7 +47,7 @@ def all_collectors(watch: Watch, facts: Facts, note: Note) -> list[Collector]:
     return [
         InputMoments(),
         MicroBatches(optimizers, lambda: watch.losses.scaler),
-        Layers(movement, watch.scale),
+        Layers(movement, watch.scale, watch.losses.norms),
         Curvature(movement, watch.scale),
         BatchNorms(models, facts),
         OptimizerState(optimizers),

@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tb_losslens.record.collector import Collector
+from tb_losslens.record.gradient_norms import GradientNorms
 from tb_losslens.record.late_list import LateList, as_row_list
-from tb_losslens.record.measures import local, unscaled, values_of_sparse
+from tb_losslens.record.measures import local, norms_of, unscaled
 from tb_losslens.record.row import Row
 from tb_losslens.record.signals.movement import Movement
 
@@ -33,14 +34,18 @@ class Layers(Collector):
     Args:
         movement: reads the weights around a step.
         scale: gives the AMP scale, or None.
+        norms: reads the gradients for others, too; who gives it clears it after each backward.
     """
 
     deep = True
     name = "layers"
 
-    def __init__(self, movement: Movement, scale: Callable[[], Any] = lambda: None) -> None:
+    def __init__(
+        self, movement: Movement, scale: Callable[[], Any] = lambda: None, norms: GradientNorms | None = None
+    ) -> None:
         self._movement = movement
         self._scale = scale
+        self._norms = norms
 
     def epoch_begins(self, epoch: int) -> None:  # noqa: ARG002 - the collector's signature
         """Looks for layers that are new."""
@@ -50,11 +55,13 @@ class Layers(Collector):
         """The norm of each layer's gradient."""
         movement = self._movement
         movement.refresh()
-        gradients = [_dense(p.grad) for p in movement.table.parameters]
+        gradients = [p.grad for p in movement.table.parameters]
         found = [i for i, gradient in enumerate(gradients) if gradient is not None]
         if not found:
             return
-        norms = unscaled(_norms([gradient for gradient in gradients if gradient is not None]), self._scale())
+        there = [gradient for gradient in gradients if gradient is not None]
+        each = norms_of([local(g) for g in there]) if self._norms is None else self._norms.each(there)
+        norms = unscaled(_stacked(each), self._scale())
         assert isinstance(norms, Tensor)
         read = as_row_list(norms)
         if not movement.one_to_one or len(found) < len(gradients):
@@ -89,13 +96,11 @@ class Layers(Collector):
         self.tell(row, {"update_ratio": math.sqrt(moved / size) if size else math.nan, "weight_norm": math.sqrt(size)})
 
 
-def _norms(gradients: list[Tensor]) -> Tensor:
-    """2-norm of each gradient, shape (gradients,), float32 or wider."""
+def _stacked(norms: list[Tensor]) -> Tensor:
+    """Norms as one tensor, shape (norms,), float32 or wider."""
     with torch.no_grad():
-        types = {g.dtype for g in gradients}
-        wide = torch.float64 if torch.float64 in types else torch.float32
-        found = torch._foreach_norm(gradients) if types == {wide} else torch._foreach_norm(gradients, 2, dtype=wide)
-        return torch.stack(list(found))
+        types = {norm.dtype for norm in norms}
+        return torch.stack(norms if len(types) == 1 else [norm.to(max(types, key=lambda t: t.itemsize)) for norm in norms])
 
 
 def _by_layer(norms: NDArray[Any], layers: NDArray[np.int64], count: int) -> NDArray[np.float32]:
@@ -118,13 +123,3 @@ def _sizes_on_device(sums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         moved, size = torch.cat((sums, sums.sum(1, keepdim=True)), 1).sqrt_()
         ratios = moved / size.masked_fill(size == 0, math.nan)
         return ratios[:-1], ratios[-1], size[-1]
-
-
-def _dense(gradient: Tensor | None) -> Tensor | None:
-    """A gradient as real numbers of this process, None of None; those of one place of a sparse one are added up."""
-    if gradient is None or (type(gradient) is Tensor and gradient.layout is torch.strided and not gradient.is_complex()):
-        return gradient
-    part = local(gradient.detach())
-    if part.is_sparse:
-        part = values_of_sparse(part)
-    return torch.view_as_real(part.resolve_conj()) if part.is_complex() else part
