@@ -82,7 +82,7 @@ def test_passes_are_left_out_where_they_would_take_too_much(monkeypatch):
                 assert found["target_changes"][0][1:] == [before, number]  # against the last pass that was read
         return read
 
-    assert passes(1.1) == passes(1e-9, grant=60) == list(range(1, 70))
+    assert passes(3.0) == passes(1e-9, grant=60) == list(range(1, 70))
     assert passes(1e-9) == [1, 65]
     found = passes(1e-9, grant=0.001)  # a handful of passes more
     assert found[0] == 1
