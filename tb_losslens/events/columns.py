@@ -49,6 +49,13 @@ SIGNALS: tuple[Signal, ...] = (
     Signal("batch_size", "batch size", "samples", "samples in the batch", _WRAP),
     Signal("data_wait", "data wait", "s", "time that the loop waited for the loader to deliver this batch", _WRAP),
     Signal("lr", "LR", "", "learning rate of parameter group 0 at the step (`lr.1`, `lr.2` for the others)", _WATCH),
+    Signal(
+        "lr_closed_form",
+        "LR by formula",
+        "",
+        "learning rate that the formula of the scheduler gives for the steps that it counts (`.1`, ... as of `lr`)",
+        "writer.watch(model, optimizer, scheduler=scheduler)",
+    ),
     Signal("train_mode", "mode", "", "share of training mode at the forward: 1 every module, 0 none, 0.5 some", _WATCH),
     Signal(
         "bn_updates",
@@ -179,7 +186,13 @@ SIGNALS: tuple[Signal, ...] = (
         "why the signals that cost something were read: 1 in turn, 2 near a boundary, 3 the loss is unusual; 0 they were not",
         _WRAP,
     ),
-    Signal("cadence", "cadence", "batches", "batches from the dense one before to the newest dense one", _WRAP),
+    Signal(
+        "cadence",
+        "cadence",
+        "batches",
+        "batches from the dense one before to the newest dense one, those of reason 3 aside",
+        _WRAP,
+    ),
     Signal(
         "per_sample",
         "per-sample loss",

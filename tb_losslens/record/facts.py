@@ -14,6 +14,9 @@ from torch.optim import Optimizer
 
 from tb_losslens import __version__
 
+_KEPT_IN_GROUPS = frozenset({"max_lr", "swa_lr", "base_momentum", "max_momentum"})
+"""Settings of schedulers that these keep in the parameter groups."""
+
 
 def model_facts(model: nn.Module) -> dict[str, Any]:
     """Class, parameters, how many modules change with the mode, and how many can carry state from batch to batch."""
@@ -55,19 +58,61 @@ def optimizer_facts(optimizer: Optimizer) -> dict[str, Any]:
 
 
 def scheduler_facts(scheduler: Any) -> dict[str, Any]:
-    """Class, the settings that it was made with as far as it keeps them, and the rates that it began with."""
+    """Class, the settings that it was made with as far as it keeps them, and the rates that it began with.
+
+    Of a scheduler that is made of others, theirs follow: "0 class", "0 gamma", "1 class", ...
+    """
     names = [
         name for name in inspect.signature(type(scheduler)).parameters if name not in ("optimizer", "last_epoch", "verbose")
     ]
     known = {name: _setting(scheduler, name) for name in (*names, "base_lrs")}
-    return {"class": type(scheduler).__name__, **{name: value for name, value in known.items() if value is not None}}
+    found = {"class": type(scheduler).__name__, **{name: value for name, value in known.items() if value is not None}}
+    found.update(_shape(scheduler))
+    for number, part in enumerate(_parts(scheduler)):
+        found.update({f"{number} {name}": value for name, value in scheduler_facts(part).items()})
+    return found
 
 
 def _setting(scheduler: Any, name: str) -> Any:
-    value = getattr(scheduler, name, getattr(scheduler, f"_{name}", None))
+    value = getattr(scheduler, name, getattr(scheduler, f"_{name}", getattr(scheduler, f"{name}s", None)))
+    if name == "lr_lambda" and isinstance(value, list):
+        return [_function(one) for one in value[:16]]
+    if value is None and name in _KEPT_IN_GROUPS:
+        groups = getattr(getattr(scheduler, "optimizer", None), "param_groups", ())
+        value = [group[name] for group in groups if name in group] or None
     if isinstance(value, Counter):  # as MultiStepLR keeps its milestones
         value = sorted(value.elements())
     return value if _is_plain(value) else None
+
+
+def _shape(scheduler: Any) -> dict[str, Any]:
+    """What OneCycleLR and CyclicLR were given, and keep in another form."""
+    if type(scheduler).__module__ != "torch.optim.lr_scheduler":
+        return {}
+    if type(scheduler).__name__ == "OneCycleLR":
+        ends = [phase["end_step"] for phase in scheduler._schedule_phases]
+        pct = (ends[0] + 1) / scheduler.total_steps
+        return {"pct_start": round(pct, 12), "three_phase": len(ends) > 2, "anneal_strategy": scheduler._anneal_func_type}
+    if type(scheduler).__name__ == "CyclicLR":
+        up = scheduler.total_size * scheduler.step_ratio
+        return {"step_size_up": round(up, 6), "step_size_down": round(scheduler.total_size - up, 6)}
+    return {}
+
+
+def _parts(scheduler: Any) -> list[Any]:
+    """The schedulers that it is made of, as `SequentialLR` and `ChainedScheduler` are."""
+    if type(scheduler).__module__ != "torch.optim.lr_scheduler":
+        return []
+    return list(getattr(scheduler, "_schedulers", ()))[:8]
+
+
+def _function(function: Any) -> str:
+    """Name of a function, and what of a `functools.partial` is bound to it by name."""
+    bound = getattr(function, "keywords", None) or {}
+    inner = getattr(function, "func", function)
+    name = str(getattr(inner, "__name__", type(inner).__name__))
+    plain_ones = {key: value for key, value in bound.items() if _is_plain(value)}
+    return f"{name}({', '.join(f'{key}={value}' for key, value in plain_ones.items())})" if plain_ones else name
 
 
 def criterion_facts(criterion: Any) -> dict[str, Any]:

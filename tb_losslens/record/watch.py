@@ -101,11 +101,23 @@ class Watch:
     def add_schedulers(self, schedulers: list[Any]) -> None:
         """Notes the class and the numbers of these schedulers."""
         new = _others(schedulers, self._schedulers)
-        old = [
-            known
-            for known in self._schedulers
-            if any(getattr(known, "optimizer", 0) is getattr(one, "optimizer", 1) for one in new)
-        ]
+        self._take_schedulers(new, [one for one in self._schedulers if any(_same_optimizer(one, other) for other in new)])
+
+    def found_schedulers(self, new: list[Any], beside: bool) -> None:
+        """Takes schedulers that nobody named; `beside` those of the same optimiser, or in their place.
+
+        Those of an optimiser that is watched no more have nothing to say either.
+        """
+        known = self._schedulers
+        old = [] if beside else [one for one in known if any(_same_optimizer(one, other) for other in new)]
+        old += [one for one in known if not any(getattr(one, "optimizer", None) is its for its in self.updates.optimizers)]
+        self._finding = True
+        try:
+            self._take_schedulers(new, old)
+        finally:
+            self._finding = False
+
+    def _take_schedulers(self, new: list[Any], old: list[Any]) -> None:
         self._schedulers = [*_others(self._schedulers, old), *new]
         for scheduler in new:
             self._say("scheduler", scheduler_facts, scheduler, replaced=bool(old))
@@ -190,6 +202,10 @@ def _takes_place(new: nn.Module, old: nn.Module) -> bool:
         return True
     mine = {id(p) for p in new.parameters()}
     return any(id(p) in mine for p in old.parameters())
+
+
+def _same_optimizer(one: Any, other: Any) -> bool:
+    return getattr(one, "optimizer", 0) is getattr(other, "optimizer", 1)
 
 
 def _others(things: list[Any], known: list[Any]) -> list[Any]:

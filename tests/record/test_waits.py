@@ -188,7 +188,7 @@ ALLOWED = {
     "watch.py:Watch.add_models": "of a list",
     "watch.py:Watch.add_optimizers": "of a list",
     "watch.py:Watch.add_criteria": "of a list",
-    "watch.py:Watch.add_schedulers": "of a list",
+    "watch.py:Watch._take_schedulers": "of a list",
     # whose caller has asked for the device
     "measures.py:_cpu_moments": "only for a tensor of the CPU",
     "signals/bit_sum.py:_columns": "only for a tensor of the CPU",

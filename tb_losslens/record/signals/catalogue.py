@@ -20,6 +20,7 @@ from tb_losslens.record.signals.micro_batches import MicroBatches
 from tb_losslens.record.signals.movement import Movement
 from tb_losslens.record.signals.optimizer_state import OptimizerState
 from tb_losslens.record.signals.rng import RandomStates
+from tb_losslens.record.signals.schedules import Schedules
 
 if TYPE_CHECKING:
     from tb_losslens.record.watch import Watch
@@ -51,6 +52,7 @@ def all_collectors(watch: Watch, facts: Facts, note: Note) -> list[Collector]:
         Curvature(movement, watch.scale),
         BatchNorms(models, facts),
         OptimizerState(optimizers),
+        Schedules(optimizers, lambda: watch.objects.schedulers, watch.found_schedulers),
         LossIdentity(lambda: watch.losses.criteria),
         ClassLosses(),
         InputSignals(),
