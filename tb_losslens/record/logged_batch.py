@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from tb_losslens.record.late_list import as_row_list
 from tb_losslens.record.measures import input_moments
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
+from tb_losslens.record.signals.class_losses import largest_loss, take_class_losses
 from tb_losslens.record.watch import Watch
 
 
@@ -42,6 +44,7 @@ def _fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
     if logged.hidden is not None:
         values["hidden_norm"] = _norm(logged.hidden)
     _fill_lists(row, logged)
+    values.update(_losses(row, logged))
     recorder.put(row, values)
     if logged.graph is not None and not row.backward:
         watch.losses.expect(logged.graph)
@@ -60,6 +63,18 @@ def _fill_lists(row: Row, logged: Logged) -> None:
     known = logged.sample_ids if logged.sample_ids is not None else logged.per_sample
     if known is not None and row.batch is None:
         row.values.setdefault("batch_size", len(known))
+
+
+def _losses(row: Row, logged: Logged) -> dict[str, float | Tensor]:
+    """The largest loss of a sample and whose it is; in deep rows what each class lost as well."""
+    if logged.per_sample is None:
+        return {}
+    losses = row.lists["per_sample"]
+    if not isinstance(losses, np.ndarray):  # a device knows which one it is, and is not asked for more
+        return {"sample_loss_max": logged.per_sample.max()} if len(logged.per_sample) else {}
+    if row.deep:
+        take_class_losses(row, losses, logged.targets)
+    return dict(largest_loss(row, losses))
 
 
 def _norm(hidden: Any) -> float | Tensor:

@@ -19,7 +19,8 @@ class ClassLosses(Collector):
     """`class_losses`, `sample_loss_max` and `sample_loss_max_id`, where the losses of single samples are known.
 
     They are where the criterion returns them (`reduction="none"`) and where the identity of the loss was found, which is asked
-    before this. Targets are one integer a sample, on the CPU. Only the first call of a row with such losses counts.
+    before this; those that `log_batch` is given take the same way from there. Targets are one integer a sample, on the CPU.
+    Only the first call of a row with such losses counts.
     """
 
     deep = True
@@ -34,15 +35,26 @@ class ClassLosses(Collector):
         if not isinstance(losses, np.ndarray) or not len(losses) or (self._seen is not None and self._seen() is row):
             return
         self._seen = weakref.ref(row)  # a later call is for other samples than those of `per_sample`
-        worst = int(np.argmax(losses))  # one that is NaN, if there is any
-        values: dict[str, float | Tensor] = {"sample_loss_max": float(losses[worst])}
-        ids = row.ids if row.ids is not None or row.batch is None else row.batch.ids
-        if ids is not None and len(ids) == len(losses):
-            values["sample_loss_max_id"] = float(ids[worst])
-        self.tell(row, values)
-        target = given[1] if len(given) > 1 else None
-        if isinstance(target, Tensor) and target.shape == losses.shape and _are_classes(target):
-            row.lists["class_losses"] = class_losses(losses, host_view(target)).ravel()
+        self.tell(row, largest_loss(row, losses))
+        take_class_losses(row, losses, given[1] if len(given) > 1 else None)
+
+
+def largest_loss(row: Row, losses: NDArray[np.floating[Any]]) -> dict[str, float]:
+    """`sample_loss_max`, and `sample_loss_max_id` where the samples of the row are known; empty without losses."""
+    if not len(losses):
+        return {}
+    worst = int(np.argmax(losses))  # one that is NaN, if there is any
+    values = {"sample_loss_max": float(losses[worst])}
+    ids = row.ids if row.ids is not None or row.batch is None else row.batch.ids
+    if ids is not None and len(ids) == len(losses):
+        values["sample_loss_max_id"] = float(ids[worst])
+    return values
+
+
+def take_class_losses(row: Row, losses: NDArray[np.floating[Any]], target: Any) -> None:
+    """Puts `class_losses` into the row, where `target` is a class of each sample."""
+    if isinstance(target, Tensor) and target.shape == losses.shape and _are_classes(target):
+        row.lists["class_losses"] = class_losses(losses, host_view(target)).ravel()
 
 
 def _are_classes(target: Tensor) -> bool:

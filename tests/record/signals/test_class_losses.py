@@ -84,3 +84,41 @@ def test_of_micro_batches_the_first_one_is_told(recorded):
     for row, truth in enumerate(sums):
         np.testing.assert_allclose(np.reshape(run.ragged["class_losses"][row], (-1, 3)), truth, rtol=1e-5)
     assert "sample_loss_max_id" not in run.columns  # the ids are those of the whole batch
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_losses_that_log_batch_is_given(wrapped, recorded):
+    torch.manual_seed(0)
+    one, model = recorded(), mlp(3, 3)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    one.writer.watch(model, optimizer)
+    plain, sums, worst = DataLoader(Indexed(40), 8, shuffle=True), [], []
+    batches = one.writer.wrap(plain) if wrapped else plain
+    for epoch in range(2):
+        if not wrapped:
+            one.writer.start_epoch(epoch)
+        for inputs, targets, ids in batches:
+            losses = nn.functional.cross_entropy(model(inputs), targets, reduction="none")
+            optimizer.zero_grad()
+            losses.mean().backward()
+            optimizer.step()
+            known = {} if wrapped else {"sample_ids": ids}
+            one.writer.log_batch(losses.mean(), per_sample=losses, targets=targets, **known)
+            sums.append(slowly(losses.detach(), targets))
+            worst.append((losses.max().item(), ids[losses.argmax()].item()))
+    run = one.run()
+    assert len(run) == len(sums) == 10
+    np.testing.assert_allclose(run.float("sample_loss_max"), [loss for loss, _ in worst], rtol=1e-5)
+    assert run.float("sample_loss_max_id").tolist() == [sample for _, sample in worst]
+    for row, truth in enumerate(sums):
+        np.testing.assert_allclose(np.reshape(run.ragged["class_losses"][row], (-1, 3)), truth, rtol=1e-5)
+
+
+def test_losses_that_log_batch_is_given_without_ids_or_samples(recorded):
+    one = recorded()
+    for losses in ([1.0, 3.0, 2.0], [], [float("nan"), 9.0]):
+        one.writer.log_batch(1.0, per_sample=losses, targets=torch.tensor([0, 1]))
+    run = one.run()
+    np.testing.assert_array_equal(run.float("sample_loss_max"), [3.0, np.nan, np.nan])
+    assert "sample_loss_max_id" not in run.columns
+    assert [len(run.ragged["class_losses"][row]) for row in range(3)] == [0, 0, 6]  # targets of another length are of others
