@@ -170,6 +170,7 @@ ALLOWED = {
     "loss_search.py:LossSearch._use": "of a list",
     "order.py:OrderDigest._digest": "of an array of numpy",
     "signals/amp.py:LossScale._fell": "a scale on a device has left before",
+    "signals/batchnorm.py:_Layout.compare": "of an array of numpy",
     "signals/class_losses.py:largest_loss": "of an array of numpy",
     "signals/class_losses.py:class_losses": "of an array of numpy",
     "signals/config_values.py:_model": "of a number of Python",

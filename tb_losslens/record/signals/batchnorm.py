@@ -17,6 +17,9 @@ from tb_losslens.record.late_list import LateList
 from tb_losslens.record.measures import unwrapped
 from tb_losslens.record.row import Row
 
+COARSE = 0.05
+"""Deviations of the batch (or of a logarithm of variances), and share of what is told, that rounding may make."""
+
 
 class BatchNorms(Collector):
     """Would evaluation see the activations as training does?
@@ -33,8 +36,10 @@ class BatchNorms(Collector):
     - `bn_log_var_ratio`: logarithm of the running variance over the variance of the batch; mean over the channels.
 
     The layer's epsilon is added to each variance, as it is where they are used. NaN for a layer that did not move its
-    statistics exactly once: frozen ones, those in eval mode, those not called, or called twice. Only the first forward of a row
-    is seen. The reason for a layer that never can tell is in the fact `batchnorm`.
+    statistics exactly once: frozen ones, those in eval mode, those not called, or called twice; and where the change is so
+    small beside the statistics (a plain average of a million updates, a mean of a hundred deviations with a momentum of
+    0.0001) that their rounding would make more than `COARSE` of what is told. Only the first forward of a row is seen. The
+    reason for a layer that cannot tell is in the fact `batchnorm`, that of rounding from the next epoch on.
 
     Args:
         models: gives the watched models.
@@ -53,6 +58,7 @@ class BatchNorms(Collector):
         self._modules: list[tuple[int, _BatchNorm]] = []
         self._layout: _Layout | None = None
         self._before: tuple[Row, _Layout, Tensor] | None = None
+        self._coarse: set[int] = set()
 
     def epoch_begins(self, epoch: int) -> None:  # noqa: ARG002 - the collector's signature
         """Looks for layers that are new, or in another state."""
@@ -67,7 +73,7 @@ class BatchNorms(Collector):
         if not active:
             return
         if self._layout is None or not self._layout.fits(active):
-            self._layout = _Layout(active)
+            self._layout = _Layout(active, self._coarse)
         self._before = (row, self._layout, self._layout.read())
 
     def forward_ends(self, row: Row, output: Any) -> None:  # noqa: ARG002 - the collector's signature
@@ -99,6 +105,8 @@ class BatchNorms(Collector):
                 full = f"{type(inner).__name__}{i + 1}.{name}" if i else name
                 number = self._numbers.setdefault(full, len(self._numbers))
                 reason = _why_not(module) or _why_not_here(model)
+                if reason is None and number in self._coarse:
+                    reason = "the rounding of its running statistics hides now what a batch moves"
                 if reason is None and module.running_mean is not None:
                     home = home or module.running_mean.device
                     if module.running_mean.device != home:
@@ -107,6 +115,7 @@ class BatchNorms(Collector):
                     skipped[full] = reason
                 if reason is None or "now" in reason:
                     self._modules.append((number, module))
+        self._coarse.clear()
         table = {"names": list(self._numbers), "skipped": skipped}
         if self._numbers and table != self._table:
             self._table = table
@@ -118,9 +127,11 @@ class _Layout:
 
     Args:
         layers: number and module of each; all have running statistics.
+        coarse: takes the numbers of layers whose statistics are too coarse to be taken apart.
     """
 
-    def __init__(self, layers: Sequence[tuple[int, _BatchNorm]]) -> None:
+    def __init__(self, layers: Sequence[tuple[int, _BatchNorm]], coarse: set[int]) -> None:
+        self._coarse = coarse
         self._modules = [module for _, module in layers]
         self._key = [_key(module) for module in self._modules]
         sizes = [module.num_features for module in self._modules]
@@ -157,8 +168,16 @@ class _Layout:
             batch_var = np.maximum(var + moved[n : 2 * n] / steps, 0) + self._eps
             gap = (moved[:n] / steps) ** 2 / batch_var
             ratio = np.log((var + self._eps) / batch_var)
-            found = np.add.reduceat(np.stack((gap, ratio)), self._starts, axis=1) / self._sizes
+            ulp = np.finfo(after.dtype).eps / 2
+            blur = (ulp * after[:n] / steps) ** 2 / batch_var
+            blurred = ulp * after[n : 2 * n] / steps / batch_var
+            found = np.add.reduceat(np.stack((gap, ratio, blur, blurred)), self._starts, axis=1) / self._sizes
+            found, blurs = found[:2], found[2:]
             found[0] **= 0.5
+            blurs[0] **= 0.5
+            coarse = blurs > COARSE * (1 + np.abs(found))
+        found[coarse] = math.nan
+        self._coarse.update(np.array(self._numbers)[coarse.any(0)].tolist())
         found[:, moved[2 * n :] != 1] = math.nan
         full = np.full((2, layers), math.nan, np.float32)
         full[:, self._numbers] = found

@@ -178,3 +178,48 @@ def test_a_synchronised_layer_moves_its_statistics_in_the_same_way():
     for row, gaps in zip(run(model, said=said, truth=truth), truth.gaps, strict=True):
         np.testing.assert_allclose(row.lists["bn_mean_gap"], [gaps[0], gaps[1]], rtol=1e-3)
     assert said["batchnorm"] == {"names": ["1", "5"], "skipped": {}}
+
+
+@pytest.mark.parametrize(
+    ("momentum", "updates", "shift", "known"),
+    [
+        (0.01, 1000, 1000.0, True),
+        (None, 20_000, 0.0, True),
+        (None, 1_000_000, 20.0, False),
+        (None, 100_000, 20.0, False),
+        (1e-4, 1000, 100.0, False),
+    ],
+)
+def test_what_rounding_hides_is_unknown_with_the_reason(momentum, updates, shift, known):
+    torch.manual_seed(0)
+    model, said = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8, momentum=momentum)), Said()
+    data = torch.randn(160, 6)
+    with torch.no_grad():  # as after a long training: near the statistics of all data
+        model[0].bias += shift
+        features = model[0](data)
+        model[1].running_mean.copy_(features.mean(0) + 0.01)
+        model[1].running_var.copy_(features.var(0) * 1.02)
+        model[1].num_batches_tracked.fill_(updates)
+    truth = Truth([model[1]])
+    parts = started(BatchNorms(lambda: [model], said))
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    batch = lambda m, s: m(data[16 * s : 16 * s + 16]).square().sum()  # noqa: E731 - a loss in a line
+    rows = train(parts, model, optimizer, batch, 10, seen=truth.begin)
+    parts[0].epoch_begins(1)
+    for row, gaps, ratios in zip(rows, truth.gaps, truth.ratios, strict=True):
+        if known:
+            assert row.lists["bn_mean_gap"][0] == pytest.approx(gaps[0], rel=0.05, abs=0.02)
+        else:
+            assert np.isnan(row.lists["bn_mean_gap"][0])
+        if np.isfinite(row.lists["bn_log_var_ratio"][0]):
+            assert row.lists["bn_log_var_ratio"][0] == pytest.approx(ratios[0], rel=0.05, abs=0.02)
+    reason = {"1": "the rounding of its running statistics hides now what a batch moves"}
+    assert said["batchnorm"]["skipped"] == ({} if known else reason)
+    optimizer.param_groups[0]["lr"] = 0.0
+    model[1].momentum = 0.1
+    with torch.no_grad():
+        model[1].running_mean.copy_(features.mean(0))
+    (row,) = train(parts, model, optimizer, batch, 1, seen=truth.begin)
+    parts[0].epoch_begins(2)
+    assert row.lists["bn_mean_gap"][0] == pytest.approx(truth.gaps[-1][0], rel=1e-2)
+    assert said["batchnorm"]["skipped"] == {}
