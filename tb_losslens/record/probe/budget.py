@@ -12,7 +12,7 @@ GRANT = 0.5
 """Seconds that it may take at once: in a short run every boundary is looked at."""
 
 GRACE = 2
-"""Boundaries that are looked at whatever it costs: without them nothing would be known, not even the cost."""
+"""Boundaries that are looked at in full though it costs more than the share, unless one evaluation alone exceeds the budget."""
 
 ALL, FEW, NONE = "all", "few", "none"
 FULL_POINTS, FEW_POINTS = 7, 5
@@ -57,6 +57,11 @@ class ProbeBudget:
         """Seconds that all evaluations together may have taken by now."""
         return self.grant + self.share * (self._clock() - self._begin)
 
+    @property
+    def exceeded(self) -> bool:
+        """True where one evaluation takes more than all of them together may have taken by now, and more than `GRANT`."""
+        return self.each > max(self.allowed, GRANT)
+
     def took(self, seconds: float) -> None:
         """An evaluation was made."""
         self._evaluations += 1
@@ -67,7 +72,7 @@ class ProbeBudget:
     def boundary(self) -> str:
         """How much of the boundary that begins now is looked at: ALL, FEW or NONE."""
         self._boundaries += 1
-        if self._boundaries <= self.grace:
+        if self._boundaries <= self.grace and not self.exceeded:
             return ALL
         left = self.allowed - self.spent
         if left >= FULL_POINTS * self.each:
@@ -77,4 +82,4 @@ class ProbeBudget:
     def validation(self) -> bool:
         """True if a validation in the middle of an epoch is looked at: before and after it."""
         self._validations += 1
-        return self._validations <= self.grace or self.allowed - self.spent >= 2 * self.each
+        return (self._validations <= self.grace and not self.exceeded) or self.allowed - self.spent >= 2 * self.each

@@ -218,6 +218,8 @@ class Probe(Collector):
         self._took(seconds)
         head = {"when": when, "epoch": epoch, **fields}
         self._record("probe", "", {**head, "updates": self._updates, "seconds": round(seconds, 6)})
+        if self.budget.exceeded and self._depth != NONE:
+            self._skip(seconds)
 
     def _evaluate(self) -> dict[str, Any] | None:
         """The losses and the checksum; None while something is still to come."""
@@ -242,6 +244,21 @@ class Probe(Collector):
             **{name: found.get(name) for name in names},
             "parameters": None if total is None else f"{int(total):0{BITS // 4}x}",
         }
+
+    def _skip(self, seconds: float) -> None:
+        """One evaluation took more than all may take: no further one of this boundary, nor of a validation that is on."""
+        self._depth, self._validation = NONE, False
+        if NONE in self._said:
+            return
+        self._said.add(NONE)
+        budget = self.budget
+        self._record(
+            "note",
+            f"probe: skipped where the time for it is not there: one evaluation takes {seconds:.3g} s, and all together may "
+            f"take {budget.grant:g} s and {100 * budget.share:g} % of the run. Smaller batches take less: "
+            "set_probe(train_batch=(inputs, targets), heldout_batch=...)",
+            {"about": "probe", "each": seconds, "share": budget.share, "depth": NONE},
+        )
 
     def _stop(self, reason: str) -> None:
         self._off = True

@@ -35,8 +35,8 @@ class ProbeCall:
         Weights, buffers, modes, gradients and random numbers stay as they are. Forward hooks of your own on the
         model are called as well, and what your modules keep elsewhere than in attributes of theirs (a file, a global,
         an attribute of another object) is not put back. All of it takes at most half a second and
-        1 % of the run's time, after the first two boundaries; points and boundaries are left out to hold that. On a device
-        it waits for the results.
+        1 % of the run's time, after the first two boundaries; points and boundaries are left out to hold that, and those two as
+        well where one evaluation alone takes more. On a device it waits for the results.
 
         Args:
             train_batch: training samples, (inputs, target): inputs a tensor, a tuple of arguments or a dict of named

@@ -144,3 +144,44 @@ def test_a_change_of_the_order_moves_the_loss_and_not_the_probe(recorded, health
     assert abs(faulty.jump) > 5
     assert faulty.at("t1", 2) == faulty.at("t0", 1)
     assert faulty.weights("t1", 2) == faulty.weights("t0", 1)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.8])
+def test_one_evaluation_that_exceeds_the_budget_is_the_last_one(seconds, recorded, monkeypatch):
+    torch.manual_seed(0)
+    now = [0.0]
+    monkeypatch.setattr("tb_losslens.record.probe.probe.perf_counter", lambda: now[0])
+    one, model, criterion = recorded(), net(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    data = TensorDataset(torch.randn(40, 8), torch.randint(0, 2, (40,)))
+    one.writer.set_probe(data.tensors, data.tensors, loss_fn=nn.functional.cross_entropy)
+    probe = one.writer._watch.probe
+    evaluate = probe._evaluate
+
+    def slowly():
+        now[0] += seconds
+        return evaluate()
+
+    probe._evaluate = slowly
+    loader = one.writer.wrap(DataLoader(data, 4))
+    held_out = one.writer.wrap(DataLoader(data, 20), split="val")
+    for _ in range(4):
+        model.train()
+        for x, y in loader:
+            optimizer.zero_grad()
+            criterion(model(x), y).backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for x, y in held_out:
+                criterion(model(x), y)
+    run = one.run()
+    points = ["t1", "u1", "u2", "u5", "t0", "before_validation", "after_validation"]
+    if seconds < 0.5:
+        assert [e.fields["when"] for e in events(run, "probe")][: 2 * len(points)] == 2 * points
+        return
+    assert [e.fields["when"] for e in events(run, "probe")] == points[:1]
+    (note,) = events(run, "note")
+    assert "one evaluation takes 0.8 s" in note.text
+    assert note.fields["about"] == "probe"
