@@ -17,6 +17,9 @@ from tb_losslens import __version__
 _KEPT_IN_GROUPS = frozenset({"max_lr", "swa_lr", "base_momentum", "max_momentum"})
 """Settings of schedulers that these keep in the parameter groups."""
 
+MOST_SETTINGS = 16
+"""Settings of a criterion that are kept, and losses that it is made of."""
+
 
 def model_facts(model: nn.Module) -> dict[str, Any]:
     """Class, parameters, how many modules change with the mode, and how many can carry state from batch to batch."""
@@ -116,14 +119,23 @@ def _function(function: Any) -> str:
 
 
 def criterion_facts(criterion: Any) -> dict[str, Any]:
-    """Class (or name of a function) and the settings that change its value."""
+    """Class (or name of a function) and the settings that change its value: numbers and texts that it keeps under public names.
+
+    Of a criterion that is made of losses, theirs follow under the names that these have in it: "ce label_smoothing".
+    """
     if not isinstance(criterion, nn.Module):
         return {"class": getattr(criterion, "__name__", type(criterion).__name__)}
-    names = ("reduction", "label_smoothing", "ignore_index", "beta", "delta", "margin", "log_target", "full")
-    settings = {name: getattr(criterion, name, None) for name in names}
-    known = {name: value for name, value in settings.items() if value is not None and _is_plain(value)}
+    known = {
+        name: value
+        for name, value in vars(criterion).items()
+        if not name.startswith("_") and name not in ("training", "call_super_init") and value is not None and _is_plain(value)
+    }
     weighted = getattr(criterion, "weight", None) is not None
-    return {"class": type(criterion).__name__, **known, "weighted": weighted}
+    found = {"class": type(criterion).__name__, **dict(list(known.items())[:MOST_SETTINGS]), "weighted": weighted}
+    parts = [(name, part) for name, part in criterion.named_children() if isinstance(part, nn.modules.loss._Loss)]
+    for name, part in parts[:MOST_SETTINGS]:
+        found.update({f"{name} {key}": value for key, value in criterion_facts(part).items()})
+    return found
 
 
 def versions() -> dict[str, str]:

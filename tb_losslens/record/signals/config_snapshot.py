@@ -26,7 +26,10 @@ _CYCLIC = ("OneCycleLR", "CyclicLR")
 _SETTINGS = frozenset(
     {
         *("momentum", "dampening", "weight_decay", "nesterov", "betas", "eps", "alpha", "rho", "amsgrad", "centered"),
-        "decoupled_weight_decay",
+        *("decoupled_weight_decay", "maximize", "lambd", "t0", "etas", "step_sizes", "lr_decay", "initial_accumulator_value"),
+        *("momentum_decay", "beta2_decay", "ns_coefficients", "ns_steps", "adjust_lr_fn", "history_size", "line_search_fn"),
+        *("max_iter", "max_eval", "tolerance_grad", "tolerance_change"),
+        *("beta1", "beta2", "clip_threshold", "decay_rate", "scale_parameter", "relative_step", "warmup_init"),
     }
 )
 """Numbers of a parameter group that somebody sets; some optimisers keep counters beside them that move every step."""
@@ -47,6 +50,39 @@ class Objects:
     optimizers: Sequence[Optimizer] = ()
     schedulers: Sequence[Any] = ()
     criteria: Sequence[Any] = field(default_factory=list)
+
+
+class Turns:
+    """Numbers what serves epochs, from 1, as one takes the place of another: the loaders of a training, its data sets.
+
+    What is built anew for each epoch is no replacement: only where the one before has served two epochs or more, or was there
+    before, does another one have another number.
+
+    Attributes:
+        current: stands for what serves now; None where it is not known.
+        number: that of the epoch; 0 before the first.
+    """
+
+    def __init__(self) -> None:
+        self.current: object = None
+        self.number = 0
+        self._known: list[tuple[object, int]] = []
+        self._served = 0
+
+    def epoch(self) -> None:
+        """An epoch begins, which `current` serves."""
+        if self.current is None:
+            return
+        if self._known and self._known[-1][0] == self.current:
+            self._served += 1
+            return
+        again = next((number for one, number in self._known if one == self.current), None)
+        if again is not None:
+            self.number = again
+        elif not self._known or self._served > 1:
+            self.number = 1 + max((number for _, number in self._known), default=0)
+        self._known = [*(pair for pair in self._known[-15:] if pair[0] != self.current), (self.current, self.number)]
+        self._served = 1
 
 
 def diff(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -93,14 +129,19 @@ class ConfigSnapshots(Collector):
         self._note = note
         self._last: dict[str, Any] | None = None
         self._loader: Mapping[str, Any] = {}
+        self._loaders, self._data_sets = Turns(), Turns()
         self._changed: dict[str, tuple[int, int]] = {}
 
     def delivered(self, batch: Batch, raw: Any) -> None:  # noqa: ARG002 - a collector's signature
         """Keeps the facts of the loader."""
         self._loader = getattr(batch.source, "loader", None) or {}
+        self._loaders.current = getattr(batch.source, "owner", None)  # holds nothing of the loader
+        self._data_sets.current = self._loader.get("data")
 
     def epoch_begins(self, epoch: int) -> dict[str, Any] | None:
         """`config`: the whole snapshot, where it is the first or another than the last one."""
+        self._loaders.epoch()
+        self._data_sets.epoch()
         return self._look("between epochs", epoch)
 
     def epoch_ends(self, epoch: int) -> dict[str, Any] | None:
@@ -110,6 +151,9 @@ class ConfigSnapshots(Collector):
     def _look(self, when: str, epoch: int) -> dict[str, Any] | None:
         its = self._objects()
         now = config_values(its.models, its.optimizers, its.schedulers, its.criteria, self._loader)
+        for name, turns, kind in (("loader", self._loaders, "class"), ("data set", self._data_sets, "dataset")):
+            if turns.number:
+                now[name] = f"{self._loader.get(kind, name)} {turns.number}"
         last, self._last = self._last, now
         if last is None:
             return {"config": now} if now else None

@@ -68,10 +68,12 @@ def _optimizer(prefix: str, optimizer: Optimizer) -> dict[str, Any]:
 
 
 def _class_weights(criterion: Any) -> dict[str, Any]:
-    weight = getattr(criterion, "weight", None)
-    if isinstance(weight, Tensor) and weight.device.type == "cpu" and weight.numel() <= _CLASS_WEIGHTS:
-        return {"weight": weight.detach().tolist()}
-    return {}
+    found = {}
+    for name in ("weight", "pos_weight"):
+        value = getattr(criterion, name, None)
+        if isinstance(value, Tensor) and value.device.type == "cpu" and value.numel() <= _CLASS_WEIGHTS:
+            found[name] = value.detach().tolist()
+    return found
 
 
 def _model(prefix: str, model: nn.Module) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.loader_facts import loader_facts
-from tb_losslens.record.signals.config_snapshot import ConfigSnapshots, Objects, diff, in_words
+from tb_losslens.record.signals.config_snapshot import _SETTINGS, ConfigSnapshots, Objects, diff, in_words
 from tb_losslens.record.signals.config_values import MOST, config_values
 
 
@@ -40,6 +40,7 @@ class Trained:
         self.events = []
         self.fields = []
         self.epoch = 0
+        self.owner = self.data = None
         self.snapshots = ConfigSnapshots(self.objects, lambda *event: self.events.append(event))
 
     def objects(self):
@@ -47,7 +48,7 @@ class Trained:
 
     def train(self, epochs=1, within=lambda: None):
         for _ in range(epochs):
-            source = Pass(None, "train", loader_facts(self.loader))
+            source = Pass(self.owner, "train", loader_facts(self.loader) | ({} if self.data is None else {"data": self.data}))
             for i, (x, y) in enumerate(self.loader):
                 self.snapshots.delivered(Batch(source=source), (x, y))
                 if not i:
@@ -142,6 +143,30 @@ def smooth(t):
     t.criterion.label_smoothing = 0.1
 
 
+def favour(t):
+    t.criterion.pos_weight = torch.tensor([3.0])
+
+
+def margin(t):
+    t.criterion.gamma = 3.0
+
+
+def of_a_part(t):
+    t.criterion.ce.label_smoothing = 0.1
+
+
+class Focal(nn.Module):
+    """A criterion of the user's own, with a setting of its own and one of the loss that it is made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.gamma, self.ce = 2.0, nn.CrossEntropyLoss(reduction="none")
+
+    def forward(self, output, target):
+        loss = self.ce(output, target)
+        return ((1 - (-loss).exp()) ** self.gamma * loss).mean()
+
+
 def reload(t):
     t.loader = DataLoader(t.loader.dataset, 4, shuffle=False)
 
@@ -179,6 +204,68 @@ def test_what_somebody_changed_between_two_epochs(change, expected):
     assert all(key in text for key in expected)
     # the snapshot comes at the start and with the change, not each epoch
     assert [bool(f) for f in trained.fields] == [True, False, False, False, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [(margin, {"criterion gamma": [2.0, 3.0]}), (of_a_part, {"criterion ce label_smoothing": [0.0, 0.1]})],
+)
+def test_what_somebody_changed_in_a_criterion_of_their_own(change, expected):
+    trained = Trained()
+    trained.criterion = Focal()
+    trained.train(epochs=2)
+    change(trained)
+    trained.train(epochs=2)
+    assert trained.changes() == [expected]
+
+
+def test_a_weight_of_the_positive_class():
+    criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0]))
+    before = config_values([], [], criteria=[criterion])
+    criterion.pos_weight = torch.tensor([3.0])
+    assert diff(before, config_values([], [], criteria=[criterion])) == {"criterion pos_weight": ([2.0], [3.0])}
+
+
+RUN = frozenset({"foreach", "capturable", "differentiable", "fused"})  # how it is computed, and not what
+OTHERS = {"lr": None, "d": "a counter in other optimisers"}
+
+
+def test_every_setting_of_every_optimizer_of_torch_is_one():
+    known = [kind for kind in vars(torch.optim).values() if isinstance(kind, type)]
+    classes = [kind for kind in known if issubclass(kind, torch.optim.Optimizer) and kind is not torch.optim.Optimizer]
+    assert len(classes) > 11
+    for kind in classes:
+        optimizer = kind([nn.Parameter(torch.zeros(2, 2))], lr=0.1)
+        missing = set(optimizer.defaults) - RUN - set(OTHERS) - _SETTINGS
+        assert not missing, (kind.__name__, missing)
+
+
+@pytest.mark.parametrize(
+    ("owners", "epochs", "events"),
+    [
+        ("aaaa", [], 0),
+        ("aabb", [2], 1),  # another one takes its place
+        ("abcd", [], 0),  # built anew for each epoch
+        ("aabab", [2, 3, 4], 2),  # by turns: from the third time on it is a schedule
+        ("aaabcd", [3], 1),
+    ],
+)
+def test_another_loader_over_the_same_data_is_noted(owners, epochs, events):
+    trained, known = Trained(), {}
+    for owner in owners:
+        trained.owner = known.setdefault(owner, object())
+        trained.train()
+    assert [list(change) for change in trained.changes()] == [["loader"]] * events
+    numbers = [fields["config"].get("loader") if fields else None for fields in trained.fields[::2]]
+    assert [epoch for epoch, number in enumerate(numbers) if number and epoch] == epochs
+
+
+@pytest.mark.parametrize(("numbers", "events"), [([0, 0, 1, 1], 1), ([0, 1, 2, 3], 0)])
+def test_another_data_set_of_the_same_size_is_noted_where_it_is_not_built_anew_for_each_epoch(numbers, events):
+    trained = Trained()
+    for trained.data in numbers:
+        trained.train()
+    assert trained.changes() == [{"data set": ["TensorDataset 1", "TensorDataset 2"]}] * events
 
 
 def test_a_change_within_an_epoch_is_told_from_one_between():
