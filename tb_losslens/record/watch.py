@@ -16,8 +16,10 @@ from tb_losslens.record.guard import Guard
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.losses import Losses
 from tb_losslens.record.measures import unwrapped
+from tb_losslens.record.outside import OutsideSteps
 from tb_losslens.record.probe.probe import Probe
 from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.replaced import Replaced, parameters_of
 from tb_losslens.record.row import Row
 from tb_losslens.record.signals.amp import LossScale
 from tb_losslens.record.signals.catalogue import all_collectors
@@ -41,6 +43,8 @@ class Watch:
         self._recorder = recorder
         self._schedulers: list[Any] = []
         self._finding = False
+        self._left: list[Optimizer] = []
+        self._outside = OutsideSteps(guard.warn)
         self.data_sets = DataSets()
         self.probe: Probe | None = None
         self.collectors = Collectors(guard, self._put)
@@ -56,8 +60,9 @@ class Watch:
             self.lane,
             found=self._found,
             restored=self._restored,
-            stepped=self.forwards.check_seen,
+            stepped=self._stepped,
         )
+        self.collectors.add(Replaced(lambda: self.updates.optimizers, lambda: self.forwards.models, self._took_over))
         for collector in all_collectors(self, self._facts, self._note):
             self.collectors.add(collector)
 
@@ -65,11 +70,23 @@ class Watch:
         """Watches calls of these models."""
         new = _others(models, self.forwards.models)
         old = [known for known in self.forwards.models if any(_takes_place(model, known) for model in new)]
+        self._take_models(new, old)
+
+    def _take_models(self, new: list[nn.Module], old: list[nn.Module]) -> None:
         for model in old:
             self.forwards.remove(model)
         for model in new:
             self.forwards.add(model)
             self._say("model", model_facts, unwrapped(model), replaced=bool(old))
+        kept = {id(p) for model in self.forwards.models for p in model.parameters()}
+        gone = {id(p) for model in old for p in model.parameters()} - kept
+        # what trained only them has nothing to train any more: its rates and gradients would be those of another time
+        self._leave([one for one in self.updates.optimizers if all(id(p) in gone for p in parameters_of(one))])
+
+    def _leave(self, optimizers: list[Optimizer]) -> None:
+        for optimizer in optimizers:
+            self.updates.remove(optimizer)
+        self._left = optimizers or self._left
 
     def add_optimizers(self, optimizers: list[Optimizer], *, named: bool = True) -> None:
         """Watches steps of these optimisers."""
@@ -77,9 +94,11 @@ class Watch:
         old = {id(known): known for one in new for known in self.updates.sharing(one)}
         for optimizer in old.values():
             self.updates.remove(optimizer)
+        another = bool(self._left) and not any(one is left for one in new for left in self._left)
         for optimizer in new:
             self.updates.add(optimizer)
-            self._say("optimizer", optimizer_facts, optimizer, replaced=bool(old))
+            self._say("optimizer", optimizer_facts, optimizer, replaced=bool(old) or another)
+        self._left = [] if new else self._left
         self.updates.named |= named and bool(optimizers)
 
     def add_criteria(self, criteria: list[Any]) -> None:
@@ -131,6 +150,7 @@ class Watch:
         for optimizer in list(self.updates.optimizers):
             self.updates.remove(optimizer)
         self.updates.close()
+        self._left = []
         self.losses.scaler = self.probe = None
         self._schedulers = []
         self.collectors.clear()
@@ -172,6 +192,19 @@ class Watch:
             self.add_optimizers([optimizer], named=False)
         finally:
             self._finding = False
+
+    def _stepped(self) -> None:
+        """A step is about to be made."""
+        self.forwards.check_seen()
+        recorder = self._recorder()
+        if recorder is not None:
+            self._outside.stepped(recorder)
+
+    def _took_over(self, optimizer: Optimizer, model: nn.Module | None) -> None:
+        """An optimiser of other parameters trains, and what is watched does not: it takes the place of it."""
+        self._take_models([] if model is None else [model], list(self.forwards.models))
+        self._leave(list(self.updates.optimizers))
+        self.add_optimizers([optimizer], named=False)
 
     def _parameters(self) -> Iterable[Tensor]:
         if self.updates.optimizers:

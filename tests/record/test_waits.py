@@ -186,7 +186,7 @@ ALLOWED = {
     "signals/rng.py:worker_seed": "of a setting",
     "step.py:Steps._is_over": "of a set",
     "step.py:Steps._new": "of a number of Python",
-    "watch.py:Watch.add_models": "of a list",
+    "watch.py:Watch._take_models": "of a list",
     "watch.py:Watch.add_optimizers": "of a list",
     "watch.py:Watch.add_criteria": "of a list",
     "watch.py:Watch._take_schedulers": "of a list",

@@ -21,6 +21,7 @@ from tb_losslens.record.signals.movement import Movement
 from tb_losslens.record.signals.optimizer_state import OptimizerState
 from tb_losslens.record.signals.rng import RandomStates
 from tb_losslens.record.signals.schedules import Schedules
+from tb_losslens.record.signals.silent_criterion import SilentCriterion
 
 if TYPE_CHECKING:
     from tb_losslens.record.watch import Watch
@@ -60,4 +61,5 @@ def all_collectors(watch: Watch, facts: Facts, note: Note) -> list[Collector]:
         Checksums(models),
         RandomStates(),
         ConfigSnapshots(lambda: watch.objects, note),
+        SilentCriterion(note),
     ]
