@@ -107,7 +107,8 @@ def optimizer_digest(optimizer: Optimizer) -> dict[str, Any]:
     Returns:
         `class`; `parameters`, how many it has, and `with_state`, how many of them it remembers something of; `step`, the
         least and the largest of its counts of steps, where it counts; `norms`, the exact 2-norm by name of all
-        floating tensors of its state that have the shape of their parameter; `numbers`, any other plain numbers of its
+        floating tensors of its state, single numbers aside: those of the shape of their parameter, and what is kept for its
+        rows and columns (Adafactor) or for all parameters at once (LBFGS); `numbers`, any other plain numbers of its
         state by name. Values are plain numbers, or 0-d tensors where they are on a device.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -120,7 +121,7 @@ def optimizer_digest(optimizer: Optimizer) -> dict[str, Any]:
     numbers: dict[str, float] = {}
     for parameter, state in states:
         for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape and name != "step":
+            if isinstance(value, Tensor) and (value.shape == parameter.shape or value.numel() > 1) and name != "step":
                 if value.layout is not torch.strided or can_sample(value):
                     tensors.setdefault(str(name), []).append(local(value.detach()))
             elif isinstance(value, (int, float)) and not isinstance(value, bool) and name != "step":

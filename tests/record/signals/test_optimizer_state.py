@@ -153,11 +153,29 @@ def test_optimizers_of_other_kinds_tell_what_they_have():
     assert row.values == {"opt_step": 1.0}
     digest = optimizer_digest(optimizer)
     assert digest["step"] == [1.0, 1.0]
-    assert list(digest["norms"]) == ["noise"]
+    kept = [optimizer.state[p] for p in (model[0].weight, model[2].weight)]
+    for name in ("exp_avg_sq", "noise"):
+        truth = math.hypot(*[state[name].double().norm().item() for state in kept])
+        assert digest["norms"].pop(name) == pytest.approx(truth, rel=1e-5)
+    assert digest["norms"] == {}
     assert digest["numbers"] == {"trust": 0.5}
     lbfgs = torch.optim.LBFGS(model.parameters())
     lbfgs.step(lambda: _backward(model))
-    assert optimizer_digest(lbfgs)["numbers"]["n_iter"] > 0
+    digest = optimizer_digest(lbfgs)
+    assert digest["numbers"]["n_iter"] > 0
+    (state,) = lbfgs.state.values()  # of all parameters at once, kept with the first one
+    assert digest["norms"]["d"] == pytest.approx(state["d"].norm().item(), rel=1e-5)
+
+
+def test_of_factored_moments_the_rows_and_columns_are_told():
+    model = mlp()
+    optimizer = torch.optim.Adafactor(model.parameters(), 0.01)
+    train(started(OptimizerState(lambda: [optimizer])), model, optimizer, loss_of, 3)
+    norms = optimizer_digest(optimizer)["norms"]
+    assert set(norms) == {"row_var", "col_var", "variance"}
+    for name, value in norms.items():
+        parts = [state[name].double().norm().item() for state in optimizer.state.values() if name in state]
+        assert value == pytest.approx(math.hypot(*parts), rel=1e-5)
 
 
 def _backward(model):
