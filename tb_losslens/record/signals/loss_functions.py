@@ -24,6 +24,7 @@ FUNCTIONS = (
     "bce_with_logits",
     "bce",
     "mse_broadcast",
+    "huber",
 )
 """In the order in which they are believed: the cross-entropy of log probabilities is their `nll`, too."""
 
@@ -47,11 +48,17 @@ class Settings:
         weight: weight of each class, shape (C,), or None.
         ignore_index: target that does not count.
         smoothing: label smoothing to try.
+        pos_weight: weight of the positive class (BCEWithLogitsLoss), one number or shape (C,), or None.
+        beta: where `smooth_l1` turns from a square to a line.
+        delta: the same of `huber`.
     """
 
     weight: Tensor | None = None
     ignore_index: int = -100
     smoothing: float = 0.1
+    pos_weight: Tensor | None = None
+    beta: float = 1.0
+    delta: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,7 @@ def losses_by(functions: tuple[str, ...], output: Tensor, target: Tensor, settin
             if table is not None:
                 found.update(_of_classes(functions, table, target, settings))
         if output.numel() == target.numel() and not target.is_complex():
-            found.update(_of_numbers(functions, output, target.float()))
+            found.update(_of_numbers(functions, output, target.float(), settings))
         return found
 
 
@@ -162,15 +169,26 @@ def _of_classes(functions: tuple[str, ...], table: Tensor, target: Tensor, setti
     return found
 
 
-def _of_numbers(functions: tuple[str, ...], output: Tensor, target: Tensor) -> dict[str, Losses]:
+def _of_numbers(functions: tuple[str, ...], output: Tensor, target: Tensor, settings: Settings) -> dict[str, Losses]:
     samples = target.shape[0]
     o, t = output.reshape(samples, -1), target.reshape(samples, -1)
     size = torch.full((samples,), t.shape[1], device=o.device)
+
+    def bce_with_logits() -> Tensor:
+        weight = settings.pos_weight
+        fits = weight is not None and weight.device == o.device and (weight.numel() == 1 or weight.shape == output.shape[-1:])
+        if not fits or weight is None or output.shape != target.shape:
+            return functional.binary_cross_entropy_with_logits(o, t, reduction="none")
+        weight = weight.detach().float()
+        whole = functional.binary_cross_entropy_with_logits(output, target, reduction="none", pos_weight=weight)
+        return whole.reshape(samples, -1)
+
     ways: dict[str, Callable[[], Tensor]] = {
         "mse": (o - t).square,
         "mae": (o - t).abs,
-        "smooth_l1": lambda: functional.smooth_l1_loss(o, t, reduction="none"),
-        "bce_with_logits": lambda: functional.binary_cross_entropy_with_logits(o, t, reduction="none"),
+        "smooth_l1": lambda: functional.smooth_l1_loss(o, t, reduction="none", beta=settings.beta),
+        "huber": lambda: functional.huber_loss(o, t, reduction="none", delta=settings.delta),
+        "bce_with_logits": bce_with_logits,
         # as torch bounds the logarithm
         "bce": lambda: -(t * o.log().clamp(min=-100) + (1 - t) * (1 - o).log().clamp(min=-100)),
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.late_list import as_row_list
@@ -146,4 +146,7 @@ def _settings(criteria: Sequence[Any]) -> Settings:
         weight=weight if isinstance(weight, Tensor) else None,
         ignore_index=ignored if isinstance(ignored, int) else -100,
         smoothing=float(getattr(one, "label_smoothing", 0.0) or 0.1),
+        pos_weight=one.pos_weight if isinstance(one, nn.BCEWithLogitsLoss) else None,
+        beta=one.beta if isinstance(one, nn.SmoothL1Loss) else 1.0,
+        delta=one.delta if isinstance(one, nn.HuberLoss) else 1.0,
     )

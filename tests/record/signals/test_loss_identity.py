@@ -50,6 +50,27 @@ def test_cross_entropy_of_tokens_and_pixels():
     assert torch.allclose(torch.tensor(row.lists["per_sample"]), each, rtol=1e-4)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("kind", "settings", "name"),
+    [
+        (nn.SmoothL1Loss, {"beta": 0.3}, "smooth_l1"),
+        (nn.HuberLoss, {"delta": 0.3}, "huber"),
+        (nn.HuberLoss, {}, "smooth_l1"),  # the same function
+        (nn.BCEWithLogitsLoss, {"pos_weight": torch.tensor([3.0])}, "bce_with_logits"),
+        (nn.BCEWithLogitsLoss, {"pos_weight": torch.tensor([3.0, 0.2, 1.0, 5.0, 1.0])}, "bce_with_logits"),
+    ],
+)
+def test_losses_with_settings_of_their_own(kind, settings, name, reduction):
+    output, target = outputs(32, 5), outputs(32, 5, seed=3)
+    if kind is nn.BCEWithLogitsLoss:
+        target = (target > 0).float()
+    found, _, row = identified(kind(reduction=reduction, **settings), output, target)
+    assert found == f"{name}/{reduction}"
+    each = kind(reduction="none", **settings)(output, target).mean(1)
+    assert torch.allclose(torch.tensor(row.lists["per_sample"]), each, rtol=1e-4, atol=1e-6)
+
+
 def test_losses_of_each_sample_without_reduction():
     assert identified(nn.CrossEntropyLoss(reduction="none"), outputs(32, 5), classes(32))[0] == "cross_entropy/mean"
 
