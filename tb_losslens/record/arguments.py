@@ -25,21 +25,36 @@ def scalar(name: str, value: Any) -> float | Tensor:
             )
         if value.dtype == torch.bool or value.is_complex():
             raise TypeError(f"{name} expects a number, got a tensor of {value.dtype}")
-        value = value.detach().reshape(())
+        value = dense(value.detach()).reshape(())
         return float(value) if value.device.type == "cpu" else value
     return number(name, value)
+
+
+def dense(value: Tensor) -> Tensor:
+    """A sparse tensor as one that has all its numbers; any other as it is."""
+    return value if value.layout is torch.strided else value.to_dense()
+
+
+def has_numbers(name: str, value: Tensor) -> Tensor:
+    """`value`, unless it is on the meta device, where a tensor has a shape and nothing else."""
+    if value.device.type == "meta":
+        raise ValueError(f"{name} expects numbers, got a tensor on the meta device, which has none: leave it out")
+    return value
 
 
 def number(name: str, value: Any) -> float:
     """A float of a number, a NumPy scalar or a tensor of one element."""
     if value is None or isinstance(value, (str, bytes)) or _is_truth(value):
         raise TypeError(f"{name} expects a number, got {type(value).__name__}: pass the loss itself, as in loss.item()")
+    if isinstance(value, Tensor):
+        value = has_numbers(name, value.detach())
     try:
         return float(value.item() if isinstance(value, np.ndarray) else value)
     except OverflowError:
         raise ValueError(f"{name} expects a number of at most 1.8e308 in size, which a float can hold") from None
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} expects a number or a tensor of one element, got {type(value).__name__}") from None
+        shape = f" of shape {tuple(value.shape)}" if isinstance(value, (Tensor, np.ndarray)) else ""
+        raise TypeError(f"{name} expects a number or a tensor of one element, got {type(value).__name__}{shape}") from None
 
 
 LARGEST = 1 << 53
@@ -196,7 +211,7 @@ def batches(losses: Any, sizes: Any) -> tuple[list[float] | None, list[float] | 
 
 def _list(name: str, values: Any) -> list[float]:
     if isinstance(values, Tensor):
-        values = values.detach().reshape(-1).tolist()
+        values = dense(has_numbers(f"log_validation({name}=...)", values.detach())).reshape(-1).tolist()
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise TypeError(f"log_validation({name}=...) expects a sequence of numbers, got {type(values).__name__}")
-    return [number(name, value) for value in values]
+    return [number(f"log_validation({name}=...)", value) for value in values]

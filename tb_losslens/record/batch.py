@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tb_losslens.record.host_view import host_view
+from tb_losslens.record.measures import is_dense
 
 CLASSES = 32
 """Classes of a batch that are counted one by one; the rest is one number."""
@@ -112,26 +113,27 @@ def describe(batch: Any, *, targets: bool = True) -> Batch:
         targets: False leaves its targets unread.
     """
     found = list(tensors_of(batch))
-    size = next((int(tensor.shape[0]) for tensor in found if tensor.dim()), -1)
+    size = next((int(tensor.size(0)) for tensor in found if tensor.dim()), -1)  # a nested one has no shape
     if size < 0 and isinstance(batch, Sequence) and not isinstance(batch, str):
         size = len(batch[0]) if batch and isinstance(batch[0], Sequence) else len(batch)
     target = target_of(batch)
     return Batch(
         size=size,
         targets=describe_targets(target) if target is not None and targets else Targets(),
-        tensors=tuple(weakref.ref(tensor) for tensor in found[:8]),
+        # others have no storage of their own to be recognised by
+        tensors=tuple(weakref.ref(tensor) for tensor in found[:8] if tensor.layout is torch.strided),
         target=weakref.ref(target) if target is not None else None,
         version=_version(target) if target is not None else 0,
     )
 
 
 def describe_targets(target: Tensor) -> Targets:
-    """Class counts of integer targets, or moments of floating ones; empty for a tensor that is not on the CPU.
+    """Class counts of integer targets, or moments of floating ones; empty for one that is not on the CPU or not dense.
 
     Negative classes (`ignore_index`) do not count. A tensor elsewhere is left alone, since reading it would make the
     device wait.
     """
-    if target.device.type != "cpu" or not target.numel() or target.numel() > _MOST_TARGETS:
+    if target.device.type != "cpu" or not is_dense(target) or not target.numel() or target.numel() > _MOST_TARGETS:
         return Targets()
     if target.is_floating_point():
         values = target.detach().double()

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tb_losslens.record.arguments import count, scalar
+from tb_losslens.record.arguments import count, dense, has_numbers, scalar
 from tb_losslens.record.batch import tensors_of
 from tb_losslens.record.host_view import host_view
 
@@ -121,19 +121,26 @@ def _vector(name: str, value: Any) -> Tensor | NDArray[Any]:
     if isinstance(value, Tensor):
         if value.dim() > 1:
             raise ValueError(f"log_batch({name}=...) expects one loss a sample, got a tensor of shape {tuple(value.shape)}")
-        return value.detach().reshape(-1)
+        if value.is_complex():
+            raise TypeError(f"log_batch({name}=...) expects one number a sample, got a tensor of {value.dtype}")
+        return dense(has_numbers(f"log_batch({name}=...)", value.detach())).reshape(-1)
+    if isinstance(value, (list, tuple)):  # of losses that may still have their graph
+        value = [item.detach() if isinstance(item, Tensor) else item for item in value]
     try:
-        array = np.asarray(value, dtype=np.float32)
-    except (TypeError, ValueError):
-        raise TypeError(f"log_batch({name}=...) expects one number a sample, got {type(value).__name__}") from None
-    if array.ndim > 1:
-        raise ValueError(f"log_batch({name}=...) expects one loss a sample, got an array of shape {array.shape}")
-    return array.reshape(-1)
+        array = np.asarray(value)
+        numbers = None if array.dtype.kind == "c" else array.astype(np.float32, copy=False)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = None
+    if numbers is None:
+        raise TypeError(f"log_batch({name}=...) expects one number a sample, got {type(value).__name__}")
+    if numbers.ndim > 1:
+        raise ValueError(f"log_batch({name}=...) expects one loss a sample, got an array of shape {numbers.shape}")
+    return numbers.reshape(-1)
 
 
 def _ids(value: Any) -> NDArray[np.int64]:
     if isinstance(value, Tensor):
-        value = host_view(value.cpu())
+        value = host_view(dense(has_numbers("log_batch(sample_ids=...)", value.detach())).cpu())
     try:
         array = np.array(value)
     except ValueError:

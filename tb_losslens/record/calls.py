@@ -169,7 +169,7 @@ class Calls(ProbeCall):
             columns=columns,
         )
         self._watch.lane.saw(OTHER)
-        self._call("log_batch", lambda recorder: fill(recorder, self._watch, logged))
+        self._call("log_batch", lambda recorder: fill(recorder, self._watch, logged, self._guard))
 
     def log_validation(
         self,

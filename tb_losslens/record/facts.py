@@ -154,7 +154,10 @@ def _as_text(value: Any) -> str:
         return f"({', '.join(map(_as_text, value))})"
     if isinstance(value, torch.Tensor) and value.device.type != "cpu":
         return f"tensor of shape {tuple(value.shape)} on {value.device}"
-    return str(value)
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - it is the user's own, and must not cost the settings beside it
+        return f"{type(value).__name__} without a text ({type(error).__name__})"
 
 
 def _is_plain(value: Any) -> bool:

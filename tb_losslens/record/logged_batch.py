@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tb_losslens.record.arguments import dense
 from tb_losslens.record.batch import describe_targets, tensors_of
 from tb_losslens.record.batch_arguments import Logged
+from tb_losslens.record.guard import Guard
 from tb_losslens.record.late_list import as_row_list
 from tb_losslens.record.measures import input_moments
 from tb_losslens.record.recorder import Recorder
@@ -18,17 +20,20 @@ from tb_losslens.record.signals.class_losses import largest_loss, take_class_los
 from tb_losslens.record.watch import Watch
 
 
-def fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
-    """Finishes the row that `logged` belongs to; only 0-d results of its tensors are kept."""
+def fill(recorder: Recorder, watch: Watch, logged: Logged, guard: Guard) -> None:
+    """Finishes the row that `logged` belongs to; only 0-d results of its tensors are kept.
+
+    Tensors may be of any kind. One whose numbers cannot be summed up costs what would be told of it, and not the row.
+    """
     before = recorder.steps.current
     try:
-        _fill(recorder, watch, logged)
+        _fill(recorder, watch, logged, guard)
     except BaseException:  # a batch whose call did not return is not recorded by half
         recorder.steps.withdraw(before)
         raise
 
 
-def _fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
+def _fill(recorder: Recorder, watch: Watch, logged: Logged, guard: Guard) -> None:
     row = recorder.steps.logged(logged.epoch)
     if logged.step is not None:
         recorder.steps.set_step(row, logged.step)
@@ -36,13 +41,17 @@ def _fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
     if logged.batch_size is not None:
         values["batch_size"] = logged.batch_size
     if logged.inputs is not None and logged.inputs.numel():
-        values.update(input_moments(logged.inputs))
+        values.update(guard.call("log_batch(inputs=...)", input_moments, logged.inputs) or {})
     if isinstance(logged.source, str):
         values["source"] = recorder.source_number(logged.source)
     elif logged.source is not None:
         values["source"] = logged.source
-    if logged.hidden is not None:
-        values["hidden_norm"] = _norm(logged.hidden)
+    norm = guard.call("log_batch(hidden=...)", _norm, logged.hidden) if logged.hidden is not None else None
+    if norm is not None:
+        values["hidden_norm"] = norm
+    targets = guard.call("log_batch(targets=...)", describe_targets, logged.targets) if logged.targets is not None else None
+    if targets is not None:
+        row.take_targets(targets)
     _fill_lists(row, logged)
     values.update(_losses(row, logged))
     recorder.put(row, values)
@@ -52,8 +61,6 @@ def _fill(recorder: Recorder, watch: Watch, logged: Logged) -> None:
 
 
 def _fill_lists(row: Row, logged: Logged) -> None:
-    if logged.targets is not None:
-        row.take_targets(describe_targets(logged.targets))
     if logged.sample_ids is not None:
         row.ids = logged.sample_ids
     if logged.per_sample is not None:
@@ -83,6 +90,10 @@ def _norm(hidden: Any) -> float | Tensor:
     if not tensors:
         return float(hidden)
     with torch.no_grad():
-        norms = [torch.linalg.vector_norm(tensor.float()) for tensor in tensors]
+        norms = [torch.linalg.vector_norm(_wide(dense(tensor))) for tensor in tensors]
         norm = torch.linalg.vector_norm(torch.stack(norms))
     return float(norm) if norm.device.type == "cpu" else norm
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor if tensor.is_complex() else tensor.float()

@@ -96,11 +96,19 @@ def local(tensor: Tensor) -> Tensor:
     return part
 
 
+def is_dense(tensor: Tensor) -> bool:
+    """True if it has a number in memory for each of its elements: not sparse, nested, quantized, nor on the meta device."""
+    return tensor.layout is torch.strided and not (tensor.is_nested or tensor.is_quantized or tensor.is_meta)
+
+
 def input_moments(tensor: Tensor) -> dict[str, Tensor | float]:
     """`input_mean`, `input_std`, `input_nonfinite` of all elements, in one pass over the values and one over their squares.
 
     0-d tensors where `tensor` is not on the CPU, so that nothing has to wait for it. The moments leave non-finite elements out.
+    Empty for a tensor that is complex or not dense.
     """
+    if tensor.is_complex() or not is_dense(tensor):
+        return {}
     with torch.no_grad():
         flat = local(tensor.detach()).reshape(-1)
         if tensor.device.type == "cpu":
@@ -141,7 +149,7 @@ def _cpu_moments(flat: Tensor) -> dict[str, Tensor | float]:
 def first_floating(value: Any, depth: int = 3) -> Tensor | None:
     """The first floating tensor with elements in nested arguments, or None."""
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() and value.numel() and value.layout is torch.strided else None
+        return value if value.is_floating_point() and value.numel() and is_dense(value) else None
     if depth and isinstance(value, dict):
         value = tuple(value.values())
     if depth and isinstance(value, (tuple, list)):

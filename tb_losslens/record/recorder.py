@@ -275,7 +275,7 @@ def _number(value: Any) -> float | None:
     if isinstance(value, str):
         return None  # torch takes the name of a Caffe2 blob
     if isinstance(value, Tensor):
-        return float(value.detach()) if value.numel() == 1 else None
+        return float(value.detach()) if value.numel() == 1 and not value.is_meta else None
     try:
         return float(value)
     except (TypeError, ValueError):

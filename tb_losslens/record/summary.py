@@ -8,6 +8,8 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import quote
 
+from tb_losslens.record.disk.text import writable
+
 _LOGDIRS = frozenset({"runs", "run", "logs", "log", "logdir", "tb", "tb_logs", "tensorboard", "lightning_logs"})
 """Names of directories that TensorBoard's `--logdir` most often points to."""
 
@@ -35,7 +37,7 @@ def run_name(log_dir: str) -> str:
 
 def link(name: str) -> str:
     """The address, inside TensorBoard's own page, of a run in the LossLens tab."""
-    return f"#losslens&p.losslens.run={quote(name, safe='')}"
+    return f"#losslens&p.losslens.run={quote(name, safe='', errors='replace')}"
 
 
 def markdown(name: str, facts: Mapping[str, Any]) -> str:
@@ -43,7 +45,7 @@ def markdown(name: str, facts: Mapping[str, Any]) -> str:
     known = {key: facts[key] for key in sorted(facts) if key not in _ELSEWHERE}
     table = "\n".join(f"| {_cell(key)} | {_cell(value)} |" for key, value in _lines(known))
     head = f"**[Open this run in LossLens]({link(name)})**: why its loss moved at each epoch boundary.\n\n"
-    return head + (f"| fact | value |\n|---|---|\n{table}\n" if table else "")
+    return writable(head + (f"| fact | value |\n|---|---|\n{table}\n" if table else ""))
 
 
 def _lines(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -132,13 +132,13 @@ class Validation:
 
 
 def _numbers(values: list[Any]) -> list[float]:
-    """Floats of numbers and 0-d tensors, in one copy from the device."""
+    """Floats of numbers and 0-d tensors, in one copy from the device; NaN of one on the meta device, which has none."""
     deferred = Deferred()
     for position, value in enumerate(values):
         if isinstance(value, Tensor):
             deferred.add(str(position), value)
     late = deferred.result()
-    return [late[str(position)] if isinstance(value, Tensor) else float(value) for position, value in enumerate(values)]
+    return [late.get(str(i), math.nan) if isinstance(value, Tensor) else float(value) for i, value in enumerate(values)]
 
 
 def _mean(values: list[float], weights: list[float]) -> float | None:

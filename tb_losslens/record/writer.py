@@ -80,7 +80,7 @@ class LossLensWriter(Calls, SummaryWriter):
         facts: dict[str, Any] = {"versions": versions(), **identity_facts()}
         if purge_step is not None:
             facts["purge_step"] = purge_step
-        session = Session(self.log_dir, event_file, warn=self._guard.say, disk_failed=self._main_failed, facts=facts)
+        session = Session(str(self.log_dir), event_file, warn=self._guard.say, disk_failed=self._main_failed, facts=facts)
         self._recorder = Recorder(
             session,
             self._guard,

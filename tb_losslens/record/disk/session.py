@@ -36,6 +36,7 @@ from tb_losslens.record.disk.recover import recover
 from tb_losslens.record.disk.ring import SEGMENT_BYTES, Ring
 from tb_losslens.record.disk.series import Block, Series
 from tb_losslens.record.disk.sinks import is_remote
+from tb_losslens.record.disk.text import writable
 from tb_losslens.record.disk.written import Written
 
 SHORTEST, LONGEST, SHARE = 0.5, 60.0, 0.001
@@ -236,14 +237,15 @@ class Session:
             fields: anything that JSON can hold; other objects are kept as their text.
             when: seconds since 1970, by default now.
         """
-        plain = json.loads(json.dumps(dict(fields or {}), default=str, skipkeys=True))
+        plain = json.loads(writable(json.dumps(dict(fields or {}), default=str, skipkeys=True, ensure_ascii=False)))
         moment = time.time() if when is None else when
         with self._lock:
             self._settle()
             self._busy = True
             try:
                 if not self._off:
-                    self._buffer.log(Record(kind, self._next if batch is None else batch, int(step), moment, text, plain))
+                    at = self._next if batch is None else batch
+                    self._buffer.log(Record(kind, at, int(step), moment, writable(text), plain))
                     if kind == "epoch_end" and self._buffer.count:
                         self._close_chunk()
             finally:

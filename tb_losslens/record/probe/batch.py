@@ -64,7 +64,7 @@ def batch_of(inputs: Any, target: Any) -> ProbeBatch:
 
 def leading(value: Any) -> int:
     """Length of the first axis of all tensors in `value`, -1 where they differ or have none."""
-    sizes = {int(tensor.shape[0]) for tensor in tensors_of(value) if tensor.dim()}
+    sizes = {int(tensor.size(0)) for tensor in tensors_of(value) if tensor.dim()}
     return sizes.pop() if len(sizes) == 1 else -1
 
 
@@ -86,6 +86,8 @@ def copied(value: Any, first: int | None, *, where_it_was: bool = False) -> Any:
         )
 
     def keep(tensor: Tensor) -> Kept:
+        if tensor.is_meta:
+            raise Unfit("the batch is on the meta device and has no numbers")
         part = tensor.detach()
         if first is not None and part.dim():
             part = part[:first]

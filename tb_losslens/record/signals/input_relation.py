@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tb_losslens.record.host_view import host_view
+from tb_losslens.record.measures import is_dense
 
 PLACES = 64
 """Places of a sample that are looked at."""
@@ -69,13 +70,7 @@ def _stride(size: int, last: int) -> int:
 
 def places_of(batch: Tensor) -> Places | None:
     """The places of a batch on the CPU, shape (n, ...); None for anything else. The tensor is not held."""
-    if (
-        batch.device.type != "cpu"
-        or batch.layout != torch.strided
-        or batch.dim() < 2
-        or not batch.numel()
-        or batch.is_complex()
-    ):
+    if batch.device.type != "cpu" or not is_dense(batch) or batch.dim() < 2 or not batch.numel() or batch.is_complex():
         return None
     with torch.no_grad():
         some = batch.detach()[:: max(1, len(batch) // SAMPLES)][:SAMPLES]
