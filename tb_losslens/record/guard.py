@@ -17,6 +17,13 @@ class Guard:
     A collector that fails is named in one warning and not called again. Calls may nest; only the outermost is timed. What is
     called several times in each step (lane.py) does the same for itself, without the calls.
 
+    A KeyboardInterrupt reaches the loop, which may go on after it, as in a notebook. It may come just when a context manager of
+    ours was to put back what it had set for a while, so that this is put back here.
+
+    Args:
+        mode: what is so while nothing of ours runs: whether gradients are on.
+        put_back: makes it so again.
+
     Attributes:
         spent: seconds spent in collectors since the start.
         disabled: names of collectors that failed, with what they said.
@@ -27,7 +34,8 @@ class Guard:
         alive: False once recording has ended (closed, or a forked child): collectors are then skipped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Callable[[], Any] = lambda: None, put_back: Callable[[Any], object] = lambda _: None) -> None:
+        self._mode, self._put_back = mode, put_back
         self.spent = self.apart = 0.0
         self.disabled: dict[str, str] = {}
         self.alive = True
@@ -51,6 +59,7 @@ class Guard:
         if not self.alive or collector in self.disabled:
             return None
         ours = threading.get_ident() == self._thread  # a loader may be iterated on a thread of its own
+        mode = self._mode()
         if ours:
             if not self.depth:
                 self.began = perf_counter()
@@ -58,17 +67,20 @@ class Guard:
         try:
             return function(*args)
         except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
+            self._put_back(mode)
             self.disable(collector, error)
             return None
+        except BaseException:
+            self._put_back(mode)
+            raise
         finally:
+            # not by a method of ours: an interrupt that comes at the entry of one would leave the depth as it is for good
             if ours:
-                self._leave()
-
-    def _leave(self) -> None:
-        self.depth -= 1
-        if not self.depth:
-            self.spent += perf_counter() - self.began
-            self.catch_up()
+                self.depth -= 1
+                if not self.depth:
+                    self.spent += perf_counter() - self.began
+                    if self.waiting:
+                        self.catch_up()
 
     def catch_up(self) -> None:
         """Calls what has been waiting for the end of our own call."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+import torch
 import torch.distributed
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
@@ -63,7 +64,7 @@ class LossLensWriter(Calls, SummaryWriter):
     ) -> None:
         check.loss_tag(loss_tag)
         check.run(run)
-        self._guard = Guard()
+        self._guard = Guard(torch.is_grad_enabled, torch._C._set_grad_enabled)
         self._recorder: Recorder | None = None
         self._begin = time.perf_counter()
         self._config: dict[str, Any] = {}

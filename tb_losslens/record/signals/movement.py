@@ -45,7 +45,7 @@ class Movement:
         self._models = models
         self._optimizers = optimizers
         self._facts = facts
-        self._inside = False
+        self._inside = self._looking = False
         self.table = LayerTable()
         self.sample = Sample([])
         self.row: Row | None = None
@@ -62,11 +62,13 @@ class Movement:
             thorough: walks through the modules, as is due once an epoch; else only what costs next to nothing is looked at.
         """
         models, optimizers = self._models(), self._optimizers()
-        if thorough or self.table.stale(models, optimizers):
+        if thorough or self._looking or self.table.stale(models, optimizers):
+            before, self._looking = self._looking, True  # an interrupt may end this anywhere: the next call begins again
             changed = self.table.refresh(models, optimizers)
-            if changed:
+            if changed or before:
                 self._look()
                 self._facts({"layers": self.table.facts()})
+            self._looking = False
 
     def begins(self, row: Row) -> None:
         """A step begins: keeps the weights, if it is the first of the row."""
