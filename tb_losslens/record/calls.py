@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,6 +24,7 @@ from tb_losslens.record.loader import Pass, wrap_loader
 from tb_losslens.record.logged_batch import fill
 from tb_losslens.record.probe.probing import ProbeCall
 from tb_losslens.record.recorder import Recorder
+from tb_losslens.record.turns import Turns
 
 _Loader = TypeVar("_Loader")
 
@@ -31,19 +33,26 @@ class Calls(ProbeCall):
     """The recording half of `LossLensWriter`. Bad arguments raise here, in the caller's own call, and nowhere else."""
 
     _recorder: Recorder | None
+    _turns: Turns
 
     def _take_config(self, settings: Mapping[str, Any]) -> None:
         raise NotImplementedError
 
     def _call(self, collector: str, function: Callable[[Recorder], Any]) -> None:
-        if self._recorder is None:
-            return
-        lane = self._watch.lane
-        if lane.on and self._guard.busy:  # from a signal handler of the user's, in the middle of an event
-            self._guard.when_idle(lambda: self._call(collector, function))
-            return
-        lane.leave()
-        self._guard.call(collector, function, self._recorder)
+        if self._recorder is not None:
+            self._in_order(self._in_turn, collector, function)
+
+    def _in_order(self, function: Callable[..., Any], *args: Any) -> None:
+        """Calls `function(*args)` now, or once what is on has ended: a call of ours that a signal came into, or a thread's."""
+        if self._guard.busy:
+            self._guard.when_idle(partial(self._in_order, function, *args))
+        else:
+            self._turns.call(function, *args)
+
+    def _in_turn(self, collector: str, function: Callable[[Recorder], Any]) -> None:
+        if self._recorder is not None:  # else another thread has closed it meanwhile
+            self._watch.lane.leave()
+            self._guard.call(collector, function, self._recorder)
 
     # --- what to watch ----------------------------------------------------------------------------------------------
 

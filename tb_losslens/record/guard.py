@@ -84,15 +84,21 @@ class Guard:
 
     def catch_up(self) -> None:
         """Calls what has been waiting for the end of our own call."""
-        while self.waiting and not self.depth:
-            self.waiting.pop(0)()
+        while not self.depth:
+            try:
+                function = self.waiting.pop(0)
+            except IndexError:  # also where another thread was faster
+                return
+            function()
 
     def when_idle(self, function: Callable[[], None]) -> None:
         """Calls `function` now, or when the call of ours that is on has ended: a signal may come in its middle."""
-        if self.busy:
-            self.waiting.append(function)
-        else:
+        if not self.busy:
             function()
+            return
+        self.waiting.append(function)
+        if not self.busy:  # that of another thread, which has ended in between
+            self.catch_up()
 
     def disable(self, collector: str, error: BaseException) -> None:
         """Stops one collector for good and says so once."""

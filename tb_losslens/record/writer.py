@@ -24,6 +24,7 @@ from tb_losslens.record.loader import Pass
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.signals.loss_identity import identity_facts
 from tb_losslens.record.summary import markdown, run_name
+from tb_losslens.record.turns import Turns
 from tb_losslens.record.watch import Watch
 
 
@@ -65,6 +66,7 @@ class LossLensWriter(Calls, SummaryWriter):
         check.loss_tag(loss_tag)
         check.run(run)
         self._guard = Guard(torch.is_grad_enabled, torch._C._set_grad_enabled)
+        self._turns = Turns()
         self._recorder: Recorder | None = None
         self._begin = time.perf_counter()
         self._config: dict[str, Any] = {}
@@ -131,7 +133,7 @@ class LossLensWriter(Calls, SummaryWriter):
         """As in `SummaryWriter`; the loss of a batch is seen at full resolution."""
         super().add_scalar(tag, scalar_value, global_step, *args, **kwargs)
         if self._recorder is not None:
-            self._guard.call("add_scalar", self._recorder.scalar, tag, scalar_value, global_step)
+            self._in_order(self._guard.call, "add_scalar", self._recorder.scalar, tag, scalar_value, global_step)
 
     def add_scalars(self, main_tag: str, tag_scalar_dict: Any, global_step: Any = None, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; each of them is seen as `main_tag/key`."""
@@ -143,7 +145,8 @@ class LossLensWriter(Calls, SummaryWriter):
         super().add_scalars(main_tag, tag_scalar_dict, global_step, *args, **kwargs)
         if self._recorder is not None:
             for key, value in tag_scalar_dict.items():
-                self._guard.call("add_scalar", self._recorder.scalar, f"{main_tag}/{key}", value, global_step)
+                name = f"{main_tag}/{key}"
+                self._in_order(self._guard.call, "add_scalar", self._recorder.scalar, name, value, global_step)
 
     def add_graph(self, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; the calls of the model that draw its graph are no steps."""
