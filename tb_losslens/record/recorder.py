@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tb_losslens.record import mid_step
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.boundary_jump import BoundaryJump
 from tb_losslens.record.cadences import Cadences
@@ -121,8 +122,8 @@ class Recorder:
         self.steps.epochs.end(complete=None)
 
     def note(self, kind: str, text: str, fields: Mapping[str, Any]) -> None:
-        """Something happened."""
-        self.steps.pause()
+        """Something happened: after the newest row, or before it where its step is still on."""
+        mid_step.pause(self.steps)
         self.outbox.record(kind, text=text, fields=fields)
 
     def scalar(self, tag: str, value: Any, step: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tb_losslens.record import mid_step
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.loader import Pass
 from tb_losslens.record.loss_tag import is_held_out, is_loss
@@ -189,7 +190,7 @@ class Validations:
 
     def _that_or_new(self) -> Validation:
         if self.current is None:
-            self._steps.pause()
+            mid_step.pause(self._steps)
             self.current = Validation(self._steps.epochs.number)
             self.current.finish(lambda: -1.0)
         return self.current
