@@ -38,11 +38,10 @@ class LossScale(Collector):
     def forward_begins(self, row: Row, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - a collector's signature
         """Tells the scale that this row is trained with, and whether it fell since the row before."""
         scaler = self._scaler()
-        scale = getattr(scaler, "_scale", None)  # None before its first use
-        if not isinstance(scale, Tensor):
+        now = _scale_of(scaler)
+        if now is None:
             self._before = None
             return
-        now: Tensor | float = scale.item() if scale.device.type == "cpu" else scale.detach().clone()
         values: dict[str, Tensor | float] = {"amp_scale": now}
         fell = self._fell(scaler, now)
         if fell is not None:
@@ -60,10 +59,9 @@ class LossScale(Collector):
     def epoch_ends(self, epoch: int) -> dict[str, Any] | None:
         """`amp_skipped`: steps of the epoch that were left out; of a device with a later record, in `late_amp`."""
         scaler = self._scaler()
-        scale = getattr(scaler, "_scale", None)
-        if not isinstance(scale, Tensor):
+        now = _scale_of(scaler)
+        if now is None:
             return None
-        now: Tensor | float = scale.item() if scale.device.type == "cpu" else scale.detach().clone()
         fell = self._fell(scaler, now)  # of the last step
         self._ended = True
         if fell is None and not self._seen:
@@ -75,9 +73,17 @@ class LossScale(Collector):
         """1 if the scale is below that of the row before; None where there was none, or it could not fall."""
         if self._before is None or scaler is not self._of or not 0 < float(getattr(scaler, "_backoff_factor", 0.5)) < 1:
             return None
-        if isinstance(now, Tensor) and isinstance(self._before, Tensor):
+        if isinstance(now, Tensor):  # also against the number that it began with
             with torch.no_grad():
                 return (now < self._before).to(torch.float32)
-        if isinstance(now, Tensor) or isinstance(self._before, Tensor):
-            return None
-        return float(now < self._before)
+        return None if isinstance(self._before, Tensor) else float(now < self._before)
+
+
+def _scale_of(scaler: Any) -> Tensor | float | None:
+    """The scale as it is now: a number, or a copy on its device; None for a scaler that is disabled, or without one."""
+    scale = getattr(scaler, "_scale", None)
+    if isinstance(scale, Tensor):
+        return scale.item() if scale.device.type == "cpu" else scale.detach().clone()
+    # its tensor is made at the first backward, and with the scale that it begins with the first step is left out as a rule
+    first = getattr(scaler, "_init_scale", None)
+    return float(first) if isinstance(first, (int, float)) and getattr(scaler, "_enabled", False) else None

@@ -46,10 +46,19 @@ def test_the_scale_and_the_steps_that_were_left_out():
     assert scale == {"amp_skipped": 2}
     assert left is None
     told = training.told
-    # the scaler makes its scale at the first use; what the row before left out is told with the next row
-    assert told.column("amp_scale")[:4] == [None, 1024, 1024, 512]
-    assert told.column("amp_skipped") == [None, None, 0, 1, 0, 0, 0, 1]
+    # what the row before left out is told with the next row
+    assert told.column("amp_scale")[:4] == [1024, 1024, 1024, 512]
+    assert told.column("amp_skipped") == [None, 0, 0, 1, 0, 0, 0, 1]
     assert told.column("micro_batches") == [1, 1, None, 1, 1, 1, None, 1]
+
+
+@pytest.mark.parametrize(("bad", "batches"), [((0, 1, 4), 8), ((0,), 1)])
+def test_the_first_steps_are_left_out_where_a_scaler_begins_too_high(bad, batches):
+    training = Training()
+    (scale, _), skipped = training.epoch(bad=bad, batches=batches)
+    assert sum(skipped) == len(bad)
+    assert scale == {"amp_skipped": len(bad)}
+    assert training.told.column("amp_skipped")[1:] == skipped[:-1]
 
 
 def test_the_last_step_of_an_epoch_is_counted_once_and_no_leak():
