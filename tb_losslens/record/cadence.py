@@ -34,8 +34,8 @@ _SURE_ROWS, _SURE_SHARE = 2, 0.005
 
 _NEW = 0.1
 _WARM_UP = 3
-_LEAST_ROOM = 2
-"""Dense rows for which there is room in a purse, however dear they are."""
+_FIRST = 32
+"""Dense rows that are granted, however long the steps are."""
 _OUTLIER = 4.0
 _AHEAD = 32
 _CHEAPEST = 1e-7
@@ -94,7 +94,7 @@ class Cadence:
         before, self._last, self._paid_by = self._last, SPARSE, SPARSE
         sure = near and self._is_sure(index, length)
         for purse in (BOUNDARY, IN_TURN) if near else (IN_TURN,):
-            if self._purses[purse] >= self._extra or sure:
+            if self._money(purse) >= self._extra or sure:
                 self._last, self._paid_by = BOUNDARY if near else IN_TURN, purse
                 break
         if self._last:
@@ -103,7 +103,7 @@ class Cadence:
         self._ahead = 0
         if self._last == before == SPARSE and self._step > 0 and index >= 0:
             # nothing can be afforded before so many rows: until then this costs next to nothing
-            money = max(self._purses.values()) if near else self._purses[IN_TURN]
+            money = max(map(self._money, self._purses)) if near else self._money(IN_TURN)
             last = length - (_SURE_ROWS if near else reach)  # from there on more may be afforded
             wait = int((self._extra - money) / self._income)
             self._ahead = max(0, min(wait, _AHEAD, (last - index if length else _AHEAD) - 1))
@@ -143,6 +143,13 @@ class Cadence:
         dense = self._costs[True]
         return 0.0 if math.isnan(dense) else self._beyond_sparse(dense)
 
+    def _money(self, purse: int) -> float:
+        """Seconds in a purse that may be spent: on long steps most of the grant is held back, until they are short again."""
+        if not self._step > LONG:
+            return self._purses[purse]
+        kept = self._grant - max((LONG / self._step) ** 2 * self._grant, _FIRST * self._extra)
+        return self._purses[purse] - max(0.0, kept) * (0.25 if purse == BOUNDARY else 1.0)
+
     def _beyond_sparse(self, cost: float) -> float:
         """What is left of the cost of a dense row without that of a sparse one: half of it at least.
 
@@ -174,11 +181,9 @@ class Cadence:
         if self._paid_by:
             self._purses[self._paid_by] -= self._beyond_sparse(cost)
         income = rows * self._income
-        part = (LONG / self._step) ** 2 if self._step > LONG else 1.0
-        room = max(part * self._grant, _LEAST_ROOM * self._extra)
-        spare = max(0.0, self._purses[BOUNDARY] + income - room / 4)  # what boundaries do not need
+        spare = max(0.0, self._purses[BOUNDARY] + income - self._grant / 4)  # what boundaries do not need
         self._purses[BOUNDARY] += income - spare
-        self._purses[IN_TURN] = min(room, self._purses[IN_TURN] + income + spare)
+        self._purses[IN_TURN] = min(self._grant, self._purses[IN_TURN] + income + spare)
 
 
 def _known(cost: float) -> float:

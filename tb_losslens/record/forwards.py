@@ -73,7 +73,8 @@ class Forwards:
     def add(self, model: nn.Module) -> None:
         """Watches the calls of `model`, and the loading of its state."""
         self._add(model)
-        restored = model.register_load_state_dict_post_hook(Hook(self._loaded))  # type: ignore[no-untyped-call]
+        # of the user's own module: its state is loaded past `torch.compile` and DDP as well, and through them it comes here too
+        restored = unwrapped(model).register_load_state_dict_post_hook(Hook(self._loaded))  # type: ignore[no-untyped-call]
         self._handles[id(model)].append(restored)
 
     def _add(self, model: nn.Module) -> None:

@@ -49,7 +49,7 @@ class Replaced(Collector):
 
     name = "replaced objects"
     each_step = True
-    asleep = True  # the dense ones of its deliveries are enough
+    asleep = True  # the dense ones of its deliveries are enough, since of plain steps nothing else is told one by one
 
     def __init__(
         self, optimizers: Callable[[], Sequence[Optimizer]], models: Callable[[], Sequence[nn.Module]], took: Took
@@ -64,6 +64,8 @@ class Replaced(Collector):
 
     def delivered(self, batch: Batch, raw: Any) -> None:  # noqa: ARG002 - a collector's signature
         """Counts, until something is seen of what is watched."""
+        if not batch.dense:
+            return
         self._delivered += 1
         if self._delivered < LOOK or not self._trained or get_ident() != self._thread:
             return

@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from tb_losslens.record.cadence import SPARSE
+from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.replaced import AFTER, model_of
 from tests.record.training import events, loader, mlp, two_classes
 
@@ -121,3 +123,20 @@ def test_the_model_of_an_optimizer_is_the_smallest_that_has_all_of_it_and_the_ou
     gc.collect()
     assert model_of(torch.optim.SGD(model.parameters(), 0.1)) is model
     assert model_of(torch.optim.SGD(model.parameters(), 0.1), [model]) is None
+
+
+def test_plain_steps_that_are_not_told_one_by_one_are_no_reason_to_look(recorded, monkeypatch):
+    monkeypatch.setattr(Cadences, "next", lambda cadences, index, length: SPARSE)
+    looked = []
+    monkeypatch.setattr("tb_losslens.record.replaced.gc.get_objects", lambda: looked.append(True) or [])
+    torch.manual_seed(0)
+    one, model, criterion = recorded(), mlp(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    for _ in range(3):
+        for inputs, targets in one.writer.wrap(loader(two_classes(), 5, shuffle=True)):
+            optimizer.zero_grad()
+            criterion(model(inputs), targets).backward()
+            optimizer.step()
+    assert len(one.run()) == 3 * BATCHES
+    assert not looked
