@@ -37,7 +37,7 @@ def dense(value: Tensor) -> Tensor:
 
 def has_numbers(name: str, value: Tensor) -> Tensor:
     """`value`, unless it is on the meta device, where a tensor has a shape and nothing else."""
-    if value.device.type == "meta":
+    if value.is_meta:
         raise ValueError(f"{name} expects numbers, got a tensor on the meta device, which has none: leave it out")
     return value
 

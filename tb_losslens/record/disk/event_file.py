@@ -99,15 +99,16 @@ class EventFile:
         self._hurry: SimpleQueue[None] = SimpleQueue()
         self._pending = 0
         self._thread: threading.Thread | None = None
+        thread = threading.Thread(target=self._work, name="losslens-event-file", daemon=True)
         try:
             self._sink = self._make_sink(append=append)
-        except Exception as error:  # noqa: BLE001  each kind of store has its own errors
+            first = b"" if self._sink.size else frame(_first_event())
+            self._attempts.begin(self._sink, self.path, first, remote=is_remote(self.path))
+            thread.start()
+        except Exception as error:  # noqa: BLE001  each kind of store has its own errors, and threads may be used up, too
             self._attempts.fail(self.path, error)
             return
-        first = b"" if self._sink.size else frame(_first_event())
-        self._attempts.begin(self._sink, self.path, first, remote=is_remote(self.path))
-        self._thread = threading.Thread(target=self._work, name="losslens-event-file", daemon=True)
-        self._thread.start()
+        self._thread = thread
         self._queue.put(Flush())  # so that it is written at once
 
     def _make_sink(self, *, append: bool) -> Sink:

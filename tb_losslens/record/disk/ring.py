@@ -179,19 +179,19 @@ class Ring:
     ) -> None:
         self.segment_bytes = segment_bytes
         self.closed = False
-        self.path = None if logdir is None else logdir / tail_name(session)
+        self.path = where = None if logdir is None else logdir / tail_name(session)
         self._fd = -1
         size = HEADER_BYTES + SEGMENTS * segment_bytes
         try:
             self.memory = mmap.mmap(-1, size) if self.path is None else self._map(self.path, size)
         except (OSError, ValueError) as error:
-            said = f"LossLens cannot keep the newest batches in {self.path} ({error}); if this process is killed they are lost"
+            self._remove()
+            self.memory = mmap.mmap(-1, size)  # first: where there is no memory at all, that is what the one warning says
+            said = f"LossLens cannot keep the newest batches in {where} ({error}); if this process is killed they are lost"
             if getattr(error, "errno", None) in _NO_ROOM:
                 (full or warn)(f"{said}, and others for as long as there is no room. `losslens report` counts what is missing.")
             else:
                 warn(f"{said}.")
-            self._remove()
-            self.memory = mmap.mmap(-1, size)
         self._view = memoryview(self.memory)
         self.words = self._view.cast("q")
         self._write_header(session)
