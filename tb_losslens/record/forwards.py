@@ -234,4 +234,4 @@ class Forwards:
 
 
 def _size_of(inputs: Any) -> int:
-    return next((int(tensor.shape[0]) for tensor in tensors_of(inputs) if tensor.dim()), 1)
+    return next((tensor.size(0) for tensor in tensors_of(inputs) if tensor.dim()), 1)

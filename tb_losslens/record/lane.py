@@ -59,6 +59,8 @@ class Lane(LaneState):
         guard.began, guard.depth = now, 1
         ids = None
         try:
+            if not self.on:  # a signal handler came before the depth was set
+                return False
             if source is not self._source or self._events[self._place] != END:
                 return self._left()
             if self._ahead:
@@ -180,6 +182,8 @@ class Lane(LaneState):
             return self._left()
         guard.began, guard.depth = start, 1
         try:
+            if not self.on:  # as above
+                return False
             place, groups = self._place, optimizer.param_groups
             if self._events[place] != STEPPED or len(groups) != self._groups:
                 return self._left()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import lru_cache
+from threading import Timer
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -19,6 +21,8 @@ from tb_losslens.record.loader_facts import loader_facts
 from tb_losslens.record.order import OrderDigest
 from tb_losslens.record.sampler_tap import Trail, tapped, unknown_ids, untap
 from tb_losslens.record.signals.rng import worker_seed
+
+_MOMENT = 0.001
 
 
 class Pass:
@@ -174,8 +178,12 @@ class PassIterator:
             return  # the loader's own __iter__ raised
         source.dropped = True
         listener = self._losslens_listener
-        # the garbage collector may come here in the middle of anything
-        guard.when_idle(lambda: guard.call("loader", listener.dropped, source))
+        try:
+            # the garbage collector may come here in the middle of anything
+            guard.when_idle(lambda: guard.call("loader", listener.dropped, source))
+        except KeyboardInterrupt:
+            # Python lets nothing out of here: the loop is interrupted a moment later
+            Timer(_MOMENT, interrupt_main).start()
 
 
 class LoaderProxy:

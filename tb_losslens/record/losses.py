@@ -13,6 +13,7 @@ from torch.autograd import Variable
 from tb_losslens.record.backward_use import ACCUMULATES, ELSEWHERE, RETURNS, inside_backward, is_last_backward, use_of_backward
 from tb_losslens.record.batch import describe_targets
 from tb_losslens.record.collectors import Collectors
+from tb_losslens.record.gradient_marks import Marks, are_same, marks_of
 from tb_losslens.record.gradient_norms import GradientNorms
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook, ShortHook
@@ -61,6 +62,7 @@ class Losses:
         self._loss_hook, self._output_hook = Hook(self._loss_begins), Hook(self._begins)
         self._loss_seen = False
         self.criteria: list[nn.Module] = []
+        self._marks: Marks = []
         self.norms = GradientNorms()
         self.scaler: Any = None
         self._paused = False
@@ -181,6 +183,7 @@ class Losses:
             recorder.several_losses(1 + row.more)
         if first and self._use == ACCUMULATES:  # else what is in `.grad` is of another time
             if row is not None:
+                self._marks = marks_of(self._parameters()) if row.dense else []
                 self._collectors.tell("backward_begins", row)
             Variable._execution_engine.queue_callback(self._ends_here)
 
@@ -199,6 +202,8 @@ class Losses:
         row = recorder.steps.current if recorder is not None else None
         if recorder is None or row is None:
             return
+        if row.dense and are_same(self._marks, marks_of(self._parameters())):
+            return  # it was the backward of another model: what stands in these gradients is of another batch
         self.norms.forget()
         self._collectors.tell("backward_ends", row)
         if not row.dense:
@@ -212,4 +217,4 @@ class Losses:
 
 def size_of(given: tuple[Any, ...]) -> int:
     """Samples among the arguments of a criterion, -1 where unknown."""
-    return int(given[0].shape[0]) if given and isinstance(given[0], Tensor) and given[0].dim() else -1
+    return given[0].size(0) if given and isinstance(given[0], Tensor) and given[0].dim() else -1

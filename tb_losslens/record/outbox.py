@@ -58,8 +58,9 @@ class Outbox:
         self._step = 0
 
     def put(self, row: Sent) -> None:
-        """Adds a row; it is stored at once if it is complete and nothing waits before it."""
-        self._queue.append(row)
+        """Adds a row; it is stored at once if it is complete and nothing waits before it. The same row again is no other."""
+        if not row.stored and not any(one is row for one in self._queue):
+            self._queue.append(row)
         self.drain()
 
     @property

@@ -314,16 +314,20 @@ class Steps:
 
     def finish(self) -> None:
         """No more of the current row will come."""
-        row, self.current = self.current, None
+        row = self.current
         if row is not None:
-            self.release(row)
+            self._release(row)
             self.loss.finish(row)
+            self.current = None  # last: an interrupt may come at any point, and the next call goes on from there
 
     def release(self, row: Row) -> None:
         """Hands a row over; what comes later is amended. It stays back while it may have had another batch."""
-        if row.released or (row is self.current and (self._feed.undecided or self._lead.undecided)):
+        if not (row is self.current and (self._feed.undecided or self._lead.undecided)):
+            self._release(row)
+
+    def _release(self, row: Row) -> None:
+        if row.released:
             return
-        row.released = True
         values = row.values
         values["time"] = time.time()
         if row.epoch >= 0:
@@ -331,11 +335,13 @@ class Steps:
             self.epochs.say_begin()
         if row.batch is not None:
             row.take_batch(row.batch)
-        self.epochs.digest(row.ids)
         if "lr" not in values:
             values.update(self._lr())
         self.loss.settle(row)
+        ids = row.ids
         self._outbox.put(row)
+        row.released = True
+        self.epochs.digest(ids)
 
     def set_step(self, row: Row, step: int) -> None:
         """The user's own step of a row."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -52,7 +53,7 @@ class Updates:
         self._on_stepped = stepped
         self._handles: dict[int, Any] = {}
         self._parameters: dict[int, frozenset[int]] = {}
-        self._foreign: set[int] = set()
+        self._foreign: weakref.WeakSet[Optimizer] = weakref.WeakSet()
         self.optimizers: list[Optimizer] = []
         self.named = False
         self._global = [
@@ -63,6 +64,7 @@ class Updates:
     def add(self, optimizer: Optimizer) -> None:
         """Watches the steps of `optimizer`."""
         self.optimizers.append(optimizer)
+        self._foreign.discard(optimizer)  # it was one of others until now
         self._parameters[id(optimizer)] = _identities(optimizer)
         self._handles[id(optimizer)] = optimizer.register_load_state_dict_post_hook(Hook(self._loaded))
 
@@ -106,7 +108,7 @@ class Updates:
     # --- hooks ------------------------------------------------------------------------------------------------------
 
     def _begins(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG002 - torch's signature
-        if id(optimizer) not in self._foreign:
+        if optimizer not in self._foreign:
             self._lane.leave()
             self._guard.call("optimizer step", self._step, optimizer)
 
@@ -161,7 +163,7 @@ class Updates:
             self._on_found(optimizer)
             return True
         if self.optimizers:
-            self._foreign.add(id(optimizer))
+            self._foreign.add(optimizer)
         else:
             recorder.steps.bare.stepped(id(optimizer))
         return False

@@ -12,9 +12,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from tb_losslens.record.collector import Collector
+from tb_losslens.record.gradient_marks import Marks, are_same, marks_of
 from tb_losslens.record.late_fields import LateFields
 from tb_losslens.record.measures import gradients_of, total_norm, unscaled
 from tb_losslens.record.row import Row
+
+MOST_MARKS = 64
+"""Parameters of an optimiser whose gradients are looked at to tell whether they were touched."""
 
 FEW = 1 << 15
 """Elements of gradients that are looked at in every step where they may all be zero."""
@@ -42,13 +46,13 @@ class _Cleared:
 
     def mark(self, optimizer: Optimizer) -> None:
         """Remembers what the gradients are now."""
-        self._marks = _marks(optimizer)
+        self._marks = _marks_of(optimizer)
 
     def look(self, optimizer: Optimizer, *, whole: bool) -> None:
         """A backward begins."""
         self.looked = True
         self.left = _both(self.left, _any_gradient(optimizer, whole=whole))
-        self.untouched = self.untouched and _same(self._marks, _marks(optimizer))
+        self.untouched = self.untouched and are_same(self._marks, _marks_of(optimizer))
 
     @property
     def undecided(self) -> bool:
@@ -158,25 +162,8 @@ class MicroBatches(Collector):
         return fields | self._late.take({"at": "epoch_end", "epoch": epoch}, {"gradients_left": norm})
 
 
-def _marks(optimizer: Optimizer, *, most: int = 64) -> list[tuple[weakref.ref[Tensor], int]]:
-    """What tells a gradient that is still there from one that was cleared, set anew or added to; of `most` parameters.
-
-    Writing to a tensor raises its version, and clearing it to None lets go of it. Empty without gradients, and where a
-    tensor counts no versions (inference mode): that proves nothing.
-    """
-    gradients = [p.grad for p in _parameters(optimizer) if p.grad is not None]
-    step = max(1, -(-len(gradients) // most))
-    try:
-        return [(weakref.ref(gradient), gradient._version) for gradient in gradients[::step]]
-    except RuntimeError:
-        return []
-
-
-def _same(before: list[tuple[weakref.ref[Tensor], int]], now: list[tuple[weakref.ref[Tensor], int]]) -> bool:
-    """The same tensors, and not written to since; False for none."""
-    if not before or len(before) != len(now):
-        return False
-    return all(a() is b() and old == new for (a, old), (b, new) in zip(before, now, strict=True))
+def _marks_of(optimizer: Optimizer) -> Marks:
+    return marks_of(_parameters(optimizer), most=MOST_MARKS)
 
 
 class _Nothing:
