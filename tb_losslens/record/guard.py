@@ -10,6 +10,9 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
+MOST_SAID = 300
+"""Characters of an error that a warning quotes, of its first line."""
+
 
 class Guard:
     """Runs collectors so that none can stop, or quietly slow, the training that it watches.
@@ -104,7 +107,8 @@ class Guard:
         """Stops one collector for good and says so once."""
         if collector in self.disabled:
             return
-        self.disabled[collector] = f"{type(error).__name__}: {error}"
+        # torch's own messages go on for pages
+        self.disabled[collector] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:MOST_SAID]}"
         self.warn(f"{collector} is not recorded from here on, the training goes on ({self.disabled[collector]})")
 
     def warn(self, text: str) -> None:

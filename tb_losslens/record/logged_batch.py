@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,8 @@ def _norm(hidden: Any) -> float | Tensor:
     tensors = [tensor.detach() for tensor in tensors_of(hidden)]
     if not tensors:
         return float(hidden)
+    if any(tensor.is_nested and tensor.layout is torch.strided for tensor in tensors):
+        return math.nan  # torch has no norm of these
     with torch.no_grad():
         norms = [torch.linalg.vector_norm(_wide(dense(tensor))) for tensor in tensors]
         norm = torch.linalg.vector_norm(torch.stack(norms))

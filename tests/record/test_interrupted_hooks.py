@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 
 import tb_losslens
 from tb_losslens.record.guard import Guard
+from tb_losslens.record.signals.checksum import Checksums
 from tb_losslens.record.writer import LossLensWriter
 from tb_losslens.store.logdir import load_runs
 from tests.record.test_lane_broken import Told
@@ -29,8 +31,8 @@ class Interrupt:
         self.left, self.place = at, None
 
     def __call__(self, frame, event, arg):
-        if event not in ("call", "c_return") or frame.f_code.co_name == "<genexpr>":
-            return  # a generator that is thrown away swallows what comes then, as any does
+        if event not in ("call", "c_return") or frame.f_code.co_name in ("<genexpr>", "_remove"):
+            return  # a generator that is thrown away swallows what comes then, as any does, and so does what a weak reference calls
         outer = frame
         while outer is not None and not outer.f_code.co_filename.startswith(PACKAGE):
             outer = outer.f_back
@@ -96,7 +98,7 @@ def interrupted(logdir, before, at):
     return interrupt.place
 
 
-@pytest.mark.parametrize(("before", "every"), [(0, 101), (2, 61), (5, 47)])
+@pytest.mark.parametrize(("before", "every"), [(0, 101), (1, 13), (2, 61), (5, 47)])
 def test_an_interrupt_anywhere_in_a_dense_step(before, every, tmp_path):
     places = []
     for at in range(1, 100_000, every):
@@ -105,6 +107,30 @@ def test_an_interrupt_anywhere_in_a_dense_step(before, every, tmp_path):
             break
         places.append(place)
     assert len(set(places)) > 25
+
+
+def test_an_interrupt_at_the_end_of_an_epoch_that_was_broken_off_reaches_the_loop(tmp_path, monkeypatch):
+    kept, calls = Checksums.epoch_ends, []
+
+    def interrupted_once(self, epoch):
+        calls.append(epoch)
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return kept(self, epoch)
+
+    def broken_off():
+        training.batch(iter(training.loader))  # whose iterator is thrown away here, where Python lets nothing out
+        for _ in range(1000):  # a moment later; nothing wakes one long sleep
+            time.sleep(0.01)
+
+    monkeypatch.setattr(Checksums, "epoch_ends", interrupted_once)
+    with LossLensWriter(str(tmp_path / "run")) as writer:
+        training = Training(writer)
+        with pytest.raises(KeyboardInterrupt):
+            broken_off()
+        training.epoch()
+    assert len(calls) == 2
+    assert set(training.done) <= set(load_runs(tmp_path)["run"].loss.tolist())
 
 
 @pytest.mark.parametrize("at", range(1, 12))

@@ -29,6 +29,7 @@ KINDS = {
     "sparse inputs": lambda: (torch.eye(4).to_sparse(), torch.zeros(4, dtype=torch.long)),
     "sparse targets": lambda: (torch.eye(4), torch.eye(4).to_sparse()),
     "sparse rows": lambda: (torch.eye(4).to_sparse_csr(), torch.eye(4).to_sparse_csr()),
+    "nested": lambda: (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), torch.ones(2)),
     "jagged": lambda: (torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged), torch.ones(2)),
     "complex": lambda: (torch.ones(4, 4, dtype=torch.complex64), torch.ones(4, dtype=torch.complex64)),
     "meta": lambda: (torch.ones(4, 4, **META), torch.ones(4, **META)),

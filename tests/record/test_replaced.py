@@ -78,6 +78,10 @@ def test_without_a_word_it_is_noticed_and_noted(build, recorded):
     assert run.facts["optimizer"]["class"] == ("SGD" if build is copied else "Adam")
     np.testing.assert_allclose(run.float("grad_norm")[at + 1 :], done.norms[at + 1 :], rtol=1e-4)
     np.testing.assert_allclose(run.float("lr")[at + 1 :], 0.05)
+    # until then nothing is known of its gradients, and what stood in those of the old model is not told again
+    between = run.float("grad_norm")[BATCHES:at]
+    np.testing.assert_array_equal(between, np.full(len(between), np.nan))
+    assert np.isfinite(run.float("update_ratio")[at + 1 :]).all()
 
 
 @pytest.mark.parametrize("turns", [1, 20])
