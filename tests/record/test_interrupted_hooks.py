@@ -32,7 +32,7 @@ class Interrupt:
 
     def __call__(self, frame, event, arg):
         if event not in ("call", "c_return") or frame.f_code.co_name in ("<genexpr>", "_remove"):
-            return  # a generator that is thrown away swallows what comes then, as any does, and so does what a weak reference calls
+            return  # what a generator that is thrown away raises, or what a weak reference calls, reaches nobody
         outer = frame
         while outer is not None and not outer.f_code.co_filename.startswith(PACKAGE):
             outer = outer.f_back
