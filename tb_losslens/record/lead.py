@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 
 from tb_losslens.record.batch import Batch
@@ -14,7 +15,8 @@ class Lead:
 
     The loader whose loop began first leads. One that is pulled beside it, a batch for each of the leader's, is a
     companion (as in `zip`) and is left out. One that is pulled again before the leader moves on is a loop inside
-    the leader's, and from then on the leader.
+    the leader's, and from then on the leader. The same loader that begins anew after a step has taken the leader's place: its
+    loop was broken off, and something still holds the iterator, as the traceback of an interrupted notebook cell does.
 
     Args:
         feed: gets the batches of the leader.
@@ -28,6 +30,7 @@ class Lead:
         self._aside: list[Batch] = []
         self._companions: set[object] = set()
         self._inner: set[object] = set()
+        self._replaced: weakref.WeakSet[Pass] = weakref.WeakSet()
         self.source: Pass | None = None
 
     @property
@@ -50,7 +53,13 @@ class Lead:
         if source is not self.source and self.running:
             if source.owner in self._companions:
                 return
-            if source.owner not in self._inner and not self._is_inner(source, batch):
+            if source in self._replaced:  # it was not broken off: two loops over one loader take turns
+                self._companions.add(source.owner)
+                return
+            if self._begins_anew(source):
+                assert self.source is not None
+                self._replaced.add(self.source)
+            elif source.owner not in self._inner and not self._is_inner(source, batch):
                 return
             self._feed.drop(self.source)
             self.source = source
@@ -61,6 +70,11 @@ class Lead:
                 self._companions.add(other.source.owner)
         self._aside = []
         self._feed.push(batch)
+
+    def _begins_anew(self, source: Pass) -> bool:
+        """True at the first batch of another pass over the leader's loader, once all batches of the leader are trained on."""
+        leader = self.source
+        return leader is not None and source.owner is leader.owner and source.pulled == 1 and not len(self._feed)
 
     def _is_inner(self, source: Pass, batch: Batch) -> bool:
         """True at the second batch from a loader that was first pulled after the leader's newest batch."""

@@ -24,18 +24,20 @@ class Turns:
 
     def call(self, function: Callable[..., Any], *args: Any) -> None:
         """Calls `function(*args)`, now or as soon as the other thread is through; those of one thread stay in their order."""
-        if self._lock._is_owned():  # type: ignore[attr-defined]  # from within
-            function(*args)
-            return
-        if self._left or not self._lock.acquire(blocking=False):
+        if (self._left and not self._within) or not self._lock.acquire(blocking=False):
             self._left.append((function, args))
         else:
             try:
                 function(*args)
             finally:
                 self._lock.release()
-        if self._left:
+        if self._left and not self._within:
             self._catch_up()
+
+    @property
+    def _within(self) -> bool:
+        """True in a call that is on, which a call from within it does not wait for."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
 
     def _catch_up(self) -> None:
         while self._left and self._lock.acquire(blocking=False):

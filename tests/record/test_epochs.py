@@ -111,6 +111,39 @@ def test_two_loaders_side_by_side(recorded, parts):
     assert run.epochs[0].fields["set_hash"] == run.epochs[1].fields["set_hash"]
 
 
+@pytest.mark.parametrize("before", [1, 2, 4])
+def test_a_loop_that_was_broken_off_while_its_iterator_is_held(before, recorded, parts):
+    """As by the traceback of an interrupted notebook cell: the cell that is run again has all its batches."""
+    one = recorded()
+    model, criterion, optimizer = parts
+    one.writer.watch(model, optimizer, criterion=criterion)
+    wrapped = one.writer.wrap(loader(two_classes(), shuffle=True))
+    held = iter(wrapped)
+    for _ in range(before):
+        step_of(model, criterion, optimizer, *next(held))
+    for _ in range(2):
+        for inputs, targets in wrapped:
+            step_of(model, criterion, optimizer, inputs, targets)
+    run = one.run()
+    assert [len(epoch) for epoch in run.epochs] == [before, 6, 6]
+    assert [epoch.fields["complete"] for epoch in run.epochs] == [False, True, True]
+    assert not run.has("loss.1")
+
+
+def test_two_loops_over_one_loader_that_take_turns(recorded, parts):
+    """The critic's batches come from another iterator than the generator's: the one that came last is the measure."""
+    one = recorded()
+    model, criterion, optimizer = parts
+    one.writer.watch(model, optimizer, criterion=criterion)
+    wrapped = one.writer.wrap(loader(two_classes(), shuffle=True))
+    first, second = iter(wrapped), iter(wrapped)
+    for _ in range(6):
+        step_of(model, criterion, optimizer, *next(first))
+        step_of(model, criterion, optimizer, *next(second))
+    run = one.run()
+    assert [len(epoch) for epoch in run.epochs] == [1, 6]
+
+
 def test_an_iterator_that_is_held_and_cycled(recorded):
     one = recorded()
     wrapped = one.writer.wrap(DataLoader(Indexed(8), 4, shuffle=True))

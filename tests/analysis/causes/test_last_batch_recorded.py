@@ -89,7 +89,7 @@ class Unflat(nn.Module):
 
 def test_batchnorm_in_a_convolution_is_told_by_the_loss(tmp_path: Path) -> None:
     """The running means lie no further off than in other batches, but the loss of two images is several times as high."""
-    options = {"data": "digits", "model": lambda: Unflat(pooled_cnn()), "optimizer": "momentum", "lr": 0.1, "epochs": 14}
+    options = {"data": "digits", "model": lambda: Unflat(pooled_cnn()), "optimizer": "momentum", "lr": 0.1, "epochs": 28}
     diagnosis = diagnose(trained(tmp_path / "two", options, samples=32 * 40 + 2))
     best = diagnosis.findings[0]
     assert (best.cause, best.kind, best.detail) == ("partial_last_batch", "fault", "batchnorm")
