@@ -186,6 +186,7 @@ ALLOWED = {
     "signals/rng.py:worker_seed": "of a setting",
     "step.py:Steps._is_over": "of a set",
     "step.py:Steps._new": "of a number of Python",
+    "turns.py:Turns._within": "of a lock",
     "watch.py:Watch._take_models": "of a list",
     "watch.py:Watch.add_optimizers": "of a list",
     "watch.py:Watch.add_criteria": "of a list",
