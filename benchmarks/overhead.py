@@ -20,7 +20,7 @@ from benchmarks.peers import Attach, installed, losslens, nothing, synchronize
 from benchmarks.trainings import TRAININGS, Training
 
 STEPS = {"MLP": 8000, "CNN": 80, "transformer": 30, "ResNet-18": 30}
-WARM = {"MLP": 8000, "CNN": 40, "transformer": 10, "ResNet-18": 10}
+WARM = {"MLP": 8000, "CNN": 60, "transformer": 45, "ResNet-18": 45}
 """Steps before the clock starts: threads start, memory is taken, and what short runs are granted is spent on short steps."""
 PEER = {"MLP": 0.05, "CNN": 0.25, "transformer": 0.5, "ResNet-18": 0.5}
 """Part of these steps that is made with a peer, some of which take many times as long as the training."""
