@@ -22,6 +22,9 @@ what there is pays for enough of them, so that recording takes no more than abou
 DEEP_GRANT = 0.5
 """The same for what is read of single layers and samples."""
 
+VERY_LONG = 0.1
+"""Seconds of a step from which on fewer dense rows are granted."""
+
 SPARSE, IN_TURN, BOUNDARY, UNUSUAL = 0, 1, 2, 3
 """Why a row is dense; the column `dense`."""
 
@@ -35,7 +38,7 @@ _SURE_ROWS, _SURE_SHARE = 2, 0.005
 _NEW = 0.1
 _WARM_UP = 3
 _FIRST = 32
-"""Dense rows that are granted, however long the steps are."""
+"""Dense rows that are granted on long steps; on very long ones fewer, down to a quarter of them."""
 _OUTLIER = 4.0
 _AHEAD = 32
 _CHEAPEST = 1e-7
@@ -147,7 +150,8 @@ class Cadence:
         """Seconds in a purse that may be spent: on long steps most of the grant is held back, until they are short again."""
         if not self._step > LONG:
             return self._purses[purse]
-        kept = self._grant - max((LONG / self._step) ** 2 * self._grant, _FIRST * self._extra)
+        rows = max(_FIRST * min(1.0, VERY_LONG / self._step), _FIRST / 4)
+        kept = self._grant - max((LONG / self._step) ** 2 * self._grant, rows * self._extra)
         return self._purses[purse] - max(0.0, kept) * (0.25 if purse == BOUNDARY else 1.0)
 
     def _beyond_sparse(self, cost: float) -> float:
