@@ -17,7 +17,7 @@ GRANT = 1.0
 
 LONG = 0.012
 """Seconds of a step from which on the grant is less, by the square: a dense row costs little of a long step, and a share of
-what there is pays for enough of them, so that recording takes no more than about 1 % of a run from its first minute on."""
+what there is pays for enough of them. What is granted is still the most of what a long step costs in the first minutes."""
 
 DEEP_GRANT = 0.5
 """The same for what is read of single layers and samples."""

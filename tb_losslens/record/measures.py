@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 _FEW = 24
 """Tensors on the CPU up to which it is faster to add up their norms in Python."""
@@ -86,6 +87,11 @@ def unscaled(norm: Tensor | float, scale: Any) -> Tensor | float:
 def gradients_of(parameters: Iterable[Tensor]) -> list[Tensor]:
     """The gradients that are there; of sharded ones the part of this process, so that no process waits for another."""
     return [local(p.grad) for p in parameters if p.grad is not None]
+
+
+def parameters_of(optimizer: Optimizer) -> list[Tensor]:
+    """All parameters of an optimiser."""
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.evaluations import writes
+from tb_losslens.record.measures import parameters_of
 from tb_losslens.record.row import Row
 
 LOOK = 3
@@ -109,11 +110,6 @@ class Replaced(Collector):
         # by the class of the object, since isinstance may run code of the user's objects
         found = [thing for thing in gc.get_objects() if Optimizer in type(thing).__mro__]
         return [one for one in found if not any(one is its for its in known)]
-
-
-def parameters_of(optimizer: Optimizer) -> list[Any]:
-    """All parameters of an optimiser."""
-    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 def _if_written(other: tuple[weakref.ref[Optimizer], tuple[int, ...]]) -> Optimizer | None:

@@ -16,7 +16,7 @@ from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook, ShortHook
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import STEP, STEPPED
-from tb_losslens.record.measures import gradients_of, total_norm, unscaled
+from tb_losslens.record.measures import gradients_of, parameters_of, total_norm, unscaled
 from tb_losslens.record.recorder import Recorder
 
 
@@ -89,7 +89,7 @@ class Updates:
 
     def parameters(self) -> Iterable[Tensor]:
         """All parameters of all watched optimisers."""
-        return (p for optimizer in self.optimizers for group in optimizer.param_groups for p in group["params"])
+        return (p for optimizer in self.optimizers for p in parameters_of(optimizer))
 
     def writes(self) -> tuple[int, ...]:
         """How often their parameters were written to: see `Evaluations`."""
@@ -146,7 +146,7 @@ class Updates:
         self._lane.saw(STEP, optimizer)
         values = {name: rate for name, rate in self.rates().items() if name not in row.values}
         self._collectors.tell("step_begins", row, optimizer)
-        parameters = (p for group in optimizer.param_groups for p in group["params"]) if row.dense else ()
+        parameters = parameters_of(optimizer) if row.dense else ()
         norm = total_norm(gradients_of(parameters))
         if norm is not None:
             # of an optimiser that divides by the AMP scale itself
@@ -170,4 +170,4 @@ class Updates:
 
 
 def _identities(optimizer: Optimizer) -> frozenset[int]:
-    return frozenset(id(p) for group in optimizer.param_groups for p in group["params"])
+    return frozenset(map(id, parameters_of(optimizer)))

@@ -15,11 +15,11 @@ from tb_losslens.record.forwards import Forwards
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.losses import Losses
-from tb_losslens.record.measures import unwrapped
+from tb_losslens.record.measures import parameters_of, unwrapped
 from tb_losslens.record.outside import OutsideSteps
 from tb_losslens.record.probe.probe import Probe
 from tb_losslens.record.recorder import Recorder
-from tb_losslens.record.replaced import Replaced, parameters_of
+from tb_losslens.record.replaced import Replaced
 from tb_losslens.record.row import Row
 from tb_losslens.record.signals.amp import LossScale
 from tb_losslens.record.signals.catalogue import all_collectors

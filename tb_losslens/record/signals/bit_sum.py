@@ -50,7 +50,7 @@ def bit_sum(name: str, tensor: Tensor, *, sampled_from: int = SAMPLED_FROM) -> i
     if torch.nn.parameter.is_lazy(tensor):
         raise ValueError("it is not initialised")
     plain = type(tensor) in _PLAIN and tensor.dtype in _NUMBERS and tensor.layout is torch.strided
-    if plain and tensor.is_cpu and tensor.is_contiguous():
+    if plain and tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg():
         octets = host_view(tensor).reshape(-1).view(np.uint8)
         if 0 < len(octets) < min(sampled_from, _BLOCK):  # most tensors: the same sum, with less around it
             seed = _seed(f"{name}|0|{tensor.dtype}|{tuple(tensor.shape)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.gradient_marks import Marks, are_same, marks_of
 from tb_losslens.record.late_fields import LateFields
-from tb_losslens.record.measures import gradients_of, total_norm, unscaled
+from tb_losslens.record.measures import gradients_of, parameters_of, total_norm, unscaled
 from tb_losslens.record.row import Row
 
 MOST_MARKS = 64
@@ -111,7 +111,7 @@ class MicroBatches(Collector):
     def backward_ends(self, row: Row) -> None:  # noqa: ARG002 - a collector's signature
         """Looks whether it has left any gradient."""
         optimizers = self._optimizers()
-        self._shown = self._shown or any(p.grad is not None for one in optimizers for p in _parameters(one))
+        self._shown = self._shown or any(p.grad is not None for one in optimizers for p in parameters_of(one))
         for optimizer in optimizers:
             state = self._known.get(optimizer)
             if state is not None and state.undecided and state.untouched:
@@ -152,7 +152,7 @@ class MicroBatches(Collector):
         if not self._backwards or self._missed:
             return None
         fields: dict[str, Any] = {"backwards_left": self._backwards}
-        norm = total_norm(gradients_of(p for optimizer in self._optimizers() for p in _parameters(optimizer)))
+        norm = total_norm(gradients_of(p for optimizer in self._optimizers() for p in parameters_of(optimizer)))
         if norm is None:
             return fields
         scaler = self._scaler()
@@ -163,7 +163,7 @@ class MicroBatches(Collector):
 
 
 def _marks_of(optimizer: Optimizer) -> Marks:
-    return marks_of(_parameters(optimizer), most=MOST_MARKS)
+    return marks_of(parameters_of(optimizer), most=MOST_MARKS)
 
 
 class _Nothing:
@@ -191,9 +191,9 @@ def _any_gradient(optimizer: Optimizer, *, whole: bool) -> Tensor | float | _Not
         whole: looks at every element where the first ones are zero, and asks a device (for a 0-d tensor, 1 or 0).
     """
     # in most loops there are none, and that must cost next to nothing
-    if not any(p.grad is not None and p.requires_grad for group in optimizer.param_groups for p in group["params"]):
+    if not any(p.grad is not None and p.requires_grad for p in parameters_of(optimizer)):
         return _NONE
-    gradients = gradients_of(p for p in _parameters(optimizer) if p.requires_grad)
+    gradients = gradients_of(p for p in parameters_of(optimizer) if p.requires_grad)
     with torch.no_grad():
         if all(gradient.device.type == "cpu" for gradient in gradients):
             # the small ones first: where nobody cleared them, the first one decides
@@ -214,6 +214,3 @@ def _any_gradient(optimizer: Optimizer, *, whole: bool) -> Tensor | float | _Not
 def _values(gradient: Tensor) -> Tensor:
     return gradient._values() if gradient.is_sparse else gradient
 
-
-def _parameters(optimizer: Optimizer) -> Iterable[Tensor]:
-    return (p for group in optimizer.param_groups for p in group["params"])

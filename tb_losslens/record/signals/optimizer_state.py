@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.late_fields import LateFields
-from tb_losslens.record.measures import local, total_norm
+from tb_losslens.record.measures import local, parameters_of, total_norm
 from tb_losslens.record.row import Row
 from tb_losslens.record.signals.sample import Sample, can_sample
 
@@ -94,7 +94,7 @@ class OptimizerState(Collector):
     def _sample(self, optimizer: Optimizer) -> Sample:
         sample = self._samples.get(optimizer)
         if sample is None or not sample.fits():
-            parameters = [p for group in optimizer.param_groups for p in group["params"] if can_sample(p)]
+            parameters = [p for p in parameters_of(optimizer) if can_sample(p)]
             devices = [local(p).device for p in parameters]
             home = max(devices, key=devices.count) if devices else None
             sample = self._samples[optimizer] = Sample([p for p in parameters if local(p).device == home])
@@ -111,7 +111,7 @@ def optimizer_digest(optimizer: Optimizer) -> dict[str, Any]:
         rows and columns (Adafactor) or for all parameters at once (LBFGS); `numbers`, any other plain numbers of its
         state by name. Values are plain numbers, or 0-d tensors where they are on a device.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = parameters_of(optimizer)
     states = [(p, optimizer.state[p]) for p in parameters if optimizer.state.get(p)]
     digest: dict[str, Any] = {"class": type(optimizer).__name__, "parameters": len(parameters), "with_state": len(states)}
     steps = _steps(optimizer)
@@ -148,7 +148,7 @@ def _key(states: Sequence[Mapping[str, Any]], names: Sequence[str], sample: Samp
 
 def _steps(optimizer: Optimizer) -> list[Any]:
     """Counts of steps: of each parameter, else of each group; empty if the optimiser keeps none."""
-    states = (optimizer.state.get(p) for group in optimizer.param_groups for p in group["params"])
+    states = (optimizer.state.get(p) for p in parameters_of(optimizer))
     counts = [state["step"] for state in states if state and isinstance(state.get("step"), (int, float, Tensor))]
     return counts or [group["step"] for group in optimizer.param_groups if isinstance(group.get("step"), (int, float, Tensor))]
 

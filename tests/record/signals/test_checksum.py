@@ -102,6 +102,12 @@ def test_layout_in_memory_does_not_count():
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
+def test_numbers_whose_sign_is_kept_beside_them_are_what_they_are():
+    values = torch.randn(3, 5)
+    assert total(torch._neg_view(values)) == total(-values)
+    assert total(torch._neg_view(values)) != total(values)
+
+
 def test_sparse_empty_and_scalar():
     sparse = torch.eye(5).to_sparse()
     moved = torch.eye(5).flip(0).to_sparse()
