@@ -39,7 +39,7 @@ def narrow(array: NDArray[Any]) -> NDArray[Any]:
     type, or the smallest unsigned one of at least 16 bits where none is negative.
     """
     if array.dtype == np.float64:
-        return narrow_floats(array.reshape(1, -1))[0].reshape(array.shape)
+        return narrow_floats(array.reshape(1, -1))[0][0].reshape(array.shape)
     if array.dtype.kind in "iu" and array.size:
         low, high = int(array.min()), int(array.max())
         kinds = (np.uint16, np.uint32) if low >= 0 else (np.int8, np.int16, np.int32)
@@ -49,64 +49,87 @@ def narrow(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def narrow_floats(table: NDArray[np.float64]) -> list[NDArray[Any]]:
-    """Each row of a table as float32 if that holds all its values, else as it is; one pass over all rows."""
+def narrow_floats(table: NDArray[np.float64]) -> tuple[list[NDArray[Any]], list[bool]]:
+    """Each row of a table as float32 if that holds all its values, else as it is; and whether it has any but NaN."""
     with np.errstate(over="ignore"):
         short = table.astype(np.float32)
-    exact = ((short == table) | np.isnan(table)).all(axis=1)
-    return [short[i] if exact[i] else table[i] for i in range(len(table))]
+    unknown = np.isnan(table)
+    same = short == table
+    same |= unknown
+    exact: list[bool] = np.asarray(same.all(axis=1)).tolist()
+    empty: list[bool] = np.asarray(unknown.all(axis=1)).tolist()
+    return [short[i] if fits else table[i] for i, fits in enumerate(exact)], [not nothing for nothing in empty]
 
 
-def encode_arrays(arrays: Mapping[str, NDArray[Any]]) -> list[pb.Column]:
-    """What `encode_array` makes of each of them; those of one type and length are looked at together, which is faster."""
+def encode_arrays(arrays: Mapping[str, NDArray[Any]], body: pb.Body) -> None:
+    """Adds what `encode_array` makes of each of them; those of one type and length are looked at together, which is faster."""
     alike: dict[tuple[np.dtype[Any], int], list[str]] = {}
+    columns: dict[str, pb.Column] = {}
     for name, array in arrays.items():
+        columns[name] = body.columns.add()
         if array.ndim == 1 and array.size and array.dtype.kind in "biuf":
             alike.setdefault((array.dtype, len(array)), []).append(name)
-    encoded: dict[str, pb.Column] = {}
+        else:
+            encode_array(name, array, columns[name])
     for names in alike.values():
         if len(names) > 1:
-            encoded.update(zip(names, _encode_table(names, np.stack([arrays[name] for name in names])), strict=True))
-    return [encoded[name] if name in encoded else encode_array(name, array) for name, array in arrays.items()]
+            _encode_table(names, np.stack([arrays[name] for name in names]), [columns[name] for name in names])
+        else:
+            encode_array(names[0], arrays[names[0]], columns[names[0]])
 
 
-def _encode_table(names: list[str], table: NDArray[Any]) -> list[pb.Column]:
+def _encode_table(names: list[str], table: NDArray[Any], columns: list[pb.Column]) -> None:
     """Columns of one type, shape (columns, rows)."""
     table = np.ascontiguousarray(table, dtype=table.dtype.newbyteorder("<"))
     count, rows = table.shape
     width = table.dtype.itemsize
     bits = table.view(f"u{width}")  # NaN is equal to itself
-    constant = np.asarray((bits == bits[:, :1]).all(axis=1))
-    steps: NDArray[np.bool_] = np.zeros(count, bool)
+    differs = bits[:, 1:] ^ bits[:, :-1]
+    constant = (~differs.any(axis=1)).tolist()
+    repeats = np.add.reduce(differs.view(np.uint8) == 0, axis=1, dtype=np.int32).tolist()
+    steps = [False] * count
     if table.dtype.kind in "iu" and rows > MOST_STEPS:
         differences = table[:, 1:] - table[:, :-1]
-        steps = np.asarray((differences == differences[:, :1]).all(axis=1))
-    planes = np.ascontiguousarray(table.view(np.uint8).reshape(count, rows, width).transpose(0, 2, 1))
-    three = ~np.asarray(planes[:, 3].any(axis=1)) if table.dtype == np.uint32 else np.zeros(count, bool)
-    repeats = np.count_nonzero(planes[:, :, 1:] == planes[:, :, :-1], axis=2)
-    columns = []
-    for i, name in enumerate(names):
-        column = pb.Column(name=name, dtype=table.dtype.str, shape=(rows,))
-        columns.append(column)
+        steps = (differences == differences[:, :1]).all(axis=1).tolist()
+    three = [bool((bits[i] < 1 << 24).all()) for i in range(count)] if table.dtype == np.uint32 else [False] * count
+    raw, octets = table.tobytes(), rows * width
+    alike = pb.Column(dtype=table.dtype.str, shape=(rows,))
+    for i, (name, column) in enumerate(zip(names, columns, strict=True)):
+        column.CopyFrom(alike)  # half as long as to set these fields
+        column.name = name
         if constant[i]:
-            column.encoding, column.data = pb.CONSTANT, bits[i, :1].tobytes()
+            column.encoding, column.data = pb.CONSTANT, raw[i * octets : i * octets + width]
         elif steps[i]:
             column.encoding = pb.LINEAR
             column.data = np.concatenate([table[i, :1], table[i, 1:2] - table[i, :1]]).tobytes()
+        elif three[i]:
+            column.dtype = _UINT24
+            _store(column, table[i], _planes(table[i])[:-1], repeats[i] - (rows - 1))
+        elif repeats[i] > RUNS * octets:
+            _store(column, table[i], _planes(table[i]), repeats[i])
         else:
-            kept = width - 1 if three[i] else width
-            if three[i]:
-                column.dtype = _UINT24
-            _store(column, table[i], planes[i, :kept], int(repeats[i, :kept].sum()))
-    return columns
+            column.data = raw[i * octets : (i + 1) * octets]
 
 
-def encode_array(name: str, array: NDArray[Any]) -> pb.Column:
-    """`array` (bool, integer or float, any shape with at least one axis) as a column; its type is kept exactly."""
+def _planes(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """The first bytes of all numbers, then the second ones, and so on; shape (bytes a number, numbers)."""
+    return np.ascontiguousarray(array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize).T)
+
+
+def encode_array(name: str, array: NDArray[Any], column: pb.Column | None = None) -> pb.Column:
+    """`array` (bool, integer or float, any shape with at least one axis) as a column; its type is kept exactly.
+
+    Args:
+        name: of the column.
+        array: its values.
+        column: an empty one that is filled; by default a new one.
+    """
     if array.dtype.kind not in "biuf" or array.ndim == 0:
         raise ValueError(f"column {name!r} must be an array of numbers with at least one axis, got {array.dtype} {array.shape}")
     array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    column = pb.Column(name=name, dtype=array.dtype.str, shape=array.shape)
+    column = pb.Column() if column is None else column
+    column.name, column.dtype = name, array.dtype.str
+    column.shape.extend(array.shape)
     if not array.size:
         return column
     rows = array.view(f"u{array.dtype.itemsize}").reshape(len(array), -1)  # as bits: NaN is equal to itself
@@ -118,7 +141,7 @@ def encode_array(name: str, array: NDArray[Any]) -> pb.Column:
         column.encoding = pb.LINEAR
         column.data = np.concatenate([array[:1], array[1:2] - array[:1]]).tobytes()
         return column
-    planes = np.ascontiguousarray(array.reshape(-1).view(np.uint8).reshape(-1, array.dtype.itemsize).T)
+    planes = _planes(array)
     if array.dtype == np.uint32 and not planes[3].any():
         column.dtype = _UINT24
         planes = planes[:3]

@@ -71,10 +71,9 @@ def encode_chunk(chunk: Chunk) -> bytes:
         ValueError: a column is not numeric or has the wrong length.
     """
     _check_lengths(chunk.count, chunk.columns, ValueError)
-    body = pb.Body(
-        columns=encode_arrays(chunk.columns),
-        records=[_encode_record(record) for record in chunk.records],
-    ).SerializeToString()
+    parts = pb.Body(records=[_encode_record(record) for record in chunk.records])
+    encode_arrays(chunk.columns, parts)
+    body = parts.SerializeToString()
     return pb.Chunk(
         format=FORMAT,
         session=chunk.session,
@@ -180,9 +179,9 @@ def decode_chunk(data: bytes) -> Chunk:
 
 
 def _check_lengths(count: int, columns: Mapping[str, NDArray[Any]], error: type[Exception]) -> None:
+    lists = {name.removesuffix(LENGTHS): array for name, array in columns.items() if name.endswith(LENGTHS)}
     for name, array in columns.items():
-        lengths = columns.get(name + LENGTHS)
-        expected = count if lengths is None else int(lengths.sum())
+        expected = int(lists[name].sum()) if name in lists else count
         if len(array) != expected:
             raise error(f"column {name!r} must have {expected} elements, it has {len(array)}")
         if name.endswith(LENGTHS) and (array.dtype.kind not in "iu" or (array < 0).any()):

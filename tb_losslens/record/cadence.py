@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from time import perf_counter
 
-SHARE = 0.002
+SHARE = 0.0015
 """Of the time of a step: what the signals of one cadence may cost on average. There are two."""
 
 LEAST, MOST = 2e-6, 0.01
@@ -16,14 +16,14 @@ GRANT = 1.0
 """Seconds that dense rows may cost at once: short runs are dense from end to end."""
 
 LONG = 0.012
-"""Seconds of a step from which on the grant is less, by the square: a dense row costs little of a long step, and a share of
-what there is pays for enough of them. What is granted is still the most of what a long step costs in the first minutes."""
+"""Seconds of a step from which on less is granted, by the square: what a share of long steps pays for is enough of them, and a
+grant would be the most of what recording costs in their first minutes."""
+
+FIRST = 8
+"""Dense rows that are granted on any step."""
 
 DEEP_GRANT = 0.5
 """The same for what is read of single layers and samples."""
-
-VERY_LONG = 0.1
-"""Seconds of a step from which on fewer dense rows are granted."""
 
 SPARSE, IN_TURN, BOUNDARY, UNUSUAL = 0, 1, 2, 3
 """Why a row is dense; the column `dense`."""
@@ -32,13 +32,10 @@ DEEP = 4
 """Added to the reason where what single layers and samples say is read, too."""
 
 _EDGE_SHARE, _EDGE_LEAST = 0.04, 10
-_SURE_ROWS, _SURE_SHARE = 2, 0.005
-"""Rows on either side of a boundary that are dense whatever was spent, if they cost no more than this share of an epoch."""
+_SURE_SHARE = 0.005
 
 _NEW = 0.1
 _WARM_UP = 3
-_FIRST = 32
-"""Dense rows that are granted on long steps; on very long ones fewer, down to a quarter of them."""
 _OUTLIER = 4.0
 _AHEAD = 32
 _CHEAPEST = 1e-7
@@ -56,18 +53,22 @@ class Cadence:
         spent: gives the seconds that was spent on this so far.
         clock: gives the time in seconds.
         grant: seconds that may be spent at once.
+        sure: rows on either side of a boundary that are dense whatever was spent, if they cost no more than 0.5 % of an epoch.
 
     Attributes:
         every: batches from one dense row to the next, as of the newest one.
     """
 
-    def __init__(self, spent: Callable[[], float], clock: Callable[[], float] = perf_counter, *, grant: float = GRANT) -> None:
+    def __init__(
+        self, spent: Callable[[], float], clock: Callable[[], float] = perf_counter, *, grant: float = GRANT, sure: int = 2
+    ) -> None:
         self._spent_so_far = spent
         self._clock = clock
         self._then = self._before = math.nan
         self._step = math.nan
         self._costs = {True: math.nan, False: math.nan}
         self._grant = grant
+        self._sure = sure
         self._purses = {IN_TURN: grant, BOUNDARY: grant / 4}
         self._last, self._paid_by = IN_TURN, IN_TURN
         self._since = 0
@@ -107,7 +108,7 @@ class Cadence:
         if self._last == before == SPARSE and self._step > 0 and index >= 0:
             # nothing can be afforded before so many rows: until then this costs next to nothing
             money = max(map(self._money, self._purses)) if near else self._money(IN_TURN)
-            last = length - (_SURE_ROWS if near else reach)  # from there on more may be afforded
+            last = length - (self._sure if near else reach)  # from there on more may be afforded
             wait = int((self._extra - money) / self._income)
             self._ahead = max(0, min(wait, _AHEAD, (last - index if length else _AHEAD) - 1))
         return self._last
@@ -137,8 +138,8 @@ class Cadence:
 
     def _is_sure(self, index: int, length: int) -> bool:
         """True right beside a boundary: each epoch is compared with the next, however long ago the grant was spent."""
-        beside = index < _SURE_ROWS or (length > 0 and index >= length - _SURE_ROWS)
-        return beside and 2 * _SURE_ROWS * self._extra <= _SURE_SHARE * self._step * length
+        beside = index < self._sure or (length > 0 and index >= length - self._sure)
+        return beside and 2 * self._sure * self._extra <= _SURE_SHARE * self._step * length
 
     @property
     def _extra(self) -> float:
@@ -150,8 +151,7 @@ class Cadence:
         """Seconds in a purse that may be spent: on long steps most of the grant is held back, until they are short again."""
         if not self._step > LONG:
             return self._purses[purse]
-        rows = max(_FIRST * min(1.0, VERY_LONG / self._step), _FIRST / 4)
-        kept = self._grant - max((LONG / self._step) ** 2 * self._grant, rows * self._extra)
+        kept = self._grant - max((LONG / self._step) ** 2 * self._grant, FIRST * self._extra)
         return self._purses[purse] - max(0.0, kept) * (0.25 if purse == BOUNDARY else 1.0)
 
     def _beyond_sparse(self, cost: float) -> float:

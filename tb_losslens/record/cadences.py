@@ -19,7 +19,7 @@ class Cadences:
     def __init__(self, spent: Callable[[], float], deep: Callable[[], float]) -> None:
         self._dense = Cadence(lambda: spent() - deep(), grant=cadence.GRANT)
         self._passed = 0
-        self._deep = Cadence(deep, grant=cadence.DEEP_GRANT)
+        self._deep = Cadence(deep, grant=cadence.DEEP_GRANT, sure=1)
 
     def next(self, index: int, length: int) -> int:
         """Why the next row is dense, plus `DEEP` if it is deep; `SPARSE` if it is neither. Arguments as of `Cadence`."""

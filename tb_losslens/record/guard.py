@@ -63,11 +63,12 @@ class Guard:
             return None
         ours = threading.get_ident() == self._thread  # a loader may be iterated on a thread of its own
         mode = self._mode()
-        if ours:
-            if not self.depth:
-                self.began = perf_counter()
-            self.depth += 1
+        depth = self.depth
+        if ours and not depth:
+            self.began = perf_counter()
         try:
+            if ours:  # within: an interrupt right after it must not leave the depth as it is then
+                self.depth = depth + 1
             return function(*args)
         except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
             self._put_back(mode)
@@ -79,8 +80,8 @@ class Guard:
         finally:
             # not by a method of ours: an interrupt that comes at the entry of one would leave the depth as it is for good
             if ours:
-                self.depth -= 1
-                if not self.depth:
+                self.depth = depth
+                if not depth:
                     self.spent += perf_counter() - self.began
                     if self.waiting:
                         self.catch_up()

@@ -40,7 +40,7 @@ class Losses:
 
     Attributes:
         criteria: what is watched.
-        norms: of the gradients, while collectors are told of the end of a backward.
+        norms: of the gradients, from the end of a backward to the step.
         scaler: the AMP gradient scaler, or None.
     """
 
@@ -208,8 +208,9 @@ class Losses:
         self._collectors.tell("backward_ends", row)
         if not row.dense:
             return
-        norm = self.norms.total([p.grad for p in self._parameters() if p.grad is not None])
-        self.norms.forget()  # something may clip them now
+        gradients = [p.grad for p in self._parameters() if p.grad is not None]
+        norm = self.norms.total(gradients)
+        self.norms.settle(gradients)  # something may clip them now
         if norm is not None:
             # a tensor once the scaler was used; read without waiting for it
             recorder.put(row, {"grad_norm": unscaled(norm, getattr(self.scaler, "_scale", None))})

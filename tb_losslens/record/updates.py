@@ -12,11 +12,12 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from tb_losslens.record.collectors import Collectors
 from tb_losslens.record.evaluations import writes
+from tb_losslens.record.gradient_norms import GradientNorms
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.hook import Hook, ShortHook
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import STEP, STEPPED
-from tb_losslens.record.measures import gradients_of, parameters_of, total_norm, unscaled
+from tb_losslens.record.measures import parameters_of, unscaled
 from tb_losslens.record.recorder import Recorder
 
 
@@ -28,6 +29,7 @@ class Updates:
         recorder: gives the recorder, or None where there is none any more.
         collectors: are told about steps.
         lane: the short way for plain steps.
+        norms: of the gradients at the end of the last backward.
         found: called with an optimiser that nobody named and that is ours, before its step.
         restored: called with "optimizer" and its class when a state was loaded into it.
         stepped: called after the first collector of each step.
@@ -39,6 +41,7 @@ class Updates:
         recorder: Callable[[], Recorder | None],
         collectors: Collectors,
         lane: Lane,
+        norms: GradientNorms,
         *,
         found: Callable[[Optimizer], None],
         restored: Callable[[str, str], None],
@@ -48,6 +51,7 @@ class Updates:
         self._recorder = recorder
         self._collectors = collectors
         self._lane = lane
+        self._norms = norms
         self._on_found = found
         self._on_restored = restored
         self._on_stepped = stepped
@@ -147,7 +151,7 @@ class Updates:
         values = {name: rate for name, rate in self.rates().items() if name not in row.values}
         self._collectors.tell("step_begins", row, optimizer)
         parameters = parameters_of(optimizer) if row.dense else ()
-        norm = total_norm(gradients_of(parameters))
+        norm = self._norms.at_step([p.grad for p in parameters if p.grad is not None])
         if norm is not None:
             # of an optimiser that divides by the AMP scale itself
             values["grad_norm_at_step"] = unscaled(norm, getattr(optimizer, "grad_scale", None))

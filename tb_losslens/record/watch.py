@@ -58,6 +58,7 @@ class Watch:
             recorder,
             self.collectors,
             self.lane,
+            self.losses.norms,
             found=self._found,
             restored=self._restored,
             stepped=self._stepped,

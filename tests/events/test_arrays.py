@@ -66,7 +66,9 @@ def test_many_at_once_are_what_they_are_one_by_one():
             }
             with np.errstate(invalid="ignore", over="ignore"):
                 arrays.update({f"{name} {np.dtype(kind)}": array.astype(kind) for name, array in made.items()})
-        together = encode_arrays(arrays)
+        body = pb.Body()
+        encode_arrays(arrays, body)
+        together = list(body.columns)
         assert [column.name for column in together] == list(arrays)
         assert together == [encode_array(name, array) for name, array in arrays.items()]
 

@@ -192,6 +192,7 @@ ALLOWED = {
     "watch.py:Watch.add_criteria": "of a list",
     "watch.py:Watch._take_schedulers": "of a list",
     # whose caller has asked for the device
+    "gradient_norms.py:GradientNorms.at_step": "only of tensors that settle found on the CPU",
     "measures.py:_cpu_moments": "only for a tensor of the CPU",
     "signals/bit_sum.py:_columns": "only for a tensor of the CPU",
     # that wait

@@ -64,7 +64,7 @@ class Buffer:
         self._hand_over = hand_over
         self._wait = wait
         self._ring = make_ring(0)
-        self._names: tuple[str, ...] = ()
+        self._names: list[str] = []
         self.open_series: Series | None = None
         self._turn: _Turn | None = None
         self.stuck = False
@@ -77,7 +77,8 @@ class Buffer:
         self.count = 0
         self.capacity = self._layout.capacity
         self.full = False
-        self._names = self._layout.names
+        self._names = list(self._layout.names)
+        self._pack, self._row_bytes = self._layout.pack, self._layout.row_bytes
         self._lists = Lists()
         self._records: list[Record] = []
         self._newest = (0, 0)  # end of the log, and number of records, before the newest row
@@ -168,7 +169,7 @@ class Buffer:
         if self._begun == count or self._turn is not None or self.open_series is not None:
             self._resume()
             count = self.count
-        if self._names == tuple(row):
+        if self._names == [*row]:
             cells: Any = row.values()
         else:
             if not self._layout.fits(row):
@@ -184,10 +185,11 @@ class Buffer:
                 return
         self._newest = (self._segment.log_end, len(self._records))
         self._begun = count
-        for name, numbers in lists.items():
-            self.full |= not self._lists.add(self._segment, count, name, numbers)
+        if lists:
+            for name, numbers in lists.items():
+                self.full |= not self._lists.add(self._segment, count, name, numbers)
         try:
-            self._layout.pack(self._memory, self._first_row + count * self._layout.row_bytes, *cells)
+            self._pack(self._memory, self._first_row + count * self._row_bytes, *cells)
         except struct.error:  # a value of another type than usual
             self._take_back(self.count)
             self.store(self._relayout(row), lists)
@@ -220,7 +222,7 @@ class Buffer:
     ) -> Series | None:
         """Begins to take rows by `Series.put`, see there, until the next call of another method; None if that cannot be."""
         self._resume()
-        fits = self._layout.fits(constants) and self._names[: len(names)] == names
+        fits = self._layout.fits(constants) and self._layout.names[: len(names)] == names
         if self.stuck or self.full or not fits:
             return None
         self.open_series = Series(self._segment, self._layout, self.count, names, constants, size=size, lock=lock, due=due)

@@ -14,10 +14,16 @@ from tensorboard.compat.proto import event_pb2, summary_pb2, tensor_pb2, tensor_
 from tb_losslens.events.arrays import narrow, narrow_floats
 from tb_losslens.events.codec import Chunk, Record, encode_chunk
 from tb_losslens.events.metadata import CHUNKS_PER_SHARD, PLUGIN_NAME, batch_tag, ids_tag
-from tb_losslens.events.tail import join_lists, unpack_rows
+from tb_losslens.events.tail import join_lists
+from tb_losslens.record.disk.layout import MISSING
 
 LARGE_LISTS = ("sample_ids", "per_sample")
 """List-valued signals that are kept apart, under the tag of ids: readers load them only when asked."""
+
+_SCALAR = tensor_shape_pb2.TensorShapeProto()
+_METADATA = summary_pb2.SummaryMetadata(
+    plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME), data_class=summary_pb2.DATA_CLASS_TENSOR
+)
 
 
 @dataclass(frozen=True)
@@ -86,34 +92,25 @@ def chunk_event(tag: str, step: int, data: bytes) -> bytes:
 
     Without `data_class` TensorBoard would not list it.
     """
-    metadata = summary_pb2.SummaryMetadata(
-        plugin_data=summary_pb2.SummaryMetadata.PluginData(plugin_name=PLUGIN_NAME),
-        data_class=summary_pb2.DATA_CLASS_TENSOR,
-    )
-    tensor = tensor_pb2.TensorProto(
-        dtype=types_pb2.DT_STRING, string_val=[data], tensor_shape=tensor_shape_pb2.TensorShapeProto()
-    )
-    value = summary_pb2.Summary.Value(tag=tag, metadata=metadata, tensor=tensor)
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=[data], tensor_shape=_SCALAR)
+    value = summary_pb2.Summary.Value(tag=tag, metadata=_METADATA, tensor=tensor)
     event = event_pb2.Event(wall_time=time.time(), step=step, summary=summary_pb2.Summary(value=[value]))
     return bytes(event.SerializeToString())
 
 
 def _columns(chunk: OpenChunk) -> dict[str, NDArray[Any]]:
     """The columns of a chunk as they go to disk; those without any known value are left out."""
-    arrays = unpack_rows(chunk.table, chunk.rows, chunk.layout)
-    floats = [name for name, code in chunk.layout if code == "d"]
-    narrow_ones = {}
+    count = len(chunk.layout)
+    table = np.frombuffer(chunk.table, np.int64, chunk.rows * count).reshape(chunk.rows, count).T.copy()
+    found: dict[int, NDArray[Any]] = {}
+    floats = [i for i, (_, code) in enumerate(chunk.layout) if code == "d"]
     if floats and chunk.rows:
-        table = np.stack([arrays[name] for name in floats])
-        known = ~np.isnan(table).all(axis=1)
-        narrow_ones = {name: array for name, array, some in zip(floats, narrow_floats(table), known, strict=True) if some}
-    out = {}
-    for name, code in chunk.layout:
-        if code == "d" and name in narrow_ones:
-            out[name] = narrow_ones[name]
-        elif code == "q" and (arrays[name] != -1).any():
-            out[name] = narrow(arrays[name])
-    return out
+        numbers = (table if len(floats) == count else table[floats]).view(np.float64)
+        found.update((i, array) for i, array, known in zip(floats, *narrow_floats(numbers), strict=True) if known)
+    for i, (_, code) in enumerate(chunk.layout):
+        if code == "q" and (table[i] != MISSING["q"]).any():
+            found[i] = narrow(table[i])
+    return {name: found[i] for i, (name, _) in enumerate(chunk.layout) if i in found}
 
 
 def _lists(lists: dict[str, dict[int, NDArray[Any]]], rows: int) -> dict[str, NDArray[Any]]:

@@ -64,6 +64,7 @@ class Segment:
         rows: position of row 0.
         rows_word: index in `ring.words` of the number of rows; counts a row once it is stored.
         log_word: the same of the bytes of the log.
+        log_end: where the log ends now, for `rewind`.
         capacity: rows that it may hold.
     """
 
@@ -72,7 +73,7 @@ class Segment:
         self._start = HEADER_BYTES + index * ring.segment_bytes
         self._word = self._start // 8
         self.free = True
-        self.first_batch = self.rows = self.capacity = self._generation = 0
+        self.first_batch = self.rows = self.log_end = self.capacity = self._generation = 0
         self.layout: Columns = ()
         self.rows_word = self._word + ROWS
         self.log_word = self._word + LOG
@@ -92,22 +93,22 @@ class Segment:
         self._generation = generation
         self.first_batch, self.capacity, self.layout = first_batch, capacity, layout
         self.rows = self._start + WORDS * 8 + padded(len(text))
-        self._log = self._log_start = self.rows + capacity * len(layout) * 8
+        self.log_end = self._log_start = self.rows + capacity * len(layout) * 8
         self.free = False
         return True
 
     def append(self, kind: int, batch: int, description: bytes, payload: bytes | memoryview) -> bool:
         """Adds a log entry; False if there is no room."""
         size = len(payload)
-        begin = self._log + ENTRY.size + len(description)
+        begin = self.log_end + ENTRY.size + len(description)
         end = begin + padded(size)
         if end > self._start + self._ring.segment_bytes:
             return False
         memory = self._ring.memory
-        ENTRY.pack_into(memory, self._log, len(description) + size, kind, len(description), batch)
-        memory[self._log + ENTRY.size : begin] = description
+        ENTRY.pack_into(memory, self.log_end, len(description) + size, kind, len(description), batch)
+        memory[self.log_end + ENTRY.size : begin] = description
         memory[begin : begin + size] = payload
-        self._log = end
+        self.log_end = end
         self._ring.words[self._word + LOG] = end - self._log_start
         return True
 
@@ -127,19 +128,14 @@ class Segment:
         return self._log_start
 
     @property
-    def log_end(self) -> int:
-        """Where the log ends now, for `rewind`."""
-        return self._log
-
-    @property
     def room(self) -> int:
         """Bytes that are left for the log."""
-        return self._start + self._ring.segment_bytes - self._log
+        return self._start + self._ring.segment_bytes - self.log_end
 
     def rewind(self, mark: int, rows: int) -> None:
         """Takes back rows from `rows` on and log entries from `mark` on."""
         self._ring.words[self.rows_word] = rows
-        self._log = mark
+        self.log_end = mark
         self._ring.words[self._word + LOG] = mark - self._log_start
 
     def table(self, rows: int) -> bytes:

@@ -129,36 +129,35 @@ class Session:
         if classes is not None:
             arrays["classes"] = as_list(classes)
         with self._lock:
-            if self._buffer.open_series is not None:
+            buffer = self._buffer
+            if buffer.open_series is not None:
                 self._settle()
             batch = self._next
             self._busy = True
             try:
                 if not self._off:
-                    self._put(row, arrays)
+                    if buffer.full or (
+                        buffer.count and (buffer.count >= buffer.capacity or self._close_next or time.monotonic() >= self._due)
+                    ):
+                        self._close_chunk()
+                    buffer.store(row, arrays)
+                    if buffer.stuck:
+                        self._off = True
+                    loss = row.get("loss", 0.0)
+                    if loss is not None and loss - loss != 0:
+                        self._close_next = True  # at the next row: until then this one may be amended, and the tail has it
+                    if arrays and not self._said.issuperset(arrays):
+                        self._say_lists(arrays)
                 self._next = batch + 1
-            finally:
+            except BaseException:
                 if not self._off:  # an interrupt may have come right after the row was stored
-                    self._next = self._buffer.next_batch
+                    self._next = buffer.next_batch
+                raise
+            finally:
                 self._busy = False
         if self._flush_later:
             self.flush()
         return batch
-
-    def _put(self, row: Mapping[str, float], arrays: dict[str, Any]) -> None:
-        buffer = self._buffer
-        if buffer.full or (
-            buffer.count and (buffer.count >= buffer.capacity or self._close_next or time.monotonic() >= self._due)
-        ):
-            self._close_chunk()
-        buffer.store(row, arrays)
-        if buffer.stuck:
-            self._off = True
-        loss = row.get("loss", 0.0)
-        if loss is not None and loss - loss != 0:
-            self._close_next = True  # at the next row: until then this one may be amended, and the tail has it
-        if arrays and not self._said.issuperset(arrays):
-            self._say_lists(arrays)
 
     # --- many rows of one kind --------------------------------------------------------------------------------------
 

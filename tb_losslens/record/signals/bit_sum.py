@@ -27,6 +27,9 @@ SAMPLED_FROM = 1 << 32
 
 _WIDTH = 8192
 _BLOCK = 1 << 18
+_PIECE = 1 << 16
+"""Words of a block that are worked on at a time on the CPU: they and what is made of them stay in its caches."""
+
 _SAMPLE = 1 << 16
 _PLAIN = (nn.Parameter, Tensor)
 _NUMBERS = frozenset(
@@ -68,7 +71,7 @@ def _small(octets: NDArray[np.uint8]) -> int:
     """`_weighted` of the bytes of one block, shape (n,)."""
     rest = -len(octets) % 8
     words = (np.concatenate([octets, np.zeros(rest, np.uint8)]) if rest else octets).view(np.int64)
-    return int(_wrap(_weighted_words(words) * _AGAIN))
+    return int(_wrap(_weighted_words(words, np.empty(min(len(words), _PIECE), np.int64)) * _AGAIN))
 
 
 def fold(total: int | Tensor) -> int | Tensor:
@@ -127,26 +130,28 @@ def _weighted(words: Tensor) -> int | Tensor:
     """Sum of mixed words, each times the odd numbers of its row and its column in a table of 8192 columns."""
     on_cpu = words.device.type == "cpu"
     total: int | Tensor = 0
+    room = np.empty(min(words.numel(), _PIECE), np.int64) if on_cpu else None
     for row, begin in enumerate(range(0, words.numel(), _BLOCK)):
         block = words[begin : begin + _BLOCK]
-        part = _weighted_on_cpu(block) if on_cpu else _weighted_on_device(block)
+        part = _weighted_on_device(block) if room is None else _weighted_words(host_view(block), room)
         total = _wrap(total + _wrap(part * _wrap((2 * row + 1) * _AGAIN)))
     return total
 
 
-def _weighted_on_cpu(block: Tensor) -> int:
-    return _weighted_words(host_view(block))
-
-
-def _weighted_words(words: NDArray[np.int64]) -> int:
-    mixed = words >> 32
-    mixed ^= words
-    columns = _columns()
-    whole = len(mixed) // _WIDTH * _WIDTH
-    total = int(np.dot(mixed[whole:], columns[: len(mixed) - whole]))
-    if whole:
-        rows = np.einsum("ij,j->i", mixed[:whole].reshape(-1, _WIDTH), columns)
-        total += int(np.dot(rows, columns[1 : len(rows) + 1]))
+def _weighted_words(words: NDArray[np.int64], room: NDArray[np.int64]) -> int:
+    """Of one block, shape (n,); `room`, of shape (n,) or of a piece, is written over."""
+    total, columns = 0, _columns()
+    for begin in range(0, len(words), _PIECE):
+        piece = words[begin : begin + _PIECE]
+        mixed = room[: len(piece)]
+        np.right_shift(piece, 32, out=mixed)
+        mixed ^= piece
+        whole = len(mixed) // _WIDTH * _WIDTH
+        total += int(np.dot(mixed[whole:], columns[: len(mixed) - whole]))
+        if whole:
+            rows = np.einsum("ij,j->i", mixed[:whole].reshape(-1, _WIDTH), columns)
+            first = begin // _WIDTH + 1
+            total += int(np.dot(rows, columns[first : first + len(rows)]))
     return total
 
 

@@ -58,7 +58,7 @@ class Fingerprints(Collector):
         """True in a pass that is left out."""
         return self._left_out > 0
 
-    def __init__(self, share: float = 0.0015) -> None:
+    def __init__(self, share: float = 0.001) -> None:
         self._share = share
         self._sets: dict[int, _DataSet] = {}
         self._source: Any = None

@@ -138,7 +138,7 @@ def test_the_way_of_a_device_gives_the_same_number():
 
     weight = torch.randn(300_001, generator=torch.Generator().manual_seed(3))
     words = module._words(weight)
-    on_cpu = module._weighted_on_cpu(words[:200_000])
+    on_cpu = module._weighted_words(words[:200_000].numpy(), np.empty(module._PIECE, np.int64))
     assert int(module._weighted_on_device(words[:200_000])) == module._wrap(on_cpu)
     assert int(fold(torch.tensor(-5))) == fold(-5)
 
