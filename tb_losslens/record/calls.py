@@ -20,8 +20,9 @@ from tb_losslens.record.data_sets import Samples
 from tb_losslens.record.facts import plain
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import OTHER, PULL
-from tb_losslens.record.loader import Pass, wrap_loader
+from tb_losslens.record.loader import wrap_loader
 from tb_losslens.record.logged_batch import fill
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.probe.probing import ProbeCall
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.turns import Turns

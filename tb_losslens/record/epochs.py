@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tb_losslens.record.batch import Batch
-from tb_losslens.record.loader import Pass
 from tb_losslens.record.order import OrderDigest
 from tb_losslens.record.outbox import Outbox
+from tb_losslens.record.passes import Pass
 
 
 class Epochs:

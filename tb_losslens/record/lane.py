@@ -34,8 +34,8 @@ from tb_losslens.record.lane_start import (
     TIME,
 )
 from tb_losslens.record.lane_state import LaneState
-from tb_losslens.record.loader import Pass
 from tb_losslens.record.measures import training_share
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.sampler_tap import Trail
 
 EACH = 16

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from tb_losslens.record.cadence import SPARSE
-from tb_losslens.record.loader import Pass
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.row import Row
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from tb_losslens.record.lane_start import (
     Usual,
     usual_sequence,
 )
-from tb_losslens.record.loader import Pass
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.sampler_tap import Ids, as_ids
 
 if TYPE_CHECKING:

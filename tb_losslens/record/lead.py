@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.feed import Feed
-from tb_losslens.record.loader import Pass
+from tb_losslens.record.passes import Pass
 
 
 class Lead:

@@ -16,8 +16,8 @@ from tb_losslens.record.disk.session import Session
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.lane import Lane
 from tb_losslens.record.lane_start import SCALAR
-from tb_losslens.record.loader import Pass
 from tb_losslens.record.outbox import Outbox, Sent
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.row import Row
 from tb_losslens.record.scalar_steps import ScalarSteps
 from tb_losslens.record.step import Steps

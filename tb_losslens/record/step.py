@@ -16,9 +16,9 @@ from tb_losslens.record.epochs import Epochs
 from tb_losslens.record.evaluations import Evaluations
 from tb_losslens.record.feed import Feed
 from tb_losslens.record.lead import Lead
-from tb_losslens.record.loader import Pass
 from tb_losslens.record.loss_search import LossSearch
 from tb_losslens.record.outbox import Outbox, Sent
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.row import Row
 from tb_losslens.record.step_number import StepNumber
 from tb_losslens.record.unusual import Unusual

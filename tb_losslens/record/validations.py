@@ -7,9 +7,9 @@ from typing import Any
 
 from tb_losslens.record import mid_step
 from tb_losslens.record.batch import Batch
-from tb_losslens.record.loader import Pass
 from tb_losslens.record.loss_tag import is_held_out, is_loss
 from tb_losslens.record.outbox import Outbox
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.step import Steps
 from tb_losslens.record.validation import Validation
 

@@ -20,7 +20,7 @@ from tb_losslens.record.disk.session import Session
 from tb_losslens.record.facts import plain, versions
 from tb_losslens.record.file_writer import EventFileWriter
 from tb_losslens.record.guard import Guard
-from tb_losslens.record.loader import Pass
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.signals.loss_identity import identity_facts
 from tb_losslens.record.summary import markdown, run_name

@@ -6,8 +6,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tb_losslens.record.batch import Batch
-from tb_losslens.record.loader import Pass
 from tb_losslens.record.loader_facts import loader_facts
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.signals.config_snapshot import _SETTINGS, ConfigSnapshots, Objects, diff, in_words
 from tb_losslens.record.signals.config_values import MOST, config_values
 

@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from tb_losslens.record.batch import Batch
-from tb_losslens.record.loader import Pass
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.signals.fingerprint_table import MOST_IDS, FingerprintTable, words_of
 from tb_losslens.record.signals.fingerprint_table import prints_of as of_words
 from tb_losslens.record.signals.fingerprints import Fingerprints

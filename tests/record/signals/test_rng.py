@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from tb_losslens.record.batch import Batch
-from tb_losslens.record.loader import Pass
+from tb_losslens.record.passes import Pass
 from tb_losslens.record.signals.rng import RandomStates, generator_digests, rng_digests, worker_seed
 
 
