@@ -13,6 +13,8 @@ How it decides:
     up at the same row, more than at boundaries without such a change. A level that was there before, after lower ones, is a
     restart or a reset: a restart if the scheduler is one that restarts, a reset if the scheduler was replaced there, if its
     class cannot raise the LR, or if an unknown one is back at its first LR at every boundary. Any other rise is a step.
+    A cosine that is stepped once a batch and is over within half an epoch, or after as many batches as the run has epochs, was
+    meant in epochs (`stepping_unit`).
     Whether it was meant is asked after that. Planned: a `config_change` beside it, a rise that begins with the run (warm-up),
     and restarts that the loss recovers from. What the LR did is counted exactly, at all its rises; where the loss followed is
     measured, and said apart. A run that never comes back, or stops being finite, came to harm: then the LR that it was raised
@@ -55,6 +57,7 @@ from tb_losslens.analysis.lr_effect import (
 from tb_losslens.analysis.lr_harm import count_of, harm_after, within_noise
 from tb_losslens.analysis.lr_repair import lr_fix
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
+from tb_losslens.analysis.lr_unit import unit_finding, wrong_unit
 from tb_losslens.analysis.lr_words import ADVICE, ADVICE_HARMED, WORDS, only_later, rises_how, some_of
 from tb_losslens.analysis.schedule import (
     RESTARTING,
@@ -80,9 +83,10 @@ def find(context: Context, *, least_ratio: float = 1.2, most_boundaries: float =
         most_boundaries: an unknown scheduler that is back at its first LR at this part of the boundaries is reset.
     """
     rises = [step for step in lr_steps(context) if step.ratio >= least_ratio]
-    if not rises:
-        return [Checked(ID, "the learning rate never rises at once")]
-    out: list[Outcome] = []
+    wrong = wrong_unit(context)
+    out: list[Outcome] = [] if wrong is None else [unit_finding(context, wrong, ID)]
+    if not rises or wrong is not None:  # whatever else it does then follows from that
+        return out or [Checked(ID, "the learning rate never rises at once")]
     groups: dict[tuple[str, bool], list[LrStep]] = {}
     for step in rises:
         detail = rise_kind(context, step, rises, most_boundaries=most_boundaries)
