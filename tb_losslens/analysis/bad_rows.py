@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.class_mix import class_distance, improbable_mixes
 from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.once import once_a_run
 from tb_losslens.analysis.orders import ids_in, recurring_ids, samples_behind
 from tb_losslens.analysis.outliers import (
     Rows,
@@ -23,6 +23,7 @@ from tb_losslens.analysis.outliers import (
     until_usual_again,
 )
 from tb_losslens.analysis.stats import Floats, finite, mean, median
+from tb_losslens.analysis.tails import chi2_ppf
 from tb_losslens.store.run import Run
 
 
@@ -108,7 +109,7 @@ def _apart(
     if (len(rows) and not ids) or len(run.epochs) < least_epochs:
         return rows, ids
     for count in (1, 2, 3):
-        mean_count = float(_scipy.chi2.ppf(chance, 2 * count)) / 2  # of the Poisson law with P(count or more) = chance
+        mean_count = float(chi2_ppf(chance, 2 * count)) / 2  # of the Poisson law with P(count or more) = chance
         rows = standing_apart(distance, most=most, expected=mean_count * len(run.epochs))
         ids = recurring_ids(run, rows, least_epochs=max(least_epochs, math.ceil(0.75 * len(run.epochs))))
         if len(ids) >= count and tests * gap_by_chance(distance, rows, partial(samples_behind, run)) < chance:
@@ -148,11 +149,13 @@ def _log(values: Floats) -> Floats:
     return np.asarray(np.log(np.maximum(values, floor)) if floor > 0 else values, dtype=np.float64)
 
 
+@once_a_run
 def loss_distance(run: Run) -> Floats:
     """How far each loss lies above those around it, in robust standard deviations for its batch size, shape (n,)."""
     return _above(run, run.loss)
 
 
+@once_a_run
 def gradient_distance(run: Run) -> Floats:
     """The same for the logarithm of the gradient norm; -inf where it was not recorded."""
     norm = run.float("grad_norm")

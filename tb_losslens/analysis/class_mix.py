@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.outliers import Rows, away_from_usual, standing_apart
 from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.tails import binomial_sf
 from tb_losslens.store.run import Run
 
 
@@ -50,5 +50,5 @@ def improbable_mixes(run: Run, distance: Floats, most: float, *, level: float = 
     known = np.isfinite(shares).all(axis=1) & (size > 0)
     usual = np.average(shares[known], axis=0, weights=size[known])
     count = np.round(shares[rows] * size[rows, None])
-    p = np.asarray(_scipy.binom.sf(count - 1, size[rows, None], usual[None, :])).min(axis=1) * shares.shape[1] * len(run)
+    p = np.asarray(binomial_sf(count - 1, size[rows, None], usual[None, :])).min(axis=1) * shares.shape[1] * len(run)
     return rows if (p < level).all() else rows[:0]

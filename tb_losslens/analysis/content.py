@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.mix import class_shares
 from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.tails import f_sf
 from tb_losslens.analysis.text import p_value
 from tb_losslens.store.run import Epoch, Run
 
@@ -111,7 +111,7 @@ def position_effect(content: Content, weight: Floats, epoch: Epoch, *, block_cou
         between = float((sums**2 / size[:, None]).sum())
         within = total - between
         ratio = (between / (count - 1)) / (within / (n - count)) if within > 0 else math.inf
-        p = float(_scipy.f.sf(ratio, columns * (count - 1), columns * (n - count))) * len(tried)
+        p = float(f_sf(ratio, columns * (count - 1), columns * (n - count))) * len(tried)
         far = apart(content, sums / size[:, None]) - _chance(content, values, size.astype(np.float64))
         effect = max(0.0, float(np.average(far, weights=size)))
         if p < best.p or (p == best.p and effect > best.effect):

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as scipy_stats
 
 from tb_losslens.analysis.finding import Boundary, Finding
 from tb_losslens.analysis.known import by_turn, mostly_known
 from tb_losslens.analysis.mix import class_shares
 from tb_losslens.analysis.stats import Floats, mean
+from tb_losslens.analysis.tails import f_sf
 from tb_losslens.analysis.text import p_value, percent, plural
 from tb_losslens.store.run import Epoch, Run
 
@@ -200,7 +200,7 @@ def _fit(loss: Floats, line: Floats, share: Floats) -> tuple[Floats, float, floa
     if rank == 0 or free < 1 or total <= 0:
         return effect, 1.0, 0.0
     f = max(total - left, 0.0) / rank / max(left / free, 1e-300)
-    return effect, float(scipy_stats.f.sf(f, rank, free)), max(0.0, 1 - left / total)
+    return effect, float(f_sf(f, rank, free)), max(0.0, 1 - left / total)
 
 
 def _by_sample(run: Run, boundary: Boundary, near: tuple[Epoch, ...]) -> tuple[float | None, str]:

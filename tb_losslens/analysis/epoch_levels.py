@@ -9,33 +9,73 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.epoch_pool import Levels, needed_t, pooled_shifts
 from tb_losslens.analysis.late_shift import late_shift
-from tb_losslens.analysis.stats import Floats, finite, median, robust_sigma
+from tb_losslens.analysis.stats import MAD_TO_SIGMA, Floats, finite, median, row_median
 from tb_losslens.store.run import Epoch
 
 
 def levels(values: Floats, weight: Floats, epochs: tuple[Epoch, ...]) -> Levels:
     """Levels of `values`, shape (n,); NaN for epochs without a known value."""
-    rows = []
-    for epoch in epochs:
-        part = values[epoch.first : epoch.last]
-        known = np.isfinite(part)
-        half = len(part) // 2
-        samples = np.where(known, weight[epoch.first : epoch.last], 0.0)
-        total = float((np.where(known, part, 0.0) * samples).sum() / samples.sum()) if samples.sum() > 0 else math.nan
-        noise = _clipped_sigma(part)
-        inside = abs(median(part[half:]) - median(part[:half]))
-        rows.append((median(part), total, noise, float(known.sum()), inside))
-    return Levels(*(np.array(column, dtype=np.float64) for column in zip(*rows, strict=True)))
+    if not epochs:
+        return Levels(*np.empty((5, 0)))
+    first, last = np.array([epoch.first for epoch in epochs]), np.array([epoch.last for epoch in epochs])
+    half = (last - first) // 2
+    table = packed(values, first, last)
+    middle = row_median(table)
+    with np.errstate(invalid="ignore", over="ignore"):
+        inside = np.abs(row_median(packed(values, first + half, last)) - row_median(packed(values, first, first + half)))
+    total, count = _totals(values, weight, first, last)
+    return Levels(middle, total, _clipped_sigma(table, middle), count, inside)
 
 
-def _clipped_sigma(values: Floats) -> float:
-    """Nearly as efficient as a standard deviation on normal values, and deaf to single outliers."""
-    middle, sigma = median(values), robust_sigma(values)
-    near = values[np.abs(values - middle) <= 3 * sigma] if sigma > 0 else values[np.isfinite(values)]
-    return float(np.std(near)) if len(near) > 1 else math.nan
+def packed(values: Floats, first: NDArray[np.int64], last: NDArray[np.int64]) -> Floats:
+    """The finite values of each part `first <= row < last`, shape (parts, most values of any); NaN behind them."""
+    rows, lengths = rows_of(first, last)
+    part = np.repeat(np.arange(len(first)), lengths)
+    known = np.isfinite(values[rows])
+    if known.all() and len(set(lengths.tolist())) == 1:
+        return values[rows].reshape(len(first), -1)
+    count = np.bincount(part[known], minlength=len(first))
+    out = np.full((len(first), int(count.max(initial=0))), np.nan)
+    place = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+    out[part[known], place] = values[rows][known]
+    return out
+
+
+def rows_of(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of all parts `first <= row < last`, one part after the other, and how many each has."""
+    lengths = np.maximum(last - first, 0)
+    ends = np.cumsum(lengths)
+    return np.arange(int(ends[-1])) + np.repeat(first - (ends - lengths), lengths), lengths
+
+
+def _totals(values: Floats, weight: Floats, first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """(weighted mean of each part, NaN where nothing has a weight, number of finite values)."""
+    rows, lengths = rows_of(first, last)
+    part = np.repeat(np.arange(len(first)), lengths)
+    known = np.isfinite(values[rows])
+    rows, part = rows[known], part[known]
+    total = np.bincount(part, weights=weight[rows], minlength=len(first))
+    summed = np.bincount(part, weights=values[rows] * weight[rows], minlength=len(first))
+    count = np.bincount(part, minlength=len(first)).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, summed / total, np.nan), count
+
+
+def _clipped_sigma(table: Floats, middle: Floats) -> Floats:
+    """Nearly as efficient as a standard deviation on normal values, and deaf to single outliers; of each row of `packed`."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        off = table - middle[:, None]
+        sigma = MAD_TO_SIGMA * row_median(np.abs(off))
+        near = np.isfinite(off) & ((np.abs(off) <= 3 * sigma[:, None]) | ~(sigma[:, None] > 0))
+        count = near.sum(axis=1)
+        off = np.where(near, off, 0.0)
+        mean = off.sum(axis=1) / np.maximum(count, 1)
+        spread = np.sqrt((np.where(near, off - mean[:, None], 0.0) ** 2).sum(axis=1) / np.maximum(count, 1))
+    return np.where(count > 1, spread, np.nan)
 
 
 def shifts(

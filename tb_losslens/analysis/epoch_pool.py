@@ -8,9 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.tails import t_isf
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def needed_t(freedom: float, least_t: float, least_p: float) -> float:
 
 @lru_cache(maxsize=4096)
 def _quantile(freedom: int, p: float) -> float:
-    return float(_scipy.t.isf(p / 2, freedom))
+    return float(t_isf(p / 2, freedom))
 
 
 def pooled_shifts(

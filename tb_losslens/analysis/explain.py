@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Boundary
 from tb_losslens.analysis.stats import finite, median, robust_sigma
+from tb_losslens.analysis.tails import binomial_sf, t_sf
 from tb_losslens.store.run import Run
 
 
@@ -55,7 +55,7 @@ def outside_by_chance(boundaries: Sequence[Boundary]) -> tuple[float, float]:
     if not measured:
         return 0.0, 1.0
     rate, outside = _left_out(measured), len(beyond_band(measured))
-    return len(measured) * rate, float(_scipy.binom.sf(outside - 1, len(measured), rate))
+    return len(measured) * rate, float(binomial_sf(outside - 1, len(measured), rate))
 
 
 def _left_out(boundaries: Sequence[Boundary], *, band: float = 0.05) -> float:
@@ -85,7 +85,7 @@ def clear_where_named(
         rest = finite(np.array([b.z_by_m.get(m, math.nan) for b in context.boundaries if b.index != index]))
         if math.isfinite(z):
             spread = max(1.0, robust_sigma(rest)) if len(rest) > 1 else 1.0
-            tails.append(float(_scipy.t.sf(sign * z / spread, freedom)))
+            tails.append(float(t_sf(sign * z / spread, freedom)))
     return len(tails) > 1 and max(tails) < agrees and min(tails) * len(tails) * tests < level
 
 

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.stats import Floats
+from tb_losslens.analysis.tails import normal_isf, normal_sf, t_sf
 
 NORMAL_TAIL = 2.807
 """99.5 % quantile of |z| of a normal distribution."""
@@ -39,9 +39,9 @@ def p_by_size(z: Floats, tail: float, count: Floats, *, most: float = 3.0, least
     heavier = max(1.0, tail / NORMAL_TAIL) if math.isfinite(tail) else 1.0
     freedom = np.maximum(3.0, count[known] / 3 - 1)
     size = z[known] / heavier
-    deviate = _scipy.norm.isf(np.maximum(_scipy.t.sf(np.abs(size), freedom), 1e-300))
+    deviate = normal_isf(np.maximum(t_sf(np.abs(size), freedom), 1e-300))
     total = float(np.clip(np.sign(size) * deviate, -most, most).sum()) / math.sqrt(int(known.sum()))
-    return float(2 * _scipy.norm.sf(abs(total)))
+    return float(2 * normal_sf(abs(total)))
 
 
 def together(p: Sequence[float], z: Sequence[Floats], *, level: float = 1e-3, least_part: float = 0.8) -> tuple[int, float]:

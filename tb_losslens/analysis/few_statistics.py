@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.last_batches import LastBatches
@@ -82,7 +81,9 @@ def few_statistics(
     # the running statistics start anywhere: the first epoch says nothing
     rest = finite(np.delete(gap, last.row)[int(last.row[0]) :])
     if len(here) and len(rest) >= 20:
-        apart = float(_scipy.mannwhitneyu(here, rest, alternative="greater").pvalue)
+        from scipy.stats import mannwhitneyu
+
+        apart = float(mannwhitneyu(here, rest, alternative="greater").pvalue)
         if not median(here) >= fold * median(rest) or apart >= level:
             return by_loss if by_loss is not None and by_loss.shows(least=plainly) else None
         return FewStatistics(median(here), median(rest), *_loss(last))
@@ -93,7 +94,11 @@ def _loss(last: LastBatches, *, least: int = 5) -> tuple[float, float]:
     """`higher` and `excess` of the last batches."""
     off = finite(last.off / last.error)
     off = off[off != 0]
-    higher = float(_scipy.wilcoxon(off, alternative="greater").pvalue) if len(off) >= least else 1.0
+    higher = 1.0
+    if len(off) >= least:
+        from scipy.stats import wilcoxon
+
+        higher = float(wilcoxon(off, alternative="greater").pvalue)
     positive = last.level > 0
     return higher, median(last.off[positive] / last.level[positive]) if positive.any() else 0.0
 

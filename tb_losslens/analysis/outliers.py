@@ -28,18 +28,35 @@ def standing_apart(
         most: at most this part of all values can stand apart from the others.
     """
     known = np.flatnonzero(np.isfinite(size))
-    if len(known) < 40:
+    far = int(np.count_nonzero(size[known] >= least))
+    if len(known) < 40 or not far:
         return np.empty(0, dtype=np.int64)
-    order = known[np.argsort(-size[known], kind="stable")]
+    limit = int(most * len(known))
+    order = _largest(size, known, min(far, limit) + 2 + _tail_count(len(known), tail))
     values = size[order]
-    limit = int(most * len(values))
     top = values[:limit]
     rest = np.maximum(values[1 : limit + 1], 1.0)
+    top = top[: len(rest)]
     candidates = np.flatnonzero((top >= least) & (top >= gap * rest))
     for k in candidates[::-1]:  # the largest group first
-        if _beyond_tail(values, int(k) + 1, tail) <= expected:
+        if _beyond_tail(values, int(k) + 1, len(known), tail) <= expected:
             return np.sort(order[: int(k) + 1]).astype(np.int64)
     return np.empty(0, dtype=np.int64)
+
+
+def _largest(size: Floats, rows: Rows, count: int) -> Rows:
+    """The `count` of `rows` with the largest values, in falling order; of equal ones the earlier row first."""
+    if count < len(rows):
+        values = size[rows]
+        least = np.partition(values, len(rows) - count)[len(rows) - count]
+        rows = rows[values >= least]
+    out: Rows = rows[np.argsort(-size[rows], kind="stable")][:count]
+    return out
+
+
+def _tail_count(size: int, part: float) -> int:
+    """Values of a tail."""
+    return max(20, int(part * size))
 
 
 @dataclass(frozen=True)
@@ -57,13 +74,13 @@ class _Tail:
         return step / self.mean
 
 
-def _tail_of(rest: Floats, part: float, *, better: float = 4.0) -> _Tail | None:
-    """Fitted on values in falling order; None for too few.
+def _tail_of(rest: Floats, size: int, part: float, *, better: float = 4.0) -> _Tail | None:
+    """Fitted on the largest of `size` values, in falling order; None for too few.
 
     The tail is a power law (Hill's estimator). It is an exponential where that is clearly likelier, by `better` in the log
     likelihood: a power law fitted on normal values expects far too much far out.
     """
-    count = max(20, int(part * len(rest)))
+    count = _tail_count(size, part)
     if len(rest) <= count or rest[count] <= 0:
         return None
     above = np.maximum(rest[:count], 1e-12) / rest[count]
@@ -75,9 +92,9 @@ def _tail_of(rest: Floats, part: float, *, better: float = 4.0) -> _Tail | None:
     return _Tail(count, float(rest[count]), spread if heavy else excess, heavy)
 
 
-def _beyond_tail(values: Floats, apart: int, tail: float) -> float:
-    """How many values the tail of the rest puts at or beyond the smallest of those apart."""
-    fitted = _tail_of(values[apart:], tail)
+def _beyond_tail(values: Floats, apart: int, size: int, tail: float) -> float:
+    """How many of `size` values the tail of the rest puts at or beyond the smallest of those apart."""
+    fitted = _tail_of(values[apart:], size - apart, tail)
     return 0.0 if fitted is None else fitted.count * math.exp(-fitted.move(fitted.limit, float(values[apart - 1])))
 
 
@@ -97,8 +114,8 @@ def gap_by_chance(size: Floats, apart: Rows, causes: Callable[[Rows], int], *, t
         Rényi, On the theory of order statistics, 1953.
     """
     others = np.setdiff1d(np.flatnonzero(np.isfinite(size)), apart)
-    order = others[np.argsort(-size[others], kind="stable")]
-    fitted = _tail_of(size[order], tail)
+    order = _largest(size, others, _tail_count(len(others), tail) + 1)
+    fitted = _tail_of(size[order], len(others), tail)
     if fitted is None or not len(apart):
         return 0.0
     k, m = causes(apart), causes(np.sort(order[: fitted.count]))
@@ -162,13 +179,12 @@ def local_level(values: Floats, *, block: int = 50) -> tuple[Floats, Floats]:
     blocks = max(1, n // block)
     edges = np.linspace(0, n, blocks + 1).astype(np.int64)
     width = int(np.diff(edges).max())
+    which = np.repeat(np.arange(blocks), np.diff(edges))
     table = np.full((blocks, width), np.nan)
-    for k in range(blocks):
-        table[k, : edges[k + 1] - edges[k]] = values[edges[k] : edges[k + 1]]
+    table[which, np.arange(n) - edges[which]] = values
     level = row_median(table)
     sigma = MAD_TO_SIGMA * row_median(np.abs(table - level[:, None]))
     near = np.clip(np.arange(blocks)[:, None] + np.array([-1, 0, 1]), 0, blocks - 1)
-    which = np.repeat(np.arange(blocks), np.diff(edges))
     return _lower_median(level[near])[which], _lower_median(sigma[near])[which]
 
 

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.context import Context
-from tb_losslens.analysis.stats import Floats, moving_mean
+from tb_losslens.analysis.stats import Floats, moving_mean, ranks_of
 from tb_losslens.store.run import Epoch
 
 
@@ -76,6 +75,6 @@ def _ranks(values: Floats) -> Floats:
     """Ranks with mean 0 and variance 1; NaN throughout if any value is not finite or all are equal."""
     if not np.isfinite(values).all() or np.ptp(values) == 0:
         return np.full(len(values), np.nan)
-    ranks = _scipy.rankdata(values)
+    ranks = ranks_of(values)
     out: Floats = (ranks - ranks.mean()) / ranks.std()
     return out

@@ -11,7 +11,6 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence
@@ -83,7 +82,9 @@ def profile(context: Context, *, blocks: int = 8, least_epochs: int = 3) -> Prof
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scipy warns on ties
-        p = float(_scipy.friedmanchisquare(*np.array(rows).T).pvalue)
+        from scipy.stats import friedmanchisquare
+
+        p = float(friedmanchisquare(*np.array(rows).T).pvalue)
     change = median(known)
     same = int((known * change > 0).sum())
     jump = median(np.array([b.jump for b in context.boundaries]))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.orders import repeats
+from tb_losslens.analysis.tails import chi2_sf
 from tb_losslens.store.run import Run
 
 
@@ -57,6 +57,6 @@ def standing_behind(
         add = np.bincount(inside, weights=np.repeat(-2 * np.log(p), sizes), minlength=len(samples))
         total += np.where(once, add, 0.0)
         count += once
-    p_all = np.asarray(_scipy.chi2.sf(total, np.maximum(2 * count, 1))) * len(samples)
+    p_all = np.asarray(chi2_sf(total, np.maximum(2 * count, 1))) * len(samples)
     found = np.flatnonzero((p_all < level) & (count >= least_epochs))
     return {int(samples[k]): float(p_all[k]) for k in found[np.argsort(p_all[found])]}

@@ -83,3 +83,14 @@ def test_rank_tests_are_silent_without_enough_values() -> None:
     assert stats.rank_correlation(np.array([1, 2, np.nan, 3, 4, 5]), np.array([1, 2, 9, 3, 4, 5]))[0] == pytest.approx(1)
     assert stats.rank_sum_p(np.array([]), np.ones(3)) == 1.0
     assert stats.rank_sum_p(np.arange(10), np.arange(20, 30)) < 0.001
+
+
+@pytest.mark.parametrize("n", [51, 60, 300, 5000])
+@pytest.mark.parametrize("ties", [False, True])
+def test_signed_ranks_of_many_values_are_those_of_scipy(n: int, ties: bool) -> None:
+    rng = np.random.default_rng(n)
+    values = rng.normal(0.1, 1, n)
+    values = np.round(values, 1) if ties else values
+    known = values[values != 0]
+    assert stats.signed_rank_p(values) == pytest.approx(reference.wilcoxon(known, method="approx").pvalue, rel=1e-9)
+    np.testing.assert_array_equal(stats.ranks_of(values), reference.rankdata(values))

@@ -61,6 +61,7 @@ from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_move
 from tb_losslens.analysis.input_name import ADVICE, ELSEWHERE, INDICES, MAY_BE_OTHERS, TITLES, named, repair
 from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
 from tb_losslens.analysis.input_proof import Proof, proofs
+from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
 from tb_losslens.analysis.quiet_inputs import quiet_inputs
 from tb_losslens.analysis.text import number, plural, signed, some
@@ -103,7 +104,8 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
         return [Skipped(ID, "the inputs were not recorded", how_to_record("input_mean"))]
     levels = input_levels(run, context.epochs)
     steps = moved(levels, least=least_effect) if levels.unit > 0 else Moved((), (), (), {})
-    late = None if steps.all() or known else late_inputs(run, context.epochs, least=least_effect)
+    chosen = not by_turn(run).all()  # batches were read for their loss: without any there is nothing more to see
+    late = late_inputs(run, context.epochs, least=least_effect) if chosen and not (steps.all() or known) else None
     if late is not None:
         levels, steps = late
     if len(steps.all()) > most_shifts:
