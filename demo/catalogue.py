@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, sorted_data
+from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, optimizer_rebuilt, sorted_data
 from demo.expect import Expect
 from demo.seeds import (
     adam_at_0_1,
@@ -43,7 +43,7 @@ SEEDS: tuple[ModuleType, ...] = (
 )
 """The fifteen experiments of the articles, in their order."""
 
-CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data)
+CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, optimizer_rebuilt)
 """Trainings beyond the articles."""
 
 MODULE_OF: dict[str, ModuleType] = {run: module for module in (*CAUSES, *SEEDS) for run in module.EXPECT}

@@ -55,9 +55,10 @@ def _has_inner_dropout(module: nn.Module) -> bool:
 
 
 def optimizer_facts(optimizer: Optimizer) -> dict[str, Any]:
-    """Class, defaults and the size of each parameter group."""
+    """Class, defaults, the size of each parameter group, and of how many parameters it remembers something."""
     groups = [len(group["params"]) for group in optimizer.param_groups]
-    return {"class": type(optimizer).__name__, "defaults": plain(optimizer.defaults), "groups": groups}
+    kept = sum(bool(state) for state in optimizer.state.values())
+    return {"class": type(optimizer).__name__, "defaults": plain(optimizer.defaults), "groups": groups, "with_state": kept}
 
 
 def scheduler_facts(scheduler: Any) -> dict[str, Any]:

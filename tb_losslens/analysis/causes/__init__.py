@@ -20,6 +20,7 @@ from tb_losslens.analysis.causes import (
     lr_increase,
     memorization,
     missing_zero_grad,
+    optimizer_reset,
     partial_last_batch,
     repeated_order,
     resume_discontinuity,
@@ -40,6 +41,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # proofs by equality
         wrong_mode,
         missing_zero_grad,
+        optimizer_reset,
         resume_discontinuity,
         repeated_order,
         partial_last_batch,

@@ -17,7 +17,8 @@ How it decides:
     nothing. Inside one process, weights that differ between the end of an epoch and the begin of the next while the
     optimisers count no step were changed by other code (`weights_changed`, or `stale_weights` where they equal an earlier
     state). If `load_state_dict` was called on the model there, it is called planned, since somebody wrote that line: a
-    rollback to the best weights. It explains the jump where the loss moves at the same boundary.
+    rollback to the best weights. An optimiser that loses its state once, where a state was loaded, the model or the scheduler
+    replaced, or the step jumps, is told too. It explains the jump where the loss moves at the same boundary.
 
 What to try:
     Save and load the weights, the optimiser, the scheduler and the step together.
@@ -26,8 +27,8 @@ When it is wrong:
     A new training that is meant, in a directory that was used before, is the same thing: give it a directory of its own.
     Weights that a process averages after its last epoch, and that the next one begins with, are other ones: that is right.
     Plain SGD has no state to lose. An optimiser whose state is loaded after the first epoch began looks lost.
-    False-alarm rate: none on checksums that are recorded right. One process that builds its optimiser anew is
-    `optimizer_reset`.
+    False-alarm rate: none on checksums that are recorded right. One process that builds its optimiser anew again and again,
+    or without anything else beside it, is `optimizer_reset`.
 
 References:
     PyTorch tutorials, Saving and Loading a General Checkpoint.
@@ -38,6 +39,7 @@ from __future__ import annotations
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Kind
+from tb_losslens.analysis.optimizer_resume import optimizer_lost
 from tb_losslens.analysis.restarts import Restart, in_words, restarts
 from tb_losslens.analysis.text import signed
 from tb_losslens.analysis.weight_records import place
@@ -52,6 +54,8 @@ def find(context: Context) -> list[Outcome]:
     run = context.run
     seen = restarts(run)
     changed = weights_changed(context)
+    at = {k for finding in changed for k in finding.boundaries}
+    changed += [finding for finding in optimizer_lost(context) if not at & set(finding.boundaries)]
     if not seen and not changed:
         return [Checked(ID, "one process recorded all of it")]
     found: list[Outcome] = [*changed, *(_finding(context, one) for one in seen if one.stale or one.other or one.lost)]
