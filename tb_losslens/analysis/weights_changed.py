@@ -16,7 +16,9 @@ def weights_changed(context: Context) -> list[Finding]:
     """What other code changed and what was loaded between epochs, one finding each; empty where no weights change there."""
     changes, compared = changed_between(context.run)
     first = {int(session.get("first_step", -1)) for session in context.run.sessions[1:]}
-    rows = {b.batch: b for b in context.boundaries if b.step not in first}
+    swapped = context.found("weights_swapped")
+    known = swapped.boundaries if swapped is not None else ()
+    rows = {b.batch: b for b in context.boundaries if b.step not in first and b.index not in known}
     changes = [change for change in changes if change.row in rows]
     every = compared > 2 and len(changes) == compared
     loaded = [change for change in changes if "model" in change.loaded]

@@ -27,6 +27,7 @@ from tb_losslens.analysis.causes import (
     running_mean,
     smoothed_metric,
     unknown,
+    weights_swapped,
     wrong_mode,
 )
 from tb_losslens.analysis.context import Cause
@@ -41,6 +42,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # proofs by equality
         wrong_mode,
         missing_zero_grad,
+        weights_swapped,
         optimizer_reset,
         resume_discontinuity,
         repeated_order,
