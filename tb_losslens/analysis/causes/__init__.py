@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import cast
 
 from tb_losslens.analysis.causes import (
+    accumulation_remainder,
     bad_batch,
     batch_noise,
     incomplete_shuffle,
@@ -42,6 +43,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # proofs by equality
         wrong_mode,
         missing_zero_grad,
+        accumulation_remainder,
         weights_swapped,
         optimizer_reset,
         resume_discontinuity,
