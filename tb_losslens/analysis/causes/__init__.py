@@ -23,6 +23,7 @@ from tb_losslens.analysis.causes import (
     missing_zero_grad,
     optimizer_reset,
     partial_last_batch,
+    planned_change,
     repeated_order,
     resume_discontinuity,
     running_mean,
@@ -57,6 +58,8 @@ CAUSES: tuple[Cause, ...] = tuple(
         # the schedule
         lr_increase,
         lr_decrease,
+        # what somebody changed
+        planned_change,
         # what is left
         batch_noise,
         unknown,
