@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tb_losslens.analysis.hidden import bad_gradient, under_finite
 from tb_losslens.analysis.text import number, plural
 from tb_losslens.analysis.weight_records import Recorded, recorded_weights
 from tb_losslens.store.run import Run
@@ -47,6 +48,10 @@ _CUT_OFF = (
     "have `requires_grad`, and that the optimizer holds those of this model."
 )
 
+_LEFT_OUT = (
+    "Find the operation whose derivative is not finite: run such a batch under `torch.autograd.set_detect_anomaly(True)`."
+)
+
 
 def unchanged_weights(run: Run, *, least: int = 10) -> Unchanged | None:
     """What to say where the weights have not changed for `least` batches and an epoch up to the end; None where they do."""
@@ -57,6 +62,9 @@ def unchanged_weights(run: Run, *, least: int = 10) -> Unchanged | None:
         proof = "every update that was looked into is zero"
     if since is None or not np.isfinite(run.loss[since:]).any():
         return None
+    bad = bad_gradient(run)
+    if len(under_finite(run, bad)[0]) and not np.isfinite(run.float("weight_norm")[since:]).any():
+        return None  # weights that are not finite, under a loss that was made finite
     lr = _largest_lr(run, since)
     if since > 0 and lr == 0:
         return None
@@ -127,6 +135,10 @@ def _reason(run: Run, since: int, lr: float) -> tuple[str, str]:
             "The scaler of mixed precision left out every step.",
             "Look for inf and NaN in the gradients, and call `scaler.update()` after each step.",
         )
+    left = under_finite(run, bad_gradient(run))[1]
+    if (left >= since).any() and not len(gradient):
+        said = f"The gradient of {plural(int((left >= since).sum()), 'batch')} since is NaN or infinite, and no step is made."
+        return said, _LEFT_OUT
     if not any(run.has(name) for name in _AT_STEP) and not any(e.fields.get("steps_outside") for e in run.events):
         return "No step of an optimizer was seen.", "Call `optimizer.step()` after `loss.backward()`."
     if len(gradient) and gradient.max() > 0:

@@ -14,6 +14,7 @@ from tb_losslens.analysis.causes import (
     accumulation_remainder,
     bad_batch,
     batch_noise,
+    hidden_nonfinite,
     incomplete_shuffle,
     input_shift,
     log_overlap,
@@ -41,6 +42,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         log_overlap,
         running_mean,
         smoothed_metric,
+        hidden_nonfinite,
         # proofs by equality
         wrong_mode,
         missing_zero_grad,
