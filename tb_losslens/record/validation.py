@@ -107,6 +107,8 @@ class Validation:
             "batches": self.batches or len(losses),
             "n": self.samples or int(sum(size for size in self._sizes if size > 0)),
         }
+        if len(self._scalars) > 1 and self.source != "log_validation":
+            fields["scalars"] = len(self._scalars)  # written in its batches: the value is their mean
         if self._value is not None and computed is not None:
             fields["computed"] = computed
         if losses:

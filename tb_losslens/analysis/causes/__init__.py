@@ -31,6 +31,7 @@ from tb_losslens.analysis.causes import (
     smoothed_metric,
     unknown,
     weights_swapped,
+    validation_aggregation,
     wrong_mode,
 )
 from tb_losslens.analysis.context import Cause
@@ -42,6 +43,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         log_overlap,
         running_mean,
         smoothed_metric,
+        validation_aggregation,
         hidden_nonfinite,
         # proofs by equality
         wrong_mode,
