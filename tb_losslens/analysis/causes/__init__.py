@@ -23,6 +23,7 @@ from tb_losslens.analysis.causes import (
     memorization,
     missing_zero_grad,
     optimizer_reset,
+    overfitting,
     partial_last_batch,
     planned_change,
     repeated_order,
@@ -64,6 +65,8 @@ CAUSES: tuple[Cause, ...] = tuple(
         lr_decrease,
         # what somebody changed
         planned_change,
+        # symptoms, after what may be why
+        overfitting,
         # what is left
         batch_noise,
         unknown,
