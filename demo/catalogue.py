@@ -5,6 +5,15 @@ from __future__ import annotations
 from types import ModuleType
 
 from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, optimizer_rebuilt, sorted_data
+from demo.causes import (
+    cosine_restarts,
+    forgot_train_mode,
+    healthy_baseline,
+    nan_logged_as_zero,
+    overfitting,
+    sorted_data,
+    validation_of_last_batch,
+)
 from demo.expect import Expect
 from demo.seeds import (
     adam_at_0_1,
@@ -44,6 +53,15 @@ SEEDS: tuple[ModuleType, ...] = (
 """The fifteen experiments of the articles, in their order."""
 
 CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, optimizer_rebuilt)
+CAUSES: tuple[ModuleType, ...] = (
+    cosine_restarts,
+    healthy_baseline,
+    forgot_train_mode,
+    sorted_data,
+    nan_logged_as_zero,
+    validation_of_last_batch,
+    overfitting,
+)
 """Trainings beyond the articles."""
 
 MODULE_OF: dict[str, ModuleType] = {run: module for module in (*CAUSES, *SEEDS) for run in module.EXPECT}
