@@ -14,6 +14,7 @@ from demo.causes import (
     sorted_data,
     validation_of_last_batch,
 )
+from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, softmax_twice, sorted_data
 from demo.expect import Expect
 from demo.seeds import (
     adam_at_0_1,
@@ -62,6 +63,7 @@ CAUSES: tuple[ModuleType, ...] = (
     validation_of_last_batch,
     overfitting,
 )
+CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, softmax_twice)
 """Trainings beyond the articles."""
 
 MODULE_OF: dict[str, ModuleType] = {run: module for module in (*CAUSES, *SEEDS) for run in module.EXPECT}

@@ -192,6 +192,13 @@ def test_sorted_data_jump_up_at_every_boundary(demo_runs: Mapping[str, Run]):
     assert all(jump(demo_runs["sorted_data"], k, 5) > 0.3 for k in range(11))
 
 
+def test_a_second_softmax_puts_a_floor_under_the_loss(demo_runs: Mapping[str, Run]):
+    loss = demo_runs["softmax_twice"].loss
+    floor = np.log1p(7 / np.e)
+    assert loss.min() > floor
+    assert np.median(loss[-60:]) < floor + 0.15
+
+
 def test_dropout_is_off_after_the_first_validation(demo_runs: Mapping[str, Run]):
     run = demo_runs["forgot_train_mode"]
     mode = run.float("train_mode")
