@@ -1,5 +1,4 @@
-"""The loss stops falling far above 0 while nearly all answers are right: the model ends with a softmax, and the criterion takes
-another one.
+"""The loss stays far above 0 while nearly all answers are right: the model ends with a softmax, the criterion takes another.
 
 `CrossEntropyLoss` takes logits. Given the probabilities of eight classes, it cannot go below ln(1 + 7 / e) = 1.27.
 """

@@ -13,6 +13,7 @@ from typing import cast
 from tb_losslens.analysis.causes import (
     accumulation_remainder,
     bad_batch,
+    bad_init,
     batch_noise,
     hidden_nonfinite,
     incomplete_shuffle,
@@ -62,6 +63,8 @@ CAUSES: tuple[Cause, ...] = tuple(
         memorization,
         input_shift,
         bad_batch,
+        # the model
+        bad_init,
         # the schedule
         lr_increase,
         lr_decrease,
