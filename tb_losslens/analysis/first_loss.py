@@ -31,23 +31,25 @@ class FirstLoss:
 
 
 def first_loss(run: Run, function: LossFunction, *, samples: int = 32, most: int = 64) -> FirstLoss | None:
-    """The first batches up to so many samples; None where `most` batches have fewer with a known loss."""
+    """The first batches up to so many samples; None where `most` batches have less than half as many with a known loss."""
     losses, sizes, kept = mean_losses(run, function), run.float("batch_size"), run.ragged.get("per_sample")
     if not len(run) or not math.isfinite(losses[0]):
         return None
-    count, total, single = 0, 0.0, []
+    count, total, single, last = 0, 0.0, [], 0
     for row in range(min(most, len(run))):
         mine = np.empty(0) if kept is None else finite(kept[row])
         size = len(mine) or (int(sizes[row]) if sizes[row] > 0 else 0)
         if not size or not math.isfinite(losses[row]):
             continue
-        count, total = count + size, total + size * float(losses[row])
+        count, total, last = count + size, total + size * float(losses[row]), row
         single.append(mine)
         if count >= samples:
-            known = np.concatenate(single)
-            error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) == count and count > 1 else math.nan
-            return FirstLoss(total / count, error, count, row + 1, float(losses[0]))
-    return None
+            break
+    if 2 * count < samples:
+        return None
+    known = np.concatenate(single)
+    error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) == count else math.nan
+    return FirstLoss(total / count, error, count, last + 1, float(losses[0]))
 
 
 def trained_before(run: Run) -> str:

@@ -35,6 +35,7 @@ from tb_losslens.analysis.causes import (
     unknown,
     weights_swapped,
     validation_aggregation,
+    vanishing_gradients,
     wrong_mode,
 )
 from tb_losslens.analysis.context import Cause
@@ -65,6 +66,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         bad_batch,
         # the model
         bad_init,
+        vanishing_gradients,
         # the schedule
         lr_increase,
         lr_decrease,
