@@ -15,6 +15,7 @@ from demo.causes import (
     validation_of_last_batch,
 )
 from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, softmax_twice, sorted_data
+from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, relabelled, sorted_data
 from demo.expect import Expect
 from demo.seeds import (
     adam_at_0_1,
@@ -64,6 +65,7 @@ CAUSES: tuple[ModuleType, ...] = (
     overfitting,
 )
 CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, softmax_twice)
+CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, relabelled)
 """Trainings beyond the articles."""
 
 MODULE_OF: dict[str, ModuleType] = {run: module for module in (*CAUSES, *SEEDS) for run in module.EXPECT}

@@ -29,6 +29,7 @@ LABELS = {
     "memorization": "seen before",
     "running_mean": "running mean",
     "input_shift": "other inputs",
+    "target_shift": "other targets",
     "bad_batch": "bad batch",
     "repeated_order": "fixed order",
     "incomplete_shuffle": "which samples",

@@ -35,3 +35,21 @@ def class_shares(run: Run, first: int, last: int, *, most: int = 64) -> Floats:
         np.add.at(table, (row[known], column[known]), count[known])
         table /= np.maximum(size, 1)[:, None]
     return table
+
+
+def class_names(run: Run, *, most: int = 32) -> list[int]:
+    """The classes that the columns of `class_shares` stand for, of the whole run."""
+    pairs = np.asarray(run.ragged["classes"].values, dtype=np.int64).reshape(-1, 2)
+    names, column = np.unique(pairs[:, 0], return_inverse=True)
+    total = np.bincount(column, weights=pairs[:, 1].astype(np.float64), minlength=len(names))
+    return [int(name) for name in names[np.sort(np.argsort(-total, kind="stable")[:most])]]
+
+
+def class_totals(run: Run, first: int, last: int) -> dict[int, int]:
+    """Samples of each class in the batches `first <= row < last`; of those whose classes were counted."""
+    ragged = run.ragged["classes"]
+    pairs = np.asarray(ragged.values[ragged.offsets[first] : ragged.offsets[last]], dtype=np.int64).reshape(-1, 2)
+    names, column = np.unique(pairs[:, 0], return_inverse=True)
+    total = np.zeros(len(names), dtype=np.int64)
+    np.add.at(total, column, pairs[:, 1])
+    return dict(zip(names.tolist(), total.tolist(), strict=True))

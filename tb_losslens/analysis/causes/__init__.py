@@ -32,6 +32,7 @@ from tb_losslens.analysis.causes import (
     resume_discontinuity,
     running_mean,
     smoothed_metric,
+    target_shift,
     unknown,
     weights_swapped,
     validation_aggregation,
@@ -62,6 +63,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # regressions
         incomplete_shuffle,
         memorization,
+        target_shift,
         input_shift,
         bad_batch,
         # the model

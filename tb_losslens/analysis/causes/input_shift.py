@@ -17,7 +17,8 @@ How it decides:
     Then levels of whole epochs. Their medians and their totals must both move, by many standard errors, by a twentieth of the
     spread of the inputs or more, far more than within the epochs and than at other boundaries, and stay. Where few batches
     were read, epochs are taken together. Places of a sample that move while mean and spread stay are a flip, a rotation or
-    parts that changed places; where the class mix moves with them it is other samples. What moved tells
+    parts that changed places. Where the class mix moves at the same boundary (`target_shift`) they are other samples, whose
+    inputs follow, unless a proof stands. What moved tells
     what it is called: another data set (its size or its sample ids changed), normalization (one scale and offset is read on
     the way to the model, or fits each place of a sample that is looked at), constant (next to nothing of the spread is left),
     layout (places changed places and come back equal, or vary too little for a random change), augmentation (something random
@@ -63,6 +64,7 @@ from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, so
 from tb_losslens.analysis.input_proof import Proof, proofs
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
+from tb_losslens.analysis.other_samples import other_samples
 from tb_losslens.analysis.quiet_inputs import quiet_inputs
 from tb_losslens.analysis.text import number, plural, signed, some
 from tb_losslens.events.columns import how_to_record
@@ -114,6 +116,10 @@ def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) 
     rises = tuple(loss_rises(loss))
     by_boundary, open_ones = placed(context, known, steps.all(), rises)
     at = sorted({*steps.all(), *by_boundary})
+    follows = {k for k in other_samples(context) if k not in by_boundary} & set(at)
+    at = [k for k in at if k not in follows]
+    if follows and not at and not open_ones:
+        return [Checked(ID, f"the inputs change at {plural(len(follows), 'boundary')}, with the classes: other samples")]
     if not at and not open_ones:
         return [quiet_inputs(run, context.epochs, levels)]
     if len(at) > most_shifts:
