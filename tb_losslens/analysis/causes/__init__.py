@@ -28,6 +28,7 @@ from tb_losslens.analysis.causes import (
     overfitting,
     partial_last_batch,
     planned_change,
+    repeated_augmentation,
     repeated_order,
     resume_discontinuity,
     running_mean,
@@ -59,6 +60,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         loss_misuse,
         resume_discontinuity,
         repeated_order,
+        repeated_augmentation,
         partial_last_batch,
         # regressions
         incomplete_shuffle,
