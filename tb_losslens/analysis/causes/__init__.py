@@ -16,6 +16,7 @@ from tb_losslens.analysis.causes import (
     bad_init,
     batch_noise,
     hidden_nonfinite,
+    class_imbalance,
     incomplete_shuffle,
     input_shift,
     log_overlap,
@@ -71,6 +72,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # the model
         bad_init,
         vanishing_gradients,
+        class_imbalance,
         # the schedule
         lr_increase,
         lr_decrease,
