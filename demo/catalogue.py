@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, optimizer_rebuilt, sorted_data
 from demo.causes import (
     cosine_restarts,
     forgot_train_mode,
     healthy_baseline,
     nan_logged_as_zero,
+    optimizer_rebuilt,
     overfitting,
+    relabelled,
+    softmax_twice,
     sorted_data,
     validation_of_last_batch,
 )
-from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, softmax_twice, sorted_data
-from demo.causes import cosine_restarts, forgot_train_mode, healthy_baseline, relabelled, sorted_data
 from demo.expect import Expect
 from demo.seeds import (
     adam_at_0_1,
@@ -54,18 +54,18 @@ SEEDS: tuple[ModuleType, ...] = (
 )
 """The fifteen experiments of the articles, in their order."""
 
-CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, optimizer_rebuilt)
 CAUSES: tuple[ModuleType, ...] = (
     cosine_restarts,
     healthy_baseline,
     forgot_train_mode,
     sorted_data,
+    optimizer_rebuilt,
     nan_logged_as_zero,
     validation_of_last_batch,
     overfitting,
+    softmax_twice,
+    relabelled,
 )
-CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, softmax_twice)
-CAUSES: tuple[ModuleType, ...] = (cosine_restarts, healthy_baseline, forgot_train_mode, sorted_data, relabelled)
 """Trainings beyond the articles."""
 
 MODULE_OF: dict[str, ModuleType] = {run: module for module in (*CAUSES, *SEEDS) for run in module.EXPECT}

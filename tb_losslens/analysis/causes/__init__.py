@@ -15,8 +15,8 @@ from tb_losslens.analysis.causes import (
     bad_batch,
     bad_init,
     batch_noise,
-    hidden_nonfinite,
     class_imbalance,
+    hidden_nonfinite,
     incomplete_shuffle,
     input_shift,
     log_overlap,
@@ -36,9 +36,9 @@ from tb_losslens.analysis.causes import (
     smoothed_metric,
     target_shift,
     unknown,
-    weights_swapped,
     validation_aggregation,
     vanishing_gradients,
+    weights_swapped,
     wrong_mode,
 )
 from tb_losslens.analysis.context import Cause
@@ -69,10 +69,10 @@ CAUSES: tuple[Cause, ...] = tuple(
         target_shift,
         input_shift,
         bad_batch,
+        class_imbalance,
         # the model
         bad_init,
         vanishing_gradients,
-        class_imbalance,
         # the schedule
         lr_increase,
         lr_decrease,
