@@ -16,6 +16,7 @@ from tb_losslens.analysis.causes import (
     bad_init,
     batch_noise,
     class_imbalance,
+    early_stop_premature,
     hidden_nonfinite,
     incomplete_shuffle,
     input_shift,
@@ -80,6 +81,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         planned_change,
         # symptoms, after what may be why
         overfitting,
+        early_stop_premature,
         # what is left
         batch_noise,
         unknown,
