@@ -125,36 +125,43 @@ def _shown(run: Run, rows: Rows) -> str:
 
 
 def _stepped(context: Context, rows: Rows, *, zero: bool) -> Finding:
-    run, first = context.run, int(rows[0])
+    run, seen = context.run, int(rows[0])
+    first = _first_zero(run, seen) if zero else seen
     step, count = f"{int(run.step[first]):,}", plural(len(rows), "batch")
     span = shown_around(run.loss, (first, int(rows[-1])))
     losses = run.loss[rows]
     level = "exactly 0" if zero else f"finite, from {number(float(losses.min()))} to {number(float(losses.max()))}"
+    since = f", as from step {step} on" if first < seen else ""
+    at_first = f"the gradient of {count} is NaN or infinite, first at step {int(run.step[seen]):,}"
     evidence = [
-        Evidence(f"the gradient of {count} is NaN or infinite, first at step {step}", "grad_norm", (first, int(rows[-1]) + 1)),
-        Evidence(f"their loss is {level}", "loss", span),
+        Evidence(at_first, "grad_norm", (seen, int(rows[-1]) + 1)),
+        Evidence(f"their loss is {level}{since}", "loss", span),
         Evidence("the optimiser made a step in each of them", "micro_batches", (first, int(rows[-1]) + 1)),
     ]
     weights = run.float("weight_norm")
     known = np.flatnonzero(np.isfinite(weights))
     if len(known) and not np.isfinite(weights[first:][1:]).any():
         evidence.append(Evidence(f"the norm of the weights is a number until step {int(run.step[known[-1]]):,}, then no more"))
-    begin = first
-    while zero and begin > 0 and run.loss[begin - 1] == 0:
-        begin -= 1
-    at = tuple(b.index for b in context.boundaries if zero and b.significant and abs(b.batch - begin) <= b.m)
+    at = tuple(b.index for b in context.boundaries if zero and b.significant and abs(b.batch - first) <= b.m)
     against = [] if zero else [Evidence("the loss goes on without a break", "loss", span)]
     return Finding(
         ID, "artifact", "proved", "A finite loss over gradients that are not",
-        f"The gradient of {count} from step {step} on is NaN or infinite and the optimiser stepped with it, while the recorded "
-        f"loss is {'exactly 0' if zero else 'finite'}. The weights are lost, and the curve does not show it.",
-        detail="zero" if zero else "gradient", score=0.95, boundaries=at, steps=_steps(run, rows), explains_jump=zero,
-        evidence=tuple(evidence), against=tuple(against),
+        f"From step {step} on the recorded loss is {'exactly 0' if zero else 'finite'}, while the gradient of {count} is NaN "
+        "or infinite and the optimiser stepped with it. The weights are lost, and the curve does not show it.",
+        detail="zero" if zero else "gradient", score=0.95, boundaries=at,
+        steps=_steps(run, np.union1d(rows, [first])), explains_jump=zero, evidence=tuple(evidence), against=tuple(against),
         advice=f"Go back to a state from before step {step}. Log the loss as it is, before `nan_to_num`, a clamp or a default "
         "value, and step only where the gradient norm is finite.",
         fix=_log_as_it_is(step) + guarded(run, first),
         confirm=f"`[n for n, p in model.named_parameters() if not torch.isfinite(p).all()]` after step {step}: not empty.",
     )  # fmt: skip
+
+
+def _first_zero(run: Run, row: int) -> int:
+    """The first of the batches right before `row` whose loss is exactly 0; their gradients may not have been read."""
+    while row > 0 and run.loss[row - 1] == 0:
+        row -= 1
+    return row
 
 
 def _left_out(run: Run, rows: Rows, bad: Mask) -> Finding:
