@@ -20,6 +20,9 @@ from tb_losslens.store.run import Ragged, Run
 
 TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean")
 
+_ENDS_IT = ("missing_zero_grad", "bad_init", "exploding_gradients", "lr_too_high")
+"""Causes that explain a loss which stops being finite."""
+
 
 def lost(context: Context, *, before: int = 30, near: int = 3, untrained: int = 3) -> Finding | None:
     """The loss that stops being finite, if no batch was found to blame; None if it never does.
@@ -33,7 +36,7 @@ def lost(context: Context, *, before: int = 30, near: int = 3, untrained: int = 
     row = broken.row
     if broken.lasting and any(ends_after(context, _rows(run, o), row) for o in _findings(context) if _raises_lr(o)):
         return None  # the end of what that finding says
-    if broken.lasting and any(o.cause == "missing_zero_grad" and o.explains_jump for o in _findings(context)):
+    if broken.lasting and any(o.cause in _ENDS_IT and o.explains_jump for o in _findings(context)):
         return None
     step = int(run.step[row])
     gone = int((~np.isfinite(run.loss[row:])).sum())

@@ -18,12 +18,14 @@ from tb_losslens.analysis.causes import (
     class_imbalance,
     early_stop_premature,
     hidden_nonfinite,
+    exploding_gradients,
     incomplete_shuffle,
     input_shift,
     log_overlap,
     loss_misuse,
     lr_decrease,
     lr_increase,
+    lr_too_high,
     memorization,
     missing_zero_grad,
     optimizer_reset,
@@ -82,6 +84,9 @@ CAUSES: tuple[Cause, ...] = tuple(
         # symptoms, after what may be why
         overfitting,
         early_stop_premature,
+        # symptoms, which something before may explain
+        exploding_gradients,
+        lr_too_high,
         # what is left
         batch_noise,
         unknown,

@@ -182,7 +182,8 @@ def _finding(
         ID, "fault", "likely", "The weights begin too large",
         f"The loss of the first batch, before any update, is {number(first.alone)}, where an output that knows nothing has "
         f"{base.said}.",
-        score=min(0.9, 0.6 + 0.1 * math.log10(first.level / base.untrained)), steps=(int(run.step[0]),), explains_jump=False,
+        score=min(0.9, 0.6 + 0.1 * math.log10(first.level / base.untrained)), steps=(int(run.step[0]),),
+        explains_jump=not math.isfinite(later),
         evidence=tuple(evidence), against=against,
         advice="Take the default initialisation, or one that keeps the scale from layer to layer, and let the last layer begin "
         "near zero.",
