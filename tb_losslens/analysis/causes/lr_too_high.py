@@ -34,6 +34,7 @@ References:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tb_losslens.analysis.blow_up import BlowUp, blow_up, mechanism_before
 from tb_losslens.analysis.context import Context, Outcome
@@ -62,12 +63,16 @@ def find(
     """
     run = context.run
     harm = blow_up(run)
-    steps = step_size(run, (harm.row if harm is not None else len(run)) + 10)
+    steps = step_size(run, (harm.row if harm is not None else len(run)) + 25)
     if harm is None:
         size = f"; the last updates were {times(steps.largest)} the weights at most" if math.isfinite(steps.largest) else ""
         return Checked(ID, f"the loss is never thrown far above that of an untrained output{size}")
+    rates = finite(run.float("lr")[: harm.row + 1])
+    steps = replace(steps, lr=float(rates[-1]) if len(rates) else steps.lr)
     where = f"the loss is thrown off at step {int(run.step[min(harm.row, len(run) - 1)]):,}"
     named = mechanism_before(context, harm.row)
+    if named is None and _rises(run, harm.row):
+        named = context.found("lr_increase")
     if named is not None:
         return Checked(ID, f"{where}: a consequence of `{named.cause}`")
     for cause in ("exploding_gradients", "bad_init", "vanishing_gradients"):
@@ -82,6 +87,12 @@ def find(
     if not signs:
         return Checked(ID, f"{where}, and no update before it was too large by its curvature, its slope or its size")
     return _finding(run, harm, steps, signs, mid=harm.row > late)
+
+
+def _rises(run: Run, row: int, *, within: int = 10, fold: float = 1.2) -> bool:
+    """True if the LR rose in the batches right before `row`, however slowly the loss followed."""
+    rates = finite(run.float("lr")[max(0, row - within) : row + 1])
+    return len(rates) > 1 and bool(rates[-1] > fold * rates[0])
 
 
 def _signs(
