@@ -29,7 +29,9 @@ from tb_losslens import LossLensWriter
 
 EXPECT = {
     "deep_model": Expect(kinds=("benign",), first=("memorization",), direction=-1),
-    "deep_model_exploding": Expect(kinds=("unknown",), first=("unknown",)),
+    "deep_model_exploding": Expect(
+        kinds=("fault",), first=("lr_too_high/mid_run", "exploding_gradients"), first_step=(430, 447)
+    ),
 }
 
 

@@ -19,7 +19,9 @@ from demo.expect import Expect
 from tb_losslens import LossLensWriter
 
 EXPECT = {
-    "clipping_off": Expect(kinds=("benign", "unknown"), first=("", "unknown")),
+    "clipping_off": Expect(
+        kinds=("fault",), first=("lr_too_high/from_start", "exploding_gradients/from_start"), first_step=(0, 3)
+    ),
     "clipping_on": Expect(kinds=("benign", "unknown"), first=("", "unknown")),
 }
 

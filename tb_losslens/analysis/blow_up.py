@@ -46,17 +46,21 @@ class BlowUp:
     risen: bool = True
 
 
-def blow_up(run: Run, *, fold: float = 1.5, far: float = 5.0, long: int = 10, most: float = 0.05) -> BlowUp | None:
+def blow_up(
+    run: Run, *, fold: float = 1.5, far: float = 5.0, long: int = 10, most: float = 0.05, large: int = 16
+) -> BlowUp | None:
     """The excursion that did harm; None without one.
 
-    Levels are medians over 64 samples, three batches at least: a single high loss is no excursion.
+    Levels are medians over 64 samples, three batches at least: a single high loss is no excursion, unless it is one of `far`
+    in a batch of `large` samples.
 
     Args:
         run: with a loss.
         fold: times the level of the untrained output that an excursion reaches.
-        far: the same at its top, where the run learns all the same.
+        far: the same at its top, where the run learns all the same, or in a single batch.
         long: batches for which it lasts then.
         most: part of the loss of the best constant that is gone at the end, up to which nothing was learned or kept.
+        large: samples.
     """
     loss = run.loss
     if len(loss) < 2 or not math.isfinite(loss[0]):
@@ -67,7 +71,8 @@ def blow_up(run: Run, *, fold: float = 1.5, far: float = 5.0, long: int = 10, mo
         return None
     levels = _levels(run)
     broken, gone = first_nonfinite(run), diverged(run)
-    above = levels > fold * start
+    enough = run.float("batch_size") >= large
+    above = (levels > fold * start) | (enough & (loss > far * start))
     end = known.last if known is not None else math.nan
     lasting = broken is not None and broken.lasting
     if lasting or gone is not None:
@@ -80,10 +85,11 @@ def blow_up(run: Run, *, fold: float = 1.5, far: float = 5.0, long: int = 10, mo
         return None
     row = int(np.flatnonzero(above)[0])
     row += int(np.argmax(loss[row:] > fold * start))
-    top, length, before = float(np.nanmax(levels)), int(above.sum()), _before(loss, row, start)
+    highest = loss[above & enough] if (above & enough).any() else levels
+    top, length, before = float(np.nanmax(highest)), int(above.sum()), _before(loss, row, start)
     if known.constant and known.last > (1 - most) * known.start:
         return BlowUp(row, "stuck", before, top, known.last, length, start)
-    if top > far * start and length >= long:
+    if float(np.nanmax(levels)) > far * start and length >= long:
         return BlowUp(row, "excursion", before, top, known.last, length, start)
     return None
 

@@ -14,7 +14,8 @@ How it decides:
     untrained output, over 64 samples at least, and ends at that of the best constant; or five times, and lasts ten batches.
     Then by the updates that led there: the curvature along them is above 2 / LR again and again (plain SGD without clipping,
     where noise alone gives 1 / LR at most), or after nine of ten the slope along the update is positive, so that the minimum
-    lies behind it, or one is a tenth of the weights or more, or the loss leaps within ten batches from the start. Where it is
+    lies behind it, or one is a tenth of the weights or more, or the loss leaps within ten batches from the start, or it grows
+    tenfold over three batches or more on its way to what is no number. Where it is
     NaN at once, without a rise, only the first and an update as large as the weights count. None of that is the cause where
     something else begins before: a bad batch, gradients that nobody cleared, an LR that was raised, other inputs.
 
@@ -112,7 +113,22 @@ def _signs(
     if harm.row <= soon:
         said = f"the loss leaps after {plural(harm.row, 'update')}, from {number(harm.before)}; the first batch had"
         out.append(Evidence(f"{said} {number(run.loss[0])}", "loss", (0, span[1])))
+    grown = _growth(run, harm)
+    if grown is not None:
+        out.append(grown)
     return out
+
+
+def _growth(run: Run, harm: BlowUp, *, batches: int = 3, fold: float = 10.0) -> Evidence | None:
+    """A loss that grows from batch to batch: batches drawn at random do not get worse one after the other by themselves."""
+    if harm.kind not in ("nonfinite", "diverged") or not harm.before > 0:
+        return None
+    known = finite(run.loss[harm.row : harm.row + 50])
+    top = float(known.max()) if len(known) else 0.0
+    if len(known) < batches or top < fold * harm.before:
+        return None
+    said = f"over {plural(len(known), 'batch')} it grows {times(top / harm.before)}, which no single batch does"
+    return Evidence(said, "loss", (max(0, harm.row - 5), min(len(run), harm.row + len(known))))
 
 
 _WHAT = {

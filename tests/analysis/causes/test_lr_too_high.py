@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +146,33 @@ def test_weights_that_begin_too_large_come_first(tmp_path: Path) -> None:
     found = diagnose(record(tmp_path, model=model, lr=0.01, epochs=2)).findings
     assert "bad_init" in [finding.cause for finding in found]
     assert "lr_too_high" not in [finding.cause for finding in found]
+
+
+def test_a_single_leap_counts_where_the_batch_is_large_and_nothing_is_learned_after_it() -> None:
+    rng = np.random.default_rng(0)
+    losses = 0.2 + 0.01 * rng.standard_normal(400)
+    losses[:2] = 1.0, 30.0
+    facts = {"identities": ["mse/mean"], "loss_source": "criterion"}
+    columns: dict[str, Any] = {
+        "loss": losses, "lr": np.full(400, 0.1), "loss_identity": np.zeros(400), "update_ratio": np.full(400, 0.5),
+        "target_mean": np.zeros(400), "target_std": np.full(400, 0.2**0.5),
+    }  # fmt: skip
+    run = replace(Run.from_arrays(**columns, batch_size=np.full(400, 32), epoch_length=50), facts=facts)
+    harm = blow_up(run)
+    assert harm is not None
+    assert (harm.kind, harm.row, harm.top) == ("stuck", 1, 30.0)
+    small = replace(run, columns={**run.columns, "batch_size": np.full(400, 4)})
+    assert blow_up(small) is None
+
+
+def test_a_loss_that_grows_on_its_way_to_infinity_is_a_sign_by_itself() -> None:
+    rng = np.random.default_rng(0)
+    losses = 1 + 0.1 * rng.standard_normal(300)
+    losses[200:206] = 2, 4, 9, 30, 200, 1e6
+    losses[206:] = np.nan
+    run = Run.from_arrays(loss=losses, lr=np.full(300, 0.1), batch_size=np.full(300, 8), epoch_length=50)
+    (finding,) = findings(lr_too_high, run)
+    assert (finding.detail, finding.steps) == ("mid_run", (200,))
+    assert any("over 6 batches it grows" in line for line in finding.evidence)
+    at_once = np.where(np.arange(300) < 206, 1.0, np.nan)
+    checked(lr_too_high, replace(run, columns={**run.columns, "loss": at_once}))
