@@ -30,6 +30,7 @@ from tb_losslens.analysis.causes import (
     missing_zero_grad,
     optimizer_reset,
     overfitting,
+    outlier_samples,
     partial_last_batch,
     planned_change,
     repeated_augmentation,
@@ -72,6 +73,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         target_shift,
         input_shift,
         bad_batch,
+        outlier_samples,
         class_imbalance,
         # the model
         bad_init,
