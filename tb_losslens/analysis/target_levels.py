@@ -17,6 +17,7 @@ from scipy import stats as _scipy
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.epoch_levels import levels, shifts
 from tb_losslens.analysis.finding import Evidence
+from tb_losslens.analysis.homogeneity import chi_square, dispersion
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.mix import class_names
 from tb_losslens.analysis.stats import Floats, median
@@ -130,7 +131,7 @@ def mix_steps(
         return []
     total = np.array([table.sum(axis=0) for table in tables])
     spread = dispersion([tables[k] for k in usual])
-    pairs = [(k, *_chi_square(total[k], total[k + 1], spread)) for k in range(len(epochs) - 1) if {k, k + 1} <= set(usual)]
+    pairs = [(k, *chi_square(total[k], total[k + 1], spread)) for k in range(len(epochs) - 1) if {k, k + 1} <= set(usual)]
     excess = {k: max(0.0, chi - free) for k, chi, free in pairs}
     found = []
     for k, chi, free in pairs:
@@ -177,43 +178,6 @@ def holds(seen: Floats, k: int, steps: list[int], *, near: float = 0.5) -> str:
     if last == k + 1 and last < len(seen) - 1:
         return ""  # it moves on at once
     return LASTING if stay(seen[k + 1 : last + 1], seen[k + 1]) else ""
-
-
-def dispersion(tables: list[Floats], *, blocks: int = 8) -> float:
-    """How many times more the batches, or `blocks` of neighbouring ones, of an epoch differ than single draws do; 1 or more."""
-    found = [1.0]
-    for count in (None, blocks):
-        ratios = []
-        for table in tables:
-            groups = len(table) if count is None else min(count, len(table) // 2)
-            if groups < 2:
-                continue
-            edges = np.arange(len(table)) * groups // len(table)
-            sums = np.zeros((groups, table.shape[1]))
-            np.add.at(sums, edges, table)
-            chi, free = _homogeneity(sums)
-            ratios.append(chi / free if free else 1.0)
-        found.append(median(np.array(ratios)) if ratios else 1.0)
-    return max(value for value in found if math.isfinite(value))
-
-
-def _chi_square(a: Floats, b: Floats, spread: float) -> tuple[float, int]:
-    """(chi-square of two rows of counts over `spread`, degrees of freedom)."""
-    chi, free = _homogeneity(np.array([a, b], dtype=np.float64))
-    return chi / spread, free
-
-
-def _homogeneity(table: Floats, *, least: float = 5.0) -> tuple[float, int]:
-    """Pearson's chi-square of rows of counts; kinds of which fewer than `least` a row are expected are taken together."""
-    size, column = table.sum(axis=1), table.sum(axis=0)
-    whole = float(column.sum())
-    if not whole > 0 or not (size > 0).all():
-        return 0.0, 0
-    common = column * size.min() / whole >= least
-    kept = np.column_stack([table[:, common], table[:, ~common].sum(axis=1)])
-    kept = kept[:, kept.sum(axis=0) > 0]
-    expected = np.outer(size, kept.sum(axis=0)) / whole
-    return float(((kept - expected) ** 2 / expected).sum()), (len(kept) - 1) * (kept.shape[1] - 1)
 
 
 def _along(table: Floats, before: Floats, direction: Floats) -> Floats:
