@@ -142,7 +142,7 @@ def _proof(read: list[_Read], i: int, detail: str, after: str) -> Proof:
 def by_counts(run: Run, epochs: Sequence[Epoch], *, many: float = 0.02) -> list[Proof]:
     """Neighbouring epochs that drew the same samples, each once, and counted other classes: some label changed.
 
-    Only where the classes of every batch were counted. Epochs beside it must have equal counts, or targets are drawn anew.
+    Only where the classes of every batch were counted. Epochs beside it must have equal counts.
 
     Args:
         run: the run.
@@ -155,10 +155,10 @@ def by_counts(run: Run, epochs: Sequence[Epoch], *, many: float = 0.02) -> list[
     for k, part in enumerate(moved):
         if part is None or part < many:
             continue
-        before, after = moved[k - 1] if k else None, moved[k + 1] if k + 1 < len(moved) else None
         back = k + 2 < len(totals) and _moved(totals[k], totals[k + 2]) == 0
-        if before != 0 and after != 0 and not back:
-            continue
+        before, later = moved[k - 1] if k else None, k + 1 + back
+        if before != 0 and (later >= len(moved) or moved[later] != 0):
+            continue  # no epoch beside it shows that counts are the same otherwise: drawn anew, or two sets in turn
         if k and back_at(totals, k - 1):
             continue  # the way back
         names = _classes(totals[k], totals[k + 1])

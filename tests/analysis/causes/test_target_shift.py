@@ -109,6 +109,12 @@ def test_labels_that_the_loop_changes_are_proved_by_the_counts_of_the_same_sampl
     assert [(f.detail, f.strength) for f in findings(target_shift, without(once, "set_hash"))] == [("one_epoch", "likely")]
 
 
+@pytest.mark.parametrize("epochs", [3, 4, 6, 8])
+def test_two_sets_of_targets_in_turn_are_no_shift(tmp_path: Path, epochs: int) -> None:
+    run = record(tmp_path, epochs=epochs, in_loop=lambda y, e: y.clamp(max=7) if e % 2 else y)
+    assert not findings(target_shift, run)
+
+
 def test_classes_that_come_only_later(tmp_path: Path) -> None:
     """The inputs of other classes are others: one cause, not two."""
     run = record(tmp_path, weights=lambda y, e: y < (3 if e < 5 else 10))
