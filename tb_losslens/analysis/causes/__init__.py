@@ -17,8 +17,8 @@ from tb_losslens.analysis.causes import (
     batch_noise,
     class_imbalance,
     early_stop_premature,
-    hidden_nonfinite,
     exploding_gradients,
+    hidden_nonfinite,
     incomplete_shuffle,
     input_shift,
     log_overlap,
@@ -29,8 +29,8 @@ from tb_losslens.analysis.causes import (
     memorization,
     missing_zero_grad,
     optimizer_reset,
-    overfitting,
     outlier_samples,
+    overfitting,
     partial_last_batch,
     planned_change,
     repeated_augmentation,
@@ -84,11 +84,10 @@ CAUSES: tuple[Cause, ...] = tuple(
         # what somebody changed
         planned_change,
         # symptoms, after what may be why
-        overfitting,
-        early_stop_premature,
-        # symptoms, which something before may explain
         exploding_gradients,
         lr_too_high,
+        overfitting,
+        early_stop_premature,
         # what is left
         batch_noise,
         unknown,
