@@ -76,7 +76,11 @@ def blow_up(
     end = known.last if known is not None else math.nan
     lasting = broken is not None and broken.lasting
     if lasting or gone is not None:
-        row = _onset(loss, fold * start, broken.row if broken is not None and lasting else len(loss))
+        if broken is not None and lasting:
+            row = min(_onset(loss, fold * start, broken.row), len(loss) - 1)
+        else:  # its batches may dip below the limit
+            first = max(0, gone.row - 20) if gone is not None else 0
+            row = first + int(np.argmax(loss[first:] > fold * start))
         top, after = (math.inf, math.nan) if lasting else (float(np.nanmax(levels)), end)
         kind: Literal["nonfinite", "diverged"] = "nonfinite" if lasting else "diverged"
         risen = bool(np.isfinite(loss[row:]).any())

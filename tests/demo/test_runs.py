@@ -196,7 +196,7 @@ def test_a_second_softmax_puts_a_floor_under_the_loss(demo_runs: Mapping[str, Ru
     loss = demo_runs["softmax_twice"].loss
     floor = np.log1p(7 / np.e)
     assert loss.min() > floor
-    assert np.median(loss[-60:]) < floor + 0.15
+    assert np.median(loss[-60:]) < floor + 0.3
 
 
 def test_dropout_is_off_after_the_first_validation(demo_runs: Mapping[str, Run]):

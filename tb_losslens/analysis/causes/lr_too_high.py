@@ -40,7 +40,7 @@ from dataclasses import replace
 from tb_losslens.analysis.blow_up import BlowUp, blow_up, mechanism_before
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
-from tb_losslens.analysis.stats import finite
+from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.step_size import StepSize, step_size
 from tb_losslens.analysis.text import number, percent, plural, times
 from tb_losslens.store.run import Run
@@ -64,7 +64,9 @@ def find(
     """
     run = context.run
     harm = blow_up(run)
-    steps = step_size(run, (harm.row if harm is not None else len(run)) + 25)
+    at_once = harm is not None and harm.row > soon and harm.kind != "nonfinite"
+    at_once = at_once and harm is not None and 4 * median(run.loss[harm.row : harm.row + 5]) > harm.top
+    steps = step_size(run, (harm.row if harm is not None else len(run)) + (0 if at_once else 25))
     if harm is None:
         size = f"; the last updates were {times(steps.largest)} the weights at most" if math.isfinite(steps.largest) else ""
         return Checked(ID, f"the loss is never thrown far above that of an untrained output{size}")
@@ -79,6 +81,8 @@ def find(
     for cause in ("exploding_gradients", "bad_init", "vanishing_gradients"):
         if context.found(cause) is not None:
             return Checked(ID, f"{where}: `{cause}` comes before it")
+    if harm.kind == "excursion" and harm.row > soon:
+        return Checked(ID, f"{where}, long after the start, and the loss comes back: what was trained on may do that")
     if not harm.row:
         return Checked(ID, "the loss is high before any update")
     if harm.risen:
@@ -125,15 +129,15 @@ def _growth(run: Run, harm: BlowUp, *, batches: int = 3, fold: float = 10.0) -> 
         return None
     known = finite(run.loss[harm.row : harm.row + 50])
     top = float(known.max()) if len(known) else 0.0
-    if len(known) < batches or top < fold * harm.before:
-        return None
+    if len(known) < batches or top < fold * harm.before or float(known[0]) ** 2 > top * harm.before:
+        return None  # too few, too little, or there at once and no growth
     said = f"over {plural(len(known), 'batch')} it grows {times(top / harm.before)}, which no single batch does"
     return Evidence(said, "loss", (max(0, harm.row - 5), min(len(run), harm.row + len(known))))
 
 
 _WHAT = {
     "nonfinite": "stops being finite",
-    "diverged": "ends far above where it began",
+    "diverged": "diverges and ends far above where it began",
     "stuck": "is thrown off, and nothing is learned after it",
     "excursion": "is thrown far off and takes long to come back",
 }
