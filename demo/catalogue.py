@@ -10,7 +10,6 @@ from demo.causes import (
     healthy_baseline,
     nan_logged_as_zero,
     optimizer_rebuilt,
-    overfitting,
     relabelled,
     softmax_twice,
     sorted_data,
@@ -62,7 +61,6 @@ CAUSES: tuple[ModuleType, ...] = (
     optimizer_rebuilt,
     nan_logged_as_zero,
     validation_of_last_batch,
-    overfitting,
     softmax_twice,
     relabelled,
 )

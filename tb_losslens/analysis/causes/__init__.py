@@ -30,7 +30,6 @@ from tb_losslens.analysis.causes import (
     missing_zero_grad,
     optimizer_reset,
     outlier_samples,
-    overfitting,
     partial_last_batch,
     planned_change,
     repeated_augmentation,
@@ -41,6 +40,7 @@ from tb_losslens.analysis.causes import (
     target_shift,
     unknown,
     validation_aggregation,
+    validation_mismatch,
     vanishing_gradients,
     weights_swapped,
     wrong_mode,
@@ -72,6 +72,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         memorization,
         target_shift,
         input_shift,
+        validation_mismatch,
         bad_batch,
         outlier_samples,
         class_imbalance,
@@ -86,8 +87,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # symptoms, after what may be why
         exploding_gradients,
         lr_too_high,
-        overfitting,
-        early_stop_premature,
+            early_stop_premature,
         # what is left
         batch_noise,
         unknown,

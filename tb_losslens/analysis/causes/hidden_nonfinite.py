@@ -55,7 +55,7 @@ ID = "hidden_nonfinite"
 REQUIRES: tuple[str, ...] = ()
 """Not the loss nor the gradient: one that is NaN in every batch is what this cause is asked about."""
 
-_WATCH = "writer.watch(model, optimizer, criterion=criterion)"
+_WATCH = "writer.watch(model, optimizer)"
 
 
 def find(context: Context, *, least: int = 3, zeros: float = 0.9) -> Outcome:
@@ -67,8 +67,9 @@ def find(context: Context, *, least: int = 3, zeros: float = 0.9) -> Outcome:
         zeros: part of them whose loss is exactly 0 that makes it `zero`.
     """
     run = context.run
+    how = "" if run.facts.get("model") and run.facts.get("optimizer") else _WATCH
     if not any(run.has(name) for name in ("grad_norm", "layer_grad_norm", "logged_loss")):
-        return Skipped(ID, "neither the gradient nor the criterion's loss beside the logged one was recorded", _WATCH)
+        return Skipped(ID, "neither the gradient nor the criterion's loss beside the logged one was recorded", how)
     rows = replaced(run)
     if len(rows):
         return _replaced(run, rows)

@@ -42,7 +42,8 @@ ID = "validation_aggregation"
 REQUIRES: tuple[str, ...] = ()
 """No column: what it needs are the losses of the batches of each validation."""
 
-_HOW = 'val_loader = writer.wrap(val_loader, split="val"); writer.watch(model, optimizer, criterion=criterion)'
+_VALIDATION = 'val_loader = writer.wrap(val_loader, split="val")'
+_HOW = "writer.log_validation(value, batch_losses=losses, batch_sizes=sizes)"
 _TITLES = {
     "last_batch": "The validation loss is that of the last batch",
     "first_batch": "The validation loss is that of the first batch",
@@ -64,7 +65,7 @@ def find(context: Context, *, rounding: float = 2e-5, lost: float = 0.2, level: 
     """
     run = context.run
     if not run.validations:
-        return Skipped(ID, "no validation with a value was recorded", _HOW)
+        return Skipped(ID, "no validation with a value was recorded", _VALIDATION)
     if all(v.fields.get("source") == "criterion" for v in run.validations):
         made = plural(len(run.validations), "validation")
         return Checked(ID, f"the values of {made} are means over samples that were taken while recording: none was logged")
