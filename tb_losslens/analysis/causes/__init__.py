@@ -87,7 +87,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # symptoms, after what may be why
         exploding_gradients,
         lr_too_high,
-            early_stop_premature,
+        early_stop_premature,
         # what is left
         batch_noise,
         unknown,
