@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.mix import class_names
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.stats import Floats, finite, median
+from tb_losslens.analysis.tails import f_sf
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -187,7 +187,7 @@ def _follows(x: Floats, y: Floats, *, free: int) -> tuple[float, float, float]:
     if slope <= 0:
         return 0.0, 1.0, slope
     f = part * free / max(1 - part, 1e-12)
-    return part, float(_scipy.f.sf(f, 1, free)), slope
+    return part, float(f_sf(f, 1, free)), slope
 
 
 def weights_given(run: Run) -> str:

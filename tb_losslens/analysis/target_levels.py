@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats as _scipy
 
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.epoch_levels import levels, shifts
@@ -21,6 +20,7 @@ from tb_losslens.analysis.homogeneity import chi_square, dispersion
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.mix import class_names
 from tb_losslens.analysis.stats import Floats, median
+from tb_losslens.analysis.tails import chi2_sf
 from tb_losslens.analysis.text import number, p_value, percent, some
 from tb_losslens.analysis.whole import is_whole
 from tb_losslens.store.run import Epoch, Run
@@ -135,7 +135,7 @@ def mix_steps(
     excess = {k: max(0.0, chi - free) for k, chi, free in pairs}
     found = []
     for k, chi, free in pairs:
-        p = float(_scipy.chi2.sf(chi, free)) * len(pairs) if free else 1.0
+        p = float(chi2_sf(chi, free)) * len(pairs) if free else 1.0
         others = [excess[j] for j, *_ in pairs if j != k]
         apart = not others or excess[k] >= beyond_others * float(np.median(others))
         direction = total[k + 1] / total[k + 1].sum() - total[k] / total[k].sum()

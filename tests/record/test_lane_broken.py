@@ -186,5 +186,5 @@ def test_an_interrupt_anywhere_in_a_step(before, every, tmp_path):
             break
         check(load_runs(tmp_path / str(at))["run"], training)
         places.append(place)
-    assert {"lane.py", "loader.py"} <= {place.split(":")[0] for place in places}
+    assert {"lane.py", "passes.py"} <= {place.split(":")[0] for place in places}
     assert {"lane_rows.py", "series.py"} & {place.split(":")[0] for place in places}

@@ -158,6 +158,7 @@ ALLOWED = {
     "deferred.py:Deferred.ready": "of whether the device is there yet",
     "evaluations.py:Evaluations.is_aside": "of a tuple",
     "facts.py:model_facts": "of a rate of dropout",
+    "facts.py:optimizer_facts": "of a mapping",
     "feed.py:Feed.busy": "of a list",
     "feed.py:Feed.undecided": "of a list",
     "lane_rows.py:LaneRows.settle": "of an array of numpy",
