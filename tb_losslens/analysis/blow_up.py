@@ -13,6 +13,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.divergence import diverged
 from tb_losslens.analysis.finding import Finding
 from tb_losslens.analysis.learned import learned
+from tb_losslens.analysis.once import once_a_run
 from tb_losslens.analysis.stats import Floats, median, row_median
 from tb_losslens.store.run import Run
 
@@ -96,6 +97,12 @@ def blow_up(
     if float(np.nanmax(levels)) > far * start and length >= long:
         return BlowUp(row, "excursion", before, top, known.last, length, start)
     return None
+
+
+@once_a_run
+def harm_of(run: Run) -> BlowUp | None:
+    """The same at the usual levels, for all that ask for it."""
+    return blow_up(run)
 
 
 def _before(loss: Floats, row: int, start: float) -> float:

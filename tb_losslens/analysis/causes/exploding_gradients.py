@@ -35,7 +35,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tb_losslens.analysis.blow_up import BlowUp, blow_up, mechanism_before
+from tb_losslens.analysis.blow_up import BlowUp, harm_of, mechanism_before
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.layer_gradients import LayerGradients, layer_gradients, optimizers_of
@@ -73,7 +73,7 @@ def find(
         most: part of the loss that was learned, up to which that is nothing.
     """
     run = context.run
-    harm = blow_up(run)
+    harm = harm_of(run)
     early = _from_start(run, ratio)
     if early is not None:
         known, update = learned(run), finite(run.float("update_ratio")[:1])

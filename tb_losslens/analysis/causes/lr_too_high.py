@@ -37,7 +37,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from tb_losslens.analysis.blow_up import BlowUp, blow_up, mechanism_before
+from tb_losslens.analysis.blow_up import BlowUp, harm_of, mechanism_before
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
 from tb_losslens.analysis.stats import finite, median
@@ -63,7 +63,7 @@ def find(
         late: an excursion after so many batches is one in the middle of the run.
     """
     run = context.run
-    harm = blow_up(run)
+    harm = harm_of(run)
     at_once = harm is not None and harm.row > soon and harm.kind != "nonfinite"
     at_once = at_once and harm is not None and 4 * median(run.loss[harm.row : harm.row + 5]) > harm.top
     steps = step_size(run, (harm.row if harm is not None else len(run)) + (0 if at_once else 25))
