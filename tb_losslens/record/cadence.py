@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from time import perf_counter
 
-SHARE = 0.0015
+SHARE = 0.001
 """Of the time of a step: what the signals of one cadence may cost on average. There are two."""
 
 LEAST, MOST = 2e-6, 0.01
