@@ -39,7 +39,7 @@ def test_dense_rows_cost_their_share_in_the_long_run(step, extra):
 
 
 def test_where_signals_cost_less_than_the_share_every_row_is_dense():
-    assert SPARSE not in run(0.4, 10e-6, 500e-6, rows=20_000)
+    assert SPARSE not in run(0.4, 10e-6, 0.8 * SHARE * 0.4, rows=20_000)
 
 
 def test_what_is_granted_makes_short_runs_dense():
