@@ -11,13 +11,14 @@ RUNS ?= demo/runs
 # where `make demo` serves; 0 is any free port
 PORT ?= 0
 
-.PHONY: demo demo-runs test soak setup page lint screenshots clean help
+.PHONY: demo demo-runs gallery test soak setup page lint screenshots clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       train the demo runs and open them in TensorBoard"
 	@echo "make demo-runs  train the demo runs only"
 	@echo "make test       everything that CI runs"
+	@echo "make gallery    one fault a training, and healthy twins: the confusion matrix of the diagnosis (30 minutes)"
 	@echo "make soak       long tests: kill -9 at 260 moments, 10,000,000 batches, a month, a million steps (20 minutes)"
 	@echo "make page       build the page again after a change in frontend/"
 	@echo "make screenshots  pictures of the tab over the demo runs, and the one of the README"
@@ -49,6 +50,9 @@ demo-runs: setup
 
 demo: demo-runs
 	@$(PY) -m demo.serve --logdir $(RUNS) --port $(PORT)
+
+gallery: setup
+	$(PY) -m demo.gallery --out demo/gallery_runs
 
 lint: setup
 	$(PY) -m ruff check .

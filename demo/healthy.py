@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import track
@@ -13,14 +15,22 @@ from rich.table import Table
 from demo.training import train_all
 from tb_losslens.analysis.finding import Diagnosis
 
-SEEDS = 5
+if TYPE_CHECKING:
+    from demo.combinations import Setup
+
+SEEDS = 9
 
 
 def runs(seeds: int = SEEDS) -> list[str]:
     """Names of all trainings, `combination_seed`."""
-    from demo.combinations import COMBINATIONS
+    return [f"{name}_{seed}" for name in _combinations() for seed in range(seeds)]
 
-    return [f"{name}_{seed}" for name in COMBINATIONS for seed in range(seeds)]
+
+def _combinations() -> dict[str, Callable[[int], Setup]]:
+    from demo.combinations import COMBINATIONS
+    from demo.more_combinations import MORE
+
+    return {**COMBINATIONS, **MORE}
 
 
 def train(directory: str, run: str) -> None:
@@ -28,12 +38,11 @@ def train(directory: str, run: str) -> None:
     import torch
     from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-    from demo.combinations import COMBINATIONS
     from tb_losslens import LossLensWriter
 
     name, _, seed = run.rpartition("_")
     torch.manual_seed(int(seed))
-    job = COMBINATIONS[name](int(seed))
+    job = _combinations()[name](int(seed))
     model, optimizer, criterion, scheduler = job.model, job.optimizer, job.criterion, job.scheduler
     with LossLensWriter(directory) as writer:
         writer.watch(model, optimizer, scheduler=scheduler, criterion=criterion)

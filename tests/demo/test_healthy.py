@@ -9,10 +9,11 @@ import pytest
 
 from demo.combinations import COMBINATIONS
 from demo.healthy import faults, runs, train
+from demo.more_combinations import MORE
 from demo.training import train_all
 from tb_losslens import Diagnosis, diagnose, load_runs
 
-SEEDS = 4
+SEEDS = 2
 NAMES = runs(SEEDS)
 
 
@@ -25,7 +26,7 @@ def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Diagnosi
 
 
 def test_there_are_enough_of_them(diagnoses: Mapping[str, Diagnosis]):
-    assert len(COMBINATIONS) >= 8
+    assert len({*COMBINATIONS, *MORE}) >= 20
     assert len(diagnoses) == len(NAMES) >= 40
 
 
