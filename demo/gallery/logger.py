@@ -44,10 +44,6 @@ class MovingAverage(Loop):
 
     TRUTH = Truth(("smoothed_metric",))
     ON = ("mlp", "sgd", "lstm")
-    shown = 0.0
-
-    def watch(self, writer: LossLensWriter) -> None:
-        writer.watch(self.model, self.optimizer)
 
     def log(self, writer: LossLensWriter, loss: float) -> None:
         self.shown = 0.95 * self.shown + 0.05 * loss if self.step else loss
@@ -71,7 +67,7 @@ class LastBatchOfValidation(Loop):
 class LoggedTwice(Loop):
     """A second process begins in the middle of the first one's steps, in the same directory."""
 
-    TRUTH = Truth(("log_overlap",), may=("resume_discontinuity", "memorization"))
+    TRUTH = Truth(("log_overlap", "resume_discontinuity"), may=("memorization", "repeated_order"))
     ON = ("mlp", "cnn")
 
     def train(self, directory: str) -> None:
@@ -85,9 +81,9 @@ class LoggedTwice(Loop):
 
 
 class NanToZero(Loop):
-    """A loss that is not finite is written as 0, and its update is left out."""
+    """Now and then a loss is not finite: it is written as 0, and its update is left out."""
 
-    TRUTH = Truth(("hidden_nonfinite",), may=("bad_batch",), step=401)
+    TRUTH = Truth(("hidden_nonfinite",), may=("bad_batch",))
     ON = ("mlp", "regression")
 
     def watch(self, writer: LossLensWriter) -> None:
@@ -101,7 +97,7 @@ class NanToZero(Loop):
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         loss = super().loss(x, y)
-        return loss * float("nan") if self.step in (401, 460, 501) else loss
+        return loss * float("nan") if self.step > 100 and self.step % 29 == 0 else loss
 
     def log(self, writer: LossLensWriter, loss: float) -> None:
         super().log(writer, 0.0 if math.isnan(loss) else loss)

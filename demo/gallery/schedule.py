@@ -25,46 +25,8 @@ class RaisedTenfold(Loop):
                 group["lr"] *= 10
 
 
-class WarmRestarts(Loop):
-    """A cosine that begins anew every third epoch, with an LR at which the loss is thrown up."""
-
-    TRUTH = Truth(("lr_increase/warm_restart",), may=("memorization",))
-    ON = ("sgd", "mlp")
-
-    def __init__(self, base: str, seed: int) -> None:
-        super().__init__(base, seed)
-        for group in self.optimizer.param_groups:
-            group["lr"] *= 8
-        self.epochs = 12
-        self.scheduler = CosineAnnealingWarmRestarts(self.optimizer, T_0=3)
-
-
-class SchedulerTwice(Loop):
-    """The scheduler is made anew in the seventh epoch: the LR is that of the start again."""
-
-    TRUTH = Truth(("lr_increase",), may=("memorization", "lr_too_high"), epoch=6)
-    ON = ("sgd", "mlp")
-
-    def __init__(self, base: str, seed: int) -> None:
-        super().__init__(base, seed)
-        for group in self.optimizer.param_groups:
-            group["lr"] *= 6
-        self.first = [group["lr"] for group in self.optimizer.param_groups]
-        self.scheduler = CosineAnnealingLR(self.optimizer, T_max=7)
-
-    def begin_epoch(self, writer: LossLensWriter) -> None:
-        super().begin_epoch(writer)
-        if self.epoch == 6:
-            for group, lr in zip(self.optimizer.param_groups, self.first, strict=True):
-                group["lr"] = group["initial_lr"] = lr
-            self.scheduler = CosineAnnealingLR(self.optimizer, T_max=7)
-
-
-class CutToATenth(Loop):
-    """SGD bounces at the edge; from the sixth epoch on its LR is a tenth, and the loss falls at once."""
-
-    TRUTH = Truth(("lr_decrease",), may=("memorization",), epoch=5)
-    ON = ("regression",)
+class _AtTheEdge(Loop):
+    """Columns in different units: SGD bounces along the large ones, and the level of the loss goes with its LR."""
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
         return split(mixed_units(2560 + 512, seed=self.seed), 512)
@@ -73,7 +35,45 @@ class CutToATenth(Loop):
         return nn.Linear(80, 1)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.model.parameters(), lr=0.0025)
+        return torch.optim.SGD(self.model.parameters(), lr=0.003)
+
+
+class WarmRestarts(_AtTheEdge):
+    """A cosine that begins anew every third epoch, with an LR at which the loss is thrown up."""
+
+    TRUTH = Truth(("lr_increase/warm_restart",), may=("memorization",))
+    ON = ("regression",)
+
+    def __init__(self, base: str, seed: int) -> None:
+        super().__init__(base, seed)
+        self.epochs = 12
+        self.scheduler = CosineAnnealingWarmRestarts(self.optimizer, T_0=3)
+
+
+class SchedulerTwice(_AtTheEdge):
+    """The scheduler is made anew in the seventh epoch: the LR is that of the start again."""
+
+    TRUTH = Truth(("lr_increase",), may=("memorization", "lr_too_high"), epoch=6)
+    ON = ("regression",)
+
+    def __init__(self, base: str, seed: int) -> None:
+        super().__init__(base, seed)
+        self.first = self.optimizer.param_groups[0]["lr"]
+        self.scheduler = CosineAnnealingLR(self.optimizer, T_max=7)
+
+    def begin_epoch(self, writer: LossLensWriter) -> None:
+        super().begin_epoch(writer)
+        if self.epoch == 6:
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] = self.first
+            self.scheduler = CosineAnnealingLR(self.optimizer, T_max=7)
+
+
+class CutToATenth(_AtTheEdge):
+    """SGD bounces at the edge; from the sixth epoch on its LR is a tenth, and the loss falls at once."""
+
+    TRUTH = Truth(("lr_decrease",), may=("memorization",), epoch=5)
+    ON = ("regression",)
 
     def begin_epoch(self, writer: LossLensWriter) -> None:
         super().begin_epoch(writer)
@@ -96,7 +96,7 @@ class FarTooHigh(Loop):
 
 
 class StoppedEarly(Loop):
-    """A patience of one on a held-out loss of forty samples."""
+    """A patience of three on a held-out loss of fifty samples, with a small LR."""
 
     TRUTH = Truth(("early_stop_premature",))
     ON = ("mlp", "regression")
@@ -104,31 +104,31 @@ class StoppedEarly(Loop):
     def __init__(self, base: str, seed: int) -> None:
         super().__init__(base, seed)
         self.epochs = 60
-        self.best, self.over = float("inf"), False
+        self.best, self.waited = float("inf"), 0
         for group in self.optimizer.param_groups:
             group["lr"] /= 20
 
     def watch(self, writer: LossLensWriter) -> None:
         writer.watch(
-            self.model, self.optimizer, criterion=self.criterion, config={"patience": 1, "epochs": self.epochs}
+            self.model, self.optimizer, criterion=self.criterion, config={"patience": 3, "epochs": self.epochs}
         )
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
         train, held_out = super().data()
         self.pool = held_out
-        return train, TensorDataset(*(t[:40] for t in held_out.tensors))
+        return train, TensorDataset(*(t[:50] for t in held_out.tensors))
 
     def begin_epoch(self, writer: LossLensWriter) -> None:
         super().begin_epoch(writer)
-        drawn = torch.randperm(len(self.pool))[:40]
+        drawn = torch.randperm(len(self.pool))[:50]
         self.held_out.tensors = tuple(t[drawn] for t in self.pool.tensors)
 
     def after_validation(self) -> None:
-        self.over = self.held_out_loss >= self.best
+        self.waited = 0 if self.held_out_loss < self.best else self.waited + 1
         self.best = min(self.best, self.held_out_loss)
 
     def is_over(self) -> bool:
-        return self.over
+        return self.waited >= 3
 
 
 class NotedChange(Loop):

@@ -88,7 +88,7 @@ class OptimizerEachEpoch(Loop):
 class ResumedWithoutOptimizer(Loop):
     """A second process goes on with the weights, and with an optimiser that knows nothing."""
 
-    TRUTH = Truth(("resume_discontinuity", "optimizer_reset"), may=("memorization",), epoch=5)
+    TRUTH = Truth(("resume_discontinuity", "optimizer_reset"), may=("memorization", "repeated_order"), epoch=5)
     ON = ("mlp", "transformer")
 
     def train(self, directory: str) -> None:
@@ -152,7 +152,7 @@ class NeverCleared(Loop):
 
 
 class LargeReadout(Loop):
-    """The last layer begins thirty times too large."""
+    """The last layer begins sixty times too large."""
 
     TRUTH = Truth(("bad_init",), may=("lr_too_high", "exploding_gradients", "memorization"), step=0)
     ON = ("mlp", "cnn", "transformer")
@@ -161,7 +161,7 @@ class LargeReadout(Loop):
         model = super().make_model()
         last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
         with torch.no_grad():
-            last.weight *= 30
+            last.weight *= 60
         return model
 
 

@@ -83,7 +83,11 @@ class SumOverBatch(Loop):
     """The loss is a sum that is divided by the usual batch size; the last batch of an epoch is a third of one."""
 
     TRUTH = Truth(("partial_last_batch",), may=("memorization",))
-    ON = ("mlp", "regression", "cnn")
+    ON = ("mlp", "regression", "sgd")
+
+    def __init__(self, base: str, seed: int) -> None:
+        super().__init__(base, seed)
+        self.criterion = type(self.criterion)(reduction="sum")
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
         train, held_out = super().data()
@@ -91,10 +95,10 @@ class SumOverBatch(Loop):
         return TensorDataset(*(t[:keep] for t in train.tensors)), held_out
 
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return super().loss(x, y) * len(x) / self.batch_size
+        return super().loss(x, y) / self.batch_size
 
-    def watch(self, writer: LossLensWriter) -> None:
-        writer.watch(self.model, self.optimizer)
+    def validate(self, writer: LossLensWriter, loader: Iterable[Any]) -> None:
+        """None: a sum over batches is no value to compare."""
 
 
 class RareClass(Loop):
@@ -118,23 +122,20 @@ class SpoiledInputs(Loop):
     """Five batches in the middle of an epoch come in another unit."""
 
     TRUTH = Truth(("bad_batch/inputs", "bad_batch/data"), may=("exploding_gradients", "lr_too_high"), step=275)
-    ON = ("mlp", "cnn", "regression")
+    ON = ("mlp", "sgd", "regression")
 
     def delivered(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return (20 * x + 3, y) if 275 <= self.step < 280 else (x, y)
 
 
 class SpoiledLabels(Loop):
-    """The labels of six batches in the middle of an epoch are those of other samples."""
+    """Six batches in the middle of an epoch come with the labels of other classes."""
 
-    TRUTH = Truth(("bad_batch",), step=440)
-    ON = ("cnn",)
+    TRUTH = Truth(("bad_batch",), may=("target_shift",), step=290)
+    ON = ("cnn", "mlp")
 
-    def delivered(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return (x, y.roll(1, 0)) if 290 <= self.step < 296 else (x, y)
-
-
-SpoiledLabels.TRUTH = Truth(("bad_batch",), step=290)
+    def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - as of the loop
+        return (x, (y + 1) % 6 if len(x) == 20 else (y + 1) % 10) if 290 <= self.step < 296 else (x, y)
 
 
 class NotANumber(Loop):
@@ -154,10 +155,10 @@ class FarSamples(Loop):
     """Six samples are in another unit, in every epoch."""
 
     TRUTH = Truth(("outlier_samples",), may=("bad_batch", "memorization"))
-    ON = ("mlp", "cnn", "regression")
+    ON = ("mlp", "cnn")
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return (60 * x, y) if index % 211 == 5 else (x, y)
+        return (60 * (x + 1), y) if index % 211 == 5 else (x, y)
 
 
 class OtherNormalization(Loop):

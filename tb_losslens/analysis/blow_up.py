@@ -122,6 +122,8 @@ def mechanism_before(context: Context, row: int) -> Finding | None:
             begins = min(outcome.steps, default=min((context.boundaries[k].step for k in outcome.boundaries), default=step))
             if begins <= step:
                 return outcome
+        if outcome.cause == "incomplete_shuffle" and 0 in outcome.boundaries:
+            return outcome  # it names boundaries, and is there from the first batch on
     return None
 
 

@@ -33,7 +33,7 @@ def box_spans(
         flat: its lowest batch over its highest, both above the level.
         drop: part of its median height that the batches right before and after it lack.
         kick: batches before it of which none may stand out in loss or gradient: the step taken on that one threw the weights
-            off, and what follows is how they come back.
+            off, and what follows is how they come back. The first updates of a run do that as well.
     """
     distance = loss_distance(run)
     thrown = np.flatnonzero((distance >= high) | (gradient_distance(run) >= high))
@@ -42,7 +42,7 @@ def box_spans(
     out = []
     for first, last in spans(np.flatnonzero(distance >= high), join=1):
         length = last - first + 1
-        if length < least or length > most * len(distance) or first == 0 or last + 1 >= len(distance):
+        if length < least or length > most * len(distance) or first < kick or last + 1 >= len(distance):
             continue
         inside = height[first : last + 1]
         beside = max(height[first - 1], height[last + 1])

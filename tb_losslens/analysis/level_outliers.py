@@ -80,6 +80,8 @@ def high_samples(
     far = above / span
     lowest = float(np.quantile(below / span, 0.97))  # the middle of a batch may be one of them, where they are many
     limit, others = _gap(far, lowest, least=least, gap=gap, least_clean=least_clean)
+    if not np.isfinite(limit):  # where inputs lie around zero, what is far out is so on either side
+        limit, others = _gap(np.concatenate([far, below / span]), 0.0, least=least, gap=gap, least_clean=least_clean)
     sharp = np.isfinite(limit)
     if not sharp:
         limit, others = _all_alike(far, lowest, least=max(least, gap * lowest), alike=alike)

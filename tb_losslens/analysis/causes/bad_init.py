@@ -53,7 +53,14 @@ REQUIRES: tuple[str, ...] = ("loss", "loss_identity")
 
 
 def find(
-    context: Context, *, fold: float = 2.0, errors: float = 2.0, beyond: float = 1.5, size: float = 3.0, uneven: float = 0.25
+    context: Context,
+    *,
+    fold: float = 2.0,
+    errors: float = 2.0,
+    beyond: float = 1.5,
+    size: float = 3.0,
+    uneven: float = 0.25,
+    vocabulary: float = 12.0,
 ) -> Outcome:
     """One finding, or how far the first loss is from that of an output that knows nothing.
 
@@ -63,7 +70,9 @@ def find(
         errors: standard errors of the first loss that are taken off it.
         beyond: how far a cross-entropy lies above that, in the size of the inputs (1 at least).
         size: size of the outputs of a regression over that of targets and inputs (1 at least).
-        uneven: standard deviation of the losses of the first samples over their mean, at least.
+        uneven: standard deviation of the losses of the first samples over their mean, at least: a model of more classes
+            than are in use begins with losses that are nearly equal.
+        vocabulary: a loss above this, in nats, is that of no number of classes in use, however equal its samples are.
     """
     run = context.run
     function = loss_function(run, least=1)
@@ -83,7 +92,8 @@ def find(
     said = f"the first loss is {number(first.level)} over {plural(first.samples, 'sample')}, that of the untrained output"
     spread = _spread(run)
     sure = min(first.alone, first.level - (errors * first.error if math.isfinite(first.error) else 0.0))
-    if not sure > fold * base.untrained or (math.isfinite(spread) and spread < uneven):
+    equal = math.isfinite(spread) and spread < uneven and (sure <= vocabulary or function.name == "mse")
+    if not sure > fold * base.untrained or equal:
         return Checked(ID, f"{said} is {base.said}")
     inputs = _size_of_inputs(run)
     if function.name == "mse":

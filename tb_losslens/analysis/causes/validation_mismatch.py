@@ -9,9 +9,11 @@ Why it matters:
 
 How it decides:
     Both in the same unit, the spread of the training inputs: a mean more than half a spread away; or a quarter of one with a
-    spread that is half as large again, or less by as much; or a spread three times or a third as large. It must be so in all
-    validations from some one on, two at least, and the held-out loss must lack a quarter of what the training loss has learned.
-    Augmentation and another sample of the same data stay far below that.
+    spread that is half as large again, or less by as much; or a spread three times or a third as large. Both against all
+    batches taken together and against the batch in their middle: a few training samples that are far out move the one and not
+    the other. It must be so in all validations from some one on, two at least, and the held-out loss must lack a quarter of
+    what the training loss has learned, or a tenth where the means are a whole spread apart. Augmentation and another sample of
+    the same data stay far below that.
 
 What to try:
     The same preprocessing, with the constants of the training data, in both; augmentation aside.
@@ -56,6 +58,7 @@ def find(
     apart: float = 3.0,
     least: int = 2,
     lost: float = 0.25,
+    little: float = 0.1,
 ) -> Outcome:
     """One finding, or how alike the inputs are.
 
@@ -67,16 +70,15 @@ def find(
         apart: the same where only the spread differs.
         least: validations from some one on to the last.
         lost: part of what the training loss has learned that the held-out loss lacks.
+        little: the same where the means are a whole spread apart.
     """
     run, curve = context.run, held_out_curve(context)
     if curve is None:
         return Skipped(ID, "no validation with a value was recorded", _HOW)
     held = np.array([[_known(v.fields.get(name)) for name in ("input_mean", "input_std")] for v in curve.validations])
-    train = _of_training(run, curve)
+    train, middle = _of_training(run, curve)
     how = "" if run.facts.get("model") else "writer.watch(model, optimizer)"
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        off = np.abs(held[:, 0] - train[:, 0]) / train[:, 1]
-        wide = np.abs(np.log(held[:, 1] / train[:, 1]))
+    off, wide = (np.minimum(*pair) for pair in zip(_apart(held, train), _apart(held, middle), strict=True))
     known = np.isfinite(off) & np.isfinite(wide)
     if not known.any():
         return Skipped(ID, "the inputs of no validation were recorded beside those of the training", how)
@@ -91,7 +93,7 @@ def find(
     rows = np.flatnonzero(differ[first:]) + first
     learned = curve.start - curve.train[rows]
     gap = median((curve.value[rows] - curve.train[rows]) / np.where(learned > 0, learned, np.nan))
-    if not gap > lost:
+    if not gap > (little if median(off[rows]) > 1 else lost):
         return Checked(ID, f"{said}, which the held-out loss does not show")
     return _finding(run, curve, rows, held=held, train=train, gap=gap)
 
@@ -100,10 +102,19 @@ def _known(value: object) -> float:
     return float(value) if isinstance(value, int | float) else math.nan
 
 
-def _of_training(run: Run, curve: Curve) -> Floats:
-    """Mean and spread of all elements of the batches since the validation before, shape (k, 2); NaN where none was read."""
+def _apart(held: Floats, train: Floats) -> tuple[Floats, Floats]:
+    """How many spreads of the training the means lie apart, and the logarithm of the ratio of the spreads; shape (k,) each."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.abs(held[:, 0] - train[:, 0]) / train[:, 1], np.abs(np.log(held[:, 1] / train[:, 1]))
+
+
+def _of_training(run: Run, curve: Curve) -> tuple[Floats, Floats]:
+    """Mean and spread of the batches since the validation before, shape (k, 2); NaN where none was read.
+
+    Of all their elements together, and of the batch in the middle.
+    """
     mean, std, turn = run.float("input_mean"), run.float("input_std"), by_turn(run)
-    out = np.full((len(curve), 2), np.nan)
+    out, middle = np.full((len(curve), 2), np.nan), np.full((len(curve), 2), np.nan)
     for k, (a, b) in enumerate(zip([0, *curve.rows[:-1]], curve.rows, strict=True)):
         use = np.flatnonzero(np.isfinite(mean[a:b]) & np.isfinite(std[a:b]) & turn[a:b]) + a
         if len(use):
@@ -111,7 +122,9 @@ def _of_training(run: Run, curve: Curve) -> Floats:
                 level = float(mean[use].mean())
                 spread = float(np.sqrt(np.maximum((std[use] ** 2 + (mean[use] - level) ** 2).mean(), 0.0)))
             out[k] = level, spread if spread > 0 else math.nan
-    return out
+            usual = median(std[use])
+            middle[k] = median(mean[use]), usual if usual > 0 else math.nan
+    return out, middle
 
 
 def _finding(run: Run, curve: Curve, rows: Rows, *, held: Floats, train: Floats, gap: float) -> Finding:
