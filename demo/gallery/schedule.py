@@ -28,14 +28,18 @@ class RaisedTenfold(Loop):
 class _AtTheEdge(Loop):
     """Columns in different units: SGD bounces along the large ones, and the level of the loss goes with its LR."""
 
+    def __init__(self, base: str, seed: int) -> None:
+        super().__init__(base, seed)
+        self.batch_size = 80
+
     def data(self) -> tuple[TensorDataset, TensorDataset]:
-        return split(mixed_units(2560 + 512, seed=self.seed), 512)
+        return split(mixed_units(80 * 80 + 560, seed=self.seed), 560)
 
     def make_model(self) -> nn.Module:
         return nn.Linear(80, 1)
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.model.parameters(), lr=0.003)
+        return torch.optim.SGD(self.model.parameters(), lr=0.1)
 
 
 class WarmRestarts(_AtTheEdge):
@@ -99,7 +103,7 @@ class StoppedEarly(Loop):
     """A patience of three on a held-out loss of fifty samples, with a small LR."""
 
     TRUTH = Truth(("early_stop_premature",))
-    ON = ("mlp", "regression")
+    ON = ("mlp", "sgd")
 
     def __init__(self, base: str, seed: int) -> None:
         super().__init__(base, seed)

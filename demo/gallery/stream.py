@@ -154,8 +154,8 @@ class NotANumber(Loop):
 class FarSamples(Loop):
     """Six samples are in another unit, in every epoch."""
 
-    TRUTH = Truth(("outlier_samples",), may=("bad_batch", "memorization"))
-    ON = ("mlp", "cnn")
+    TRUTH = Truth(("outlier_samples", "bad_batch/recurring"), may=("memorization",))
+    ON = ("sgd", "cnn")
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return (60 * (x + 1), y) if index % 211 == 5 else (x, y)

@@ -79,9 +79,12 @@ def _schedule(run: Run) -> tuple[int, int] | None:
         return None
     length = facts.get(_LENGTH.get(str(facts.get("class")), ""))
     counts = [_count(event.fields.get("schedule")) for event in run.events if event.kind == "epoch_end"]
-    if not isinstance(length, int) or length < 1 or len(counts) < 2 or None in counts:
+    if not isinstance(length, int) or length < 1 or len(counts) < 2:
         return None
-    before, last = counts[-2] or 0, counts[-1] or 0
+    known = [count for count in counts if count is not None]
+    if len(known) < len(counts) or known != sorted(known):  # one that was made anew says nothing of the whole plan
+        return None
+    before, last = known[-2], known[-1]
     # a scheduler that steps after the epoch has not counted the last one yet
     return last + (last - before if last - before == 1 else 0), length
 

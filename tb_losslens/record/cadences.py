@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import perf_counter, thread_time
+
+import torch
 
 from tb_losslens.record import cadence
 from tb_losslens.record.cadence import DEEP, SPARSE, Cadence
+
+# what the build could use: to ask which devices there are would start their drivers, which a process that forks must not
+_MAY_HAVE_DEVICE = bool(torch.version.cuda or torch.version.hip or getattr(torch.version, "xpu", None)) or (
+    torch.backends.mps.is_built()
+)
 
 
 class Cadences:
@@ -17,9 +25,9 @@ class Cadences:
     """
 
     def __init__(self, spent: Callable[[], float], deep: Callable[[], float]) -> None:
-        self._dense = Cadence(lambda: spent() - deep(), grant=cadence.GRANT)
+        self._dense = Cadence(lambda: spent() - deep(), training_time, grant=cadence.GRANT)
         self._passed = 0
-        self._deep = Cadence(deep, grant=cadence.DEEP_GRANT, sure=1)
+        self._deep = Cadence(deep, training_time, grant=cadence.DEEP_GRANT, sure=1)
 
     def next(self, index: int, length: int) -> int:
         """Why the next row is dense, plus `DEEP` if it is deep; `SPARSE` if it is neither. Arguments as of `Cadence`."""
@@ -49,3 +57,15 @@ class Cadences:
     def every(self) -> int:
         """Batches from one dense row to the next."""
         return self._dense.every
+
+
+def training_time() -> float:
+    """Seconds that the training has had: those in which its thread ran, or all where a device computes meanwhile.
+
+    On a processor that others use as well a short step takes long. It is no long one: less would be read of it.
+    """
+    return perf_counter() if _MAY_HAVE_DEVICE and _device_is_used() else thread_time()
+
+
+def _device_is_used() -> bool:
+    return any(one.is_initialized() for one in (torch.cuda, torch.xpu)) or torch.backends.mps.is_available()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from time import thread_time
 from typing import Any
 
 from torch import Tensor
@@ -42,7 +42,7 @@ class Collectors:
         put: puts numbers into a row.
 
     Attributes:
-        deep_spent: seconds spent in deep collectors so far.
+        deep_spent: seconds in which deep collectors ran so far.
     """
 
     def __init__(self, guard: Guard, put: Callable[[Row, Mapping[str, float | Tensor]], None]) -> None:
@@ -86,9 +86,9 @@ class Collectors:
             if not collector.deep:
                 self._guard.call(collector.name, method, row, *what)
                 continue
-            start = perf_counter()
+            start = thread_time()
             self._guard.call(collector.name, method, row, *what)
-            self.deep_spent += perf_counter() - start
+            self.deep_spent += thread_time() - start
 
     @property
     def waiting(self) -> bool:

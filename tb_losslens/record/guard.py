@@ -7,7 +7,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 MOST_SAID = 300
@@ -30,6 +30,8 @@ class Guard:
     Attributes:
         spent: seconds spent in collectors since the start.
         disabled: names of collectors that failed, with what they said.
+        stood: seconds of these in which the thread did not run, since others had the processor or the interpreter: on a busy
+            machine that is the most of them, and says nothing of what the collectors cost.
         apart: seconds of these that have a budget of their own: the cadence of the others does not count them.
         depth: calls of ours that are on, one in the other.
         began: when the outermost of them did, by `time.perf_counter`.
@@ -39,7 +41,8 @@ class Guard:
 
     def __init__(self, mode: Callable[[], Any] = lambda: None, put_back: Callable[[Any], object] = lambda _: None) -> None:
         self._mode, self._put_back = mode, put_back
-        self.spent = self.apart = 0.0
+        self.spent = self.stood = self.apart = 0.0
+        self._ran = 0.0
         self.disabled: dict[str, str] = {}
         self.alive = True
         self._thread = threading.get_ident()
@@ -65,7 +68,7 @@ class Guard:
         mode = self._mode()
         depth = self.depth
         if ours and not depth:
-            self.began = perf_counter()
+            self.began, self._ran = perf_counter(), thread_time()
         try:
             if ours:  # within: an interrupt right after it must not leave the depth as it is then
                 self.depth = depth + 1
@@ -82,7 +85,9 @@ class Guard:
             if ours:
                 self.depth = depth
                 if not depth:
-                    self.spent += perf_counter() - self.began
+                    took = perf_counter() - self.began
+                    self.spent += took
+                    self.stood += max(0.0, took - (thread_time() - self._ran))
                     if self.waiting:
                         self.catch_up()
 

@@ -52,6 +52,7 @@ def _ends(counts: list[Any]) -> tuple[RunEvent, ...]:
         ({"class": "OneCycleLR", "total_steps": 50}, [10, 20, 30, 40, 50], 1.0),
         ({"class": "StepLR", "step_size": 50}, [0, 1, 2, 3, 4], math.nan),
         ({"class": "CosineAnnealingLR", "T_max": 20}, [None, None], math.nan),
+        ({"class": "CosineAnnealingLR", "T_max": 20}, [1, 2, 3, 1, 2], math.nan),  # it was made anew
         ({"class": "CosineAnnealingLR"}, [0, 1], math.nan),
         ({"class": "CosineAnnealingLR", "T_max": 0}, [0, 1], math.nan),
         (None, [0, 1], math.nan),

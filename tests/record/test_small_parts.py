@@ -3,6 +3,7 @@
 import logging
 import math
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -246,3 +247,21 @@ def test_guard_is_not_confused_by_other_threads():
 def test_a_number_that_no_file_can_hold_is_refused_with_a_sentence(number):
     with pytest.raises(ValueError, match=r"at most 2\*\*53"):
         arguments.integer("start_epoch(epoch)", number)
+
+
+def test_time_in_which_others_have_the_processor_is_told_apart():
+    """A collector that stands still costs the training time, but says nothing of what the next call will cost."""
+    guard = Guard()
+    guard.call("one", time.sleep, 0.05)
+    assert guard.spent >= 0.05
+    assert guard.stood == pytest.approx(guard.spent, rel=0.5)
+
+    def work():
+        end = time.thread_time() + 0.05
+        while time.thread_time() < end:
+            pass
+
+    stood = guard.stood
+    spent = guard.spent
+    guard.call("two", work)
+    assert guard.spent - spent - (guard.stood - stood) == pytest.approx(0.05, rel=0.2)

@@ -11,8 +11,9 @@ How it decides:
     Inputs or targets of the batch stand apart: by a gap of a factor of two from all others, and beyond what the tail of the
     others leads one to expect, so that an extreme value in heavy-tailed data is none. And the loss or the gradient of the same
     batches stands out from the batches around them, or those of all batches that hold a few recurring samples do together;
-    batches that stand apart without an effect are mentioned only. Non-finite: the first batch whose inputs hold NaN or
-    infinity as the loss does, or the samples of which every batch has a loss that is not finite, where by chance not one
+    batches that stand apart without an effect are mentioned only. Samples that came with another target than in the epochs
+    before and after are proof, where they fill batches one after the other. Non-finite: the first batch whose inputs hold
+    NaN or infinity as the loss does, or the samples of which every batch has a loss that is not finite, where by chance not one
     would; a loss that never was finite is no matter of one batch. Recurring: the same sample ids in several epochs; a sample
     that comes again counts once, however many batches it is in, or the largest of a heavy tail would be an error. A span
     whose loss alone steps up and down at once, which no recovery of a disturbed model does, is called possible.
@@ -48,10 +49,12 @@ from tb_losslens.analysis.bad_rows import (
 from tb_losslens.analysis.boxes import box_spans
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
+from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.known import is_known, mostly_known
 from tb_losslens.analysis.nonfinite import first_finding, never_finite, recurring_finding, recurring_nonfinite
 from tb_losslens.analysis.orders import recurring_ids
 from tb_losslens.analysis.outliers import local_level, spans
+from tb_losslens.analysis.relabelled_span import relabelled_spans
 from tb_losslens.analysis.sample_test import standing_behind
 from tb_losslens.analysis.text import number, p_value, plural, some
 from tb_losslens.events.columns import how_to_record
@@ -86,7 +89,10 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
         signals = [bad for bad in found if bad.detail == detail]
         if signals:
             out.append(_standing_apart(context, signals, detail, least_epochs))
+    relabelled = list(relabelled_spans(context.run).values())
+    out += [_relabelled(context, first, last, proof) for first, last, proof in relabelled]
     known = {int(row) for bad in seen for row in (*bad.rows, *bad.quiet)}
+    known |= {row for first, last, _ in relabelled for row in range(first, last + 1)}
     boxes = [span for span in box_spans(context.run) if not known & set(range(span[0] - 2, span[1] + 3))]
     boxes = [span for span in boxes if not _recovers(context, *span)]
     if boxes:
@@ -182,6 +188,26 @@ _LABEL = {
     "target_std": "spread of the targets",
     "classes": "class mix",
 }
+
+
+def _relabelled(context: Context, first: int, last: int, proof: Proof) -> Finding:
+    """Samples of these batches had another target than in the epochs before and after."""
+    run = context.run
+    distance = loss_distance(run)[first : last + 1]
+    evidence = [proof.evidence]
+    if np.isfinite(distance).any():
+        most = number(float(np.nanmax(distance)), 2)
+        said = f"the loss of these batches reaches {most} sigma above that of the batches around"
+        evidence.append(Evidence(said, "loss", shown_around(run.loss, (first, last))))
+    return bad_batch_finding(
+        context,
+        [(first, last)],
+        detail="targets",
+        strength="proved",
+        title=f"Other targets in {plural(last - first + 1, 'batch')}",
+        text=f"{in_words(context, [(first, last)])} came with other targets than the same samples have in the epochs beside.",
+        evidence=evidence,
+    )
 
 
 def _box(context: Context, boxes: list[tuple[int, int]]) -> Finding:

@@ -78,9 +78,39 @@ def find(context: Context, *, least: int = 3, zeros: float = 0.9) -> Outcome:
     if len(made) >= least:
         zero = bool((run.loss[made] == 0).mean() >= zeros)
         return _stepped(context, made, zero=zero)
+    none = left[run.loss[left] == 0]
+    if len(none) >= least and len(none) >= zeros * len(left) and not _is_zero_elsewhere(run, bad):
+        return _zero_without_step(run, none)
     if mostly_left_out(run, left, bad):
         return _left_out(run, left, bad)
     return Checked(ID, _fine(run, left, bad))
+
+
+def _is_zero_elsewhere(run: Run, bad: Mask) -> bool:
+    """True if a batch with a gradient that is finite has a loss of exactly 0."""
+    return bool(((run.loss == 0) & np.isfinite(run.float("grad_norm")) & ~bad).any())
+
+
+def _zero_without_step(run: Run, rows: Rows) -> Finding:
+    """The step was rightly left out, and 0 was logged in the place of the loss."""
+    seen, step = int(rows[0]), f"{int(run.step[rows[0]]):,}"
+    count, zeros = plural(len(rows), "batch"), int((run.loss == 0).sum())
+    span = shown_around(run.loss, (seen, seen))
+    return Finding(
+        ID, "artifact", "proved", "A loss of 0 in the place of one that is not finite",
+        f"The gradient of {count} is NaN or infinite, first at step {step}, where the recorded loss is exactly 0. Their steps "
+        f"were left out; the curve shows {zeros:,} values of 0 that were none.",
+        detail="zero", score=0.9, steps=_steps(run, np.flatnonzero(run.loss == 0)), explains_jump=False,
+        evidence=(
+            Evidence(f"the gradient of {count} of those that were read is NaN or infinite", "grad_norm", span),
+            Evidence(f"their loss is exactly 0, as in {zeros:,} batches in all", "loss", span),
+            Evidence("no batch with a loss of 0 has a gradient that is finite", "grad_norm", span),
+        ),
+        against=(Evidence("no step was made with these gradients: the weights are not harmed", "micro_batches"),),
+        advice="Log the loss as it is, and find the batches and the operation that make it NaN.",
+        fix=_log_as_it_is(step),
+        confirm=f"Print the loss of step {step} before anything is done to it: it is not finite.",
+    )  # fmt: skip
 
 
 def _fine(run: Run, left: Rows, bad: Mask) -> str:

@@ -48,6 +48,7 @@ from tb_losslens.analysis.held_out import held_out_rises
 from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed
 from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.noted import notes_at
+from tb_losslens.analysis.relabelled_span import relabelled_spans
 from tb_losslens.analysis.target_levels import TargetStep, target_steps
 from tb_losslens.analysis.target_proof import LASTING, ONE_EPOCH, target_proofs
 from tb_losslens.analysis.target_report import ADVICE, ADVICE_PLANNED, TITLES, quiet_targets, relabelled_somewhere, repair
@@ -93,6 +94,13 @@ def find(context: Context, *, least_mix: float = 0.05, least_level: float = 0.2,
     by_boundary, open_ones = placed(context, known, [step.at for step in steps], rises)
     events = _events(by_boundary, steps)
     events = [event for event in events if event.proofs or not _is_last(context, event) or jumps(context, [event.at])]
+    spans = relabelled_spans(run)
+    elsewhere = [event for event in events if event.detail == ONE_EPOCH and event.proofs and event.at in spans]
+    events = [event for event in events if event not in elsewhere]
+    if elsewhere and not events and not open_ones:
+        first, last, _ = spans[elsewhere[0].at]
+        said = f"steps {int(run.step[first]):,} to {int(run.step[last]):,} came with other targets, which is a matter of these"
+        return [Checked(ID, f"{said} batches (`bad_batch`) and not of the epoch")]
     if len(events) > most_shifts:
         return [Checked(ID, f"the targets change at {len(events)} boundaries and never for good")]
     if not events and not open_ones:

@@ -92,6 +92,25 @@ def test_a_model_with_more_classes_than_the_data_has(tmp_path: Path) -> None:
     checked(bad_init, run)
 
 
+def test_a_loss_beyond_any_vocabulary_is_judged_however_equal_its_samples_are(tmp_path: Path) -> None:
+    """Each sample is a sequence, and the mean over its places is nearly the same in all of them."""
+    torch.manual_seed(0)
+    text = torch.randint(0, 12, (960, 24))
+    model = nn.Sequential(nn.Embedding(12, 24), nn.Linear(24, 12))
+    with torch.no_grad():
+        model[1].weight.mul_(40)
+    optimizer, criterion = torch.optim.Adam(model.parameters(), lr=3e-2), nn.CrossEntropyLoss()
+    with LossLensWriter(str(tmp_path)) as writer:
+        writer.watch(model, optimizer, criterion=criterion)
+        for _ in range(3):
+            for (tokens,) in writer.wrap(DataLoader(TensorDataset(text), batch_size=24, shuffle=True)):
+                optimizer.zero_grad()
+                criterion(model(tokens).flatten(0, 1), tokens.flatten()).backward()
+                optimizer.step()
+    (finding,) = findings(bad_init, load_runs(tmp_path)["."])
+    assert "ln 12" in finding.evidence[0]
+
+
 def test_weights_of_the_classes_are_not_judged(tmp_path: Path) -> None:
     criterion = nn.CrossEntropyLoss(weight=torch.linspace(0.1, 5.0, 10))
     assert "weighs its classes" in checked(bad_init, record(tmp_path, model=net(10), criterion=criterion, epochs=2))

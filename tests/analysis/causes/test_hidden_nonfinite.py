@@ -162,6 +162,35 @@ def test_a_loss_that_leaves_out_samples_without_a_target(tmp_path: Path) -> None
     assert findings(hidden_nonfinite, run) == []
 
 
+@pytest.mark.parametrize("shown", [0.0, 0.5])
+def test_a_step_that_is_left_out_and_a_number_in_its_place(tmp_path: Path, shown: float) -> None:
+    """The weights are spared; 0 is not what any of these losses was, and another number may be a true one."""
+    torch.manual_seed(0)
+    x, y, _, _ = dataset("gaussian")
+    net = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    step = 0
+    with LossLensWriter(str(tmp_path)) as writer:
+        writer.watch(net, optimizer)
+        loader = writer.wrap(DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True))
+        for _ in range(4):
+            for inputs, targets in loader:
+                loss = nn.functional.cross_entropy(net(inputs), targets) * (math.nan if step % 23 == 7 else 1.0)
+                optimizer.zero_grad()
+                loss.backward()
+                if loss.isfinite():
+                    optimizer.step()
+                writer.add_scalar("Loss/train", loss.item() if loss.isfinite() else shown, step)
+                step += 1
+    run = load_runs(tmp_path)["."]
+    if shown:
+        assert "left out" in checked(hidden_nonfinite, run)
+        return
+    (finding,) = findings(hidden_nonfinite, run)
+    assert (finding.detail, finding.kind, finding.strength) == ("zero", "artifact", "proved")
+    assert finding.steps[:3] == (7, 30, 53)
+
+
 def test_the_healthy_twin_is_checked(tmp_path: Path) -> None:
     run = record(tmp_path, criterion=nn.CrossEntropyLoss())
     assert f"the gradients of {len(run)} batches with a finite loss are finite" in checked(hidden_nonfinite, run)
