@@ -8,7 +8,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.explain import share_without
 from tb_losslens.analysis.finding import Evidence, Finding, Strength
 from tb_losslens.analysis.orders import ids_in
-from tb_losslens.analysis.outliers import local_level
+from tb_losslens.analysis.outliers import loss_level
 from tb_losslens.analysis.stats import Floats
 from tb_losslens.analysis.text import plural, some
 from tb_losslens.events.columns import how_to_record
@@ -35,7 +35,7 @@ def bad_batch_finding(
     """
     run = context.run
     rows = np.concatenate([np.arange(a, b + 1) for a, b in groups])
-    level, _ = local_level(run.loss)
+    level, _ = loss_level(run)
     loss: Floats = run.loss.copy()
     loss[rows] = level[rows]
     near = tuple(b.index for b in context.boundaries if b.significant and any(a - b.m < b.batch <= z + b.m for a, z in groups))

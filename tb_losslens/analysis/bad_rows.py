@@ -15,9 +15,11 @@ from tb_losslens.analysis.once import once_a_run
 from tb_losslens.analysis.orders import ids_in, recurring_ids, samples_behind
 from tb_losslens.analysis.outliers import (
     Rows,
+    allowed_by_size,
     away_from_usual,
     gap_by_chance,
     local_level,
+    loss_level,
     spans,
     standing_apart,
     until_usual_again,
@@ -152,7 +154,7 @@ def _log(values: Floats) -> Floats:
 @once_a_run
 def loss_distance(run: Run) -> Floats:
     """How far each loss lies above those around it, in robust standard deviations for its batch size, shape (n,)."""
-    return _above(run, run.loss)
+    return _above(run, run.loss, loss_level(run))
 
 
 @once_a_run
@@ -162,16 +164,18 @@ def gradient_distance(run: Run) -> Floats:
     if not len(finite(norm)):
         return np.full(len(norm), -np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _above(run, np.where(norm > 0, np.log(norm), np.nan))
+        logs = np.where(norm > 0, np.log(norm), np.nan)
+    return _above(run, logs, local_level(logs))
 
 
-def _above(run: Run, values: Floats) -> Floats:
-    level, sigma = local_level(values)
+def _above(run: Run, values: Floats, around: tuple[Floats, Floats]) -> Floats:
+    level, sigma = around
     size = run.float("batch_size")
     usual = median(size)
-    allowed = np.sqrt(np.maximum(1.0, usual / size)) if usual > 0 else 1.0
+    allowed = allowed_by_size(size, usual) if usual > 0 else None
     with np.errstate(invalid="ignore"):
-        return np.asarray((values - level) / (np.maximum(sigma, 1e-4 * np.abs(level) + 1e-12) * allowed), dtype=np.float64)
+        unit = np.maximum(sigma, 1e-4 * np.abs(level) + 1e-12)
+        return np.asarray((values - level) / (unit if allowed is None else unit * allowed), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -200,6 +204,8 @@ def first_nonfinite(run: Run, *, near: int = 3, before: int = 30, most_gaps: int
     `before` batches before those.
     """
     loss = run.loss
+    if np.isfinite(loss).all():
+        return None
     known = np.flatnonzero(np.isfinite(loss))
     certain = np.isinf(loss) | (run.float("input_nonfinite") > 0) & ~np.isfinite(loss) | np.isinf(run.float("grad_norm"))
     bad = np.flatnonzero(~np.isfinite(loss))

@@ -132,9 +132,8 @@ def _levels(run: Run, *, samples: int = 64) -> Floats:
     sizes = run.float("batch_size")
     size = median(sizes) if np.isfinite(sizes).any() else 1.0
     m = min(len(run), max(3, math.ceil(samples / max(1.0, size))))
-    padded = np.concatenate([run.loss, np.full(m - 1, np.nan)])
-    out = row_median(np.lib.stride_tricks.sliding_window_view(padded, m))
-    out[len(run) - m + 1 :] = np.nan
+    out = np.full(len(run), np.nan)
+    out[: len(run) - m + 1] = row_median(np.lib.stride_tricks.sliding_window_view(run.loss, m))
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tb_losslens.analysis.bad_rows import gradient_distance, loss_distance
 from tb_losslens.analysis.lr_steps import lr_columns
-from tb_losslens.analysis.outliers import local_level, spans
+from tb_losslens.analysis.outliers import loss_level, spans
 from tb_losslens.analysis.stats import Floats, median, robust_sigma
 from tb_losslens.store.run import Run
 
@@ -37,7 +37,7 @@ def box_spans(
     """
     distance = loss_distance(run)
     thrown = np.flatnonzero((distance >= high) | (gradient_distance(run) >= high))
-    level, _ = local_level(run.loss)
+    level, _ = loss_level(run)
     height = run.loss - level
     out = []
     for first, last in spans(np.flatnonzero(distance >= high), join=1):

@@ -8,12 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tb_losslens.analysis.changes import OBJECTS, another_data_set
+from tb_losslens.analysis.changes import OBJECTS, another_data_set, data_of
 from tb_losslens.analysis.finding import Boundary
+from tb_losslens.analysis.once import once_a_run
 from tb_losslens.analysis.optimizer_records import recorded_states
 from tb_losslens.analysis.text import number
 from tb_losslens.store.run import Epoch, Run, RunEvent
+
+_REACH = 1
+"""Batches from a boundary within which an event is of it."""
 
 _OF_A_CHANGE = re.compile(
     r"\b(chang|switch|freez|froz|unfreez|unfroz|add|remov|enabl|disabl|turn|drop|rais|lower|increas|decreas|reduc|replac|new\b|"
@@ -61,7 +66,13 @@ def change_sets(
     is left out.
     """
     sets: dict[int, dict[str, list[str]]] = {}
+    rows = [*run.config_changes[0].tolist(), *notes_of_a_change(run)[0].tolist()]
+    near = {row + shift for row in rows for shift in range(-_REACH, _REACH + 1)}
+    data = [data_of(epoch) if epoch.fields else None for epoch in epochs]
     for boundary in boundaries:
+        k = boundary.index
+        if boundary.batch not in near and data[k] == data[k + 1]:
+            continue  # nothing is known to have happened there
         found = _at(run, epochs, boundary)
         if any(found.values()):
             sets[boundary.index] = found
@@ -78,7 +89,7 @@ def change_sets(
     return out
 
 
-def _at(run: Run, epochs: Sequence[Epoch], boundary: Boundary, *, reach: int = 1) -> dict[str, list[str]]:
+def _at(run: Run, epochs: Sequence[Epoch], boundary: Boundary, *, reach: int = _REACH) -> dict[str, list[str]]:
     row = boundary.batch
     batches, events = run.config_changes
     low, high = np.searchsorted(batches, (row - reach, row + reach + 1))
@@ -96,10 +107,17 @@ def _at(run: Run, epochs: Sequence[Epoch], boundary: Boundary, *, reach: int = 1
         found["seen"] += _settings_of_optimizer(run, epochs, row)
     if another_data_set(run, epochs, boundary.index) and not any("data" in line for line in found["seen"]):
         found["seen"].append("the loader reads another data set")
-    for event in run.events:
-        if event.kind == "note" and abs(event.batch - row) <= reach and _tells_of_a_change(event):
-            found["said"].append(" ".join(event.text.split()))
+    batches, notes = notes_of_a_change(run)
+    low, high = np.searchsorted(batches, (row - reach, row + reach + 1))
+    found["said"] = [" ".join(event.text.split()) for event in notes[low:high]]
     return {key: list(dict.fromkeys(lines)) for key, lines in found.items()}
+
+
+@once_a_run
+def notes_of_a_change(run: Run) -> tuple[NDArray[np.int64], tuple[RunEvent, ...]]:
+    """The plain notes that speak of a change, by row, and the rows: int64, shape (notes,), sorted."""
+    notes = sorted((e for e in run.events if e.kind == "note" and _tells_of_a_change(e)), key=lambda e: e.batch)
+    return np.array([e.batch for e in notes], dtype=np.int64), tuple(notes)
 
 
 def _tells_of_a_change(event: RunEvent) -> bool:

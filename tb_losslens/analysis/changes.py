@@ -40,17 +40,18 @@ def model_replaced(run: Run, boundaries: Sequence[Boundary]) -> Evidence | None:
 
 def another_data_set(run: Run, epochs: Sequence[Epoch], k: int) -> bool:
     """True if epoch k + 1 reads another data set than epoch k; the numbers that the recorder gives hold for one process."""
-    numbers = [_data_of(epoch) for epoch in epochs[k : k + 2]]
+    numbers = [data_of(epoch) for epoch in epochs[k : k + 2]]
     if len(numbers) < 2 or None in numbers or numbers[0] == numbers[1]:
         return False
-    before, after = (_data_of(epochs[j]) if 0 <= j < len(epochs) else None for j in (k - 1, k + 2))
+    before, after = (data_of(epochs[j]) if 0 <= j < len(epochs) else None for j in (k - 1, k + 2))
     if before != numbers[0] and after != numbers[1]:
         return False  # the same data set, maybe, that is built anew for each epoch
     begins = {session.get("first_step") for session in run.sessions[1:]}
     return not begins or int(run.step[epochs[k + 1].first]) not in begins
 
 
-def _data_of(epoch: Epoch) -> object:
+def data_of(epoch: Epoch) -> object:
+    """The number that the recorder gave the data set of an epoch's loader, None where it is unknown."""
     return (epoch.fields.get("loader") or {}).get("data")
 
 

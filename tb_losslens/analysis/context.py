@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.finding import Boundary, Checked, Finding, Pooled, Skipped
 from tb_losslens.store.run import Epoch, Run
@@ -35,6 +40,12 @@ class Context:
     noise: float
     measure: Callable[[Run], tuple[tuple[Boundary, ...], Pooled]]
     earlier: tuple[Outcome, ...] = ()
+
+    @cached_property
+    def z_by_size(self) -> dict[int, NDArray[np.float64]]:
+        """The z of each boundary at each window size, shape (boundaries,); NaN where it was not measured."""
+        sizes = {m: None for boundary in self.boundaries for m in boundary.z_by_m}
+        return {m: np.array([boundary.z_by_m.get(m, math.nan) for boundary in self.boundaries]) for m in sizes}
 
     def found(self, cause: str) -> Finding | None:
         """The finding of a cause that was decided earlier, or None."""

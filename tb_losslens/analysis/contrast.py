@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tb_losslens.analysis.boundaries import Cuts, Rows
-from tb_losslens.analysis.stats import MAD_TO_SIGMA, Floats, finite, moving_mean, row_median, row_quantile, row_sigma
+from tb_losslens.analysis.stats import MAD_TO_SIGMA, Floats, finite, moving_mean, row_median, row_quantile
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,30 @@ class Contrast:
             return (self.jump - self.centre) / self.scale
 
 
-def contrast(values: Floats, cuts: Cuts, m: int, *, most: int = 256, least_placebos: int = 4) -> Contrast:
-    """Jumps and placebos of `values`, shape (n,), with `m` batches a side.
+def contrasts(values: Floats, cuts: Cuts, sizes: Sequence[int], *, most: int = 256) -> list[Contrast]:
+    """`contrast` with each of `sizes` batches a side; the noise from batch to batch is the same for all."""
+    noise = batch_noise(values, cuts, most)
+    return [contrast(values, cuts, m, most=most, noise=noise) for m in sizes]
+
+
+def batch_noise(values: Floats, cuts: Cuts, most: int) -> tuple[Floats, Floats]:
+    """(median step from batch to batch, median size) over both epochs of each boundary, from `most` batches of either."""
+    rows = np.concatenate([_grid(cuts.first, cuts.last - 2, 1, most), _grid(cuts.start, cuts.end - 2, 1, most)], axis=1)
+    here = at(values, rows)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return row_median(np.abs(at(values, np.where(rows >= 0, rows + 1, -1)) - here)), row_median(np.abs(here))
+
+
+def contrast(
+    values: Floats,
+    cuts: Cuts,
+    m: int,
+    *,
+    most: int = 256,
+    least_placebos: int = 4,
+    noise: tuple[Floats, Floats] | None = None,
+) -> Contrast:
+    """Jumps and placebos of `values`, shape (n,), with `m` batches a side; `noise` is that of `batch_noise`.
 
     Neighbouring placebos share all but one batch, so at most `most` a side are taken, a third of a window apart. With
     few of them their MAD is unsure; the noise from batch to batch, `sigma sqrt(2/m)`, rests on all batches of both
@@ -52,16 +75,15 @@ def contrast(values: Floats, cuts: Cuts, m: int, *, most: int = 256, least_place
     right = _grid(cuts.start + 2 * m, cuts.end - m, max(1, m // 3), most)
     cut = np.concatenate([left, right], axis=1)
     with np.errstate(invalid="ignore", over="ignore"):  # losses beyond 1e307 are as good as infinite
-        placebo = np.where(cut >= 0, at(means, cut) - at(means, cut - m), np.nan)
+        placebo = at(means, cut) - at(means, cut - m)
         jump = after - before
     count = np.isfinite(placebo).sum(axis=1)
     centre = row_median(placebo)
-    scale = row_sigma(placebo)
-    rows = np.concatenate([_grid(cuts.first, cuts.last - 2, 1, most), _grid(cuts.start, cuts.end - 2, 1, most)], axis=1)
+    scale = MAD_TO_SIGMA * row_median(np.abs(placebo - centre[:, None]))
+    step, size = batch_noise(values, cuts, most) if noise is None else noise
     with np.errstate(invalid="ignore", over="ignore"):
-        steps = np.where(rows >= 0, np.abs(at(values, rows + 1) - at(values, rows)), np.nan)
-        white = MAD_TO_SIGMA * row_median(steps) / math.sqrt(2) * math.sqrt(2 / m)
-        resolution = 1e-6 * row_median(np.abs(np.where(rows >= 0, at(values, rows), np.nan)))  # float32 of the loss
+        white = MAD_TO_SIGMA * step / math.sqrt(2) * math.sqrt(2 / m)
+        resolution = 1e-6 * size  # float32 of the loss
         scale = np.fmax(np.fmax(scale, white), resolution)
         scale = np.where((count >= least_placebos) & (scale > 0), scale, np.nan)
         inner = (cut >= (cuts.first + 2 * m)[:, None]) & (cut <= (cuts.end - 2 * m)[:, None])  # clear of the next boundaries
@@ -81,6 +103,8 @@ def at(values: Floats, rows: Rows) -> Floats:
     """`values[rows]`, NaN where a row does not exist."""
     if len(values) == 0:
         return np.full(rows.shape, np.nan)
+    if rows.size and rows.min() >= 0 and rows.max() < len(values):
+        return values[rows]
     out: Floats = np.where((rows >= 0) & (rows < len(values)), values[np.clip(rows, 0, len(values) - 1)], np.nan)
     return out
 

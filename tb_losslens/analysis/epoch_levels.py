@@ -17,32 +17,53 @@ from tb_losslens.analysis.stats import MAD_TO_SIGMA, Floats, finite, median, row
 from tb_losslens.store.run import Epoch
 
 
-def levels(values: Floats, weight: Floats, epochs: tuple[Epoch, ...]) -> Levels:
-    """Levels of `values`, shape (n,); NaN for epochs without a known value."""
+def levels(values: Floats, weight: Floats, epochs: tuple[Epoch, ...], *, together: int = 1 << 17) -> Levels:
+    """Levels of `values`, shape (n,); NaN for epochs without a known value.
+
+    So many batches are taken `together`, as the cache of a processor holds.
+    """
     if not epochs:
         return Levels(*np.empty((5, 0)))
     first, last = np.array([epoch.first for epoch in epochs]), np.array([epoch.last for epoch in epochs])
+    each = max(1, together * len(epochs) // max(1, int((last - first).sum())))
+    parts = [_levels(values, weight, first[k : k + each], last[k : k + each]) for k in range(0, len(epochs), each)]
+    return Levels(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _levels(
+    values: Floats, weight: Floats, first: NDArray[np.int64], last: NDArray[np.int64]
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     half = (last - first) // 2
     table = packed(values, first, last)
     middle = row_median(table)
     with np.errstate(invalid="ignore", over="ignore"):
         inside = np.abs(row_median(packed(values, first + half, last)) - row_median(packed(values, first, first + half)))
     total, count = _totals(values, weight, first, last)
-    return Levels(middle, total, _clipped_sigma(table, middle), count, inside)
+    return middle, total, _clipped_sigma(table, middle), count, inside
 
 
 def packed(values: Floats, first: NDArray[np.int64], last: NDArray[np.int64]) -> Floats:
     """The finite values of each part `first <= row < last`, shape (parts, most values of any); NaN behind them."""
+    lengths = np.maximum(last - first, 0)
+    if len(first) and (lengths == lengths[0]).all():
+        table = _together(values, first, last) if lengths[0] else np.empty((len(first), 0))
+        if np.isfinite(table).all():
+            return table
     rows, lengths = rows_of(first, last)
     part = np.repeat(np.arange(len(first)), lengths)
     known = np.isfinite(values[rows])
-    if known.all() and len(set(lengths.tolist())) == 1:
-        return values[rows].reshape(len(first), -1)
     count = np.bincount(part[known], minlength=len(first))
     out = np.full((len(first), int(count.max(initial=0))), np.nan)
     place = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
     out[part[known], place] = values[rows][known]
     return out
+
+
+def _together(values: Floats, first: NDArray[np.int64], last: NDArray[np.int64]) -> Floats:
+    """The rows of parts of equal length, shape (parts, length); without a copy where they lie side by side."""
+    if (first[1:] == last[:-1]).all():
+        return values[first[0] : last[-1]].reshape(len(first), -1)
+    return values[first[:, None] + np.arange(last[0] - first[0])]
 
 
 def rows_of(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -54,6 +75,13 @@ def rows_of(first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[NDArray[
 
 def _totals(values: Floats, weight: Floats, first: NDArray[np.int64], last: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """(weighted mean of each part, NaN where nothing has a weight, number of finite values)."""
+    if len(first) and last[0] > first[0] and (last - first == last[0] - first[0]).all():
+        table, weights = _together(values, first, last), _together(weight, first, last)
+        if np.isfinite(table).all():
+            total = weights.sum(axis=1)
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                out = np.where(total > 0, (table * weights).sum(axis=1) / total, np.nan)
+            return out, np.full(len(first), float(table.shape[1]))
     rows, lengths = rows_of(first, last)
     part = np.repeat(np.arange(len(first)), lengths)
     known = np.isfinite(values[rows])

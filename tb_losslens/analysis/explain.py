@@ -80,13 +80,16 @@ def clear_where_named(
     """
     boundary = context.boundaries[index]
     freedom = max(3.0, boundary.placebo_count / 3 - 1)
-    tails = []
-    for m, z in boundary.z_by_m.items():
-        rest = finite(np.array([b.z_by_m.get(m, math.nan) for b in context.boundaries if b.index != index]))
-        if math.isfinite(z):
-            spread = max(1.0, robust_sigma(rest)) if len(rest) > 1 else 1.0
-            tails.append(float(t_sf(sign * z / spread, freedom)))
-    return len(tails) > 1 and max(tails) < agrees and min(tails) * len(tails) * tests < level
+    known = {m: z for m, z in boundary.z_by_m.items() if math.isfinite(z)}
+
+    def clear(spread: dict[int, float]) -> bool:
+        tails = [float(t_sf(sign * z / spread[m], freedom)) for m, z in known.items()]
+        return len(tails) > 1 and max(tails) < agrees and min(tails) * len(tails) * tests < level
+
+    if not clear(dict.fromkeys(known, 1.0)):  # a larger spread makes it no clearer, and takes all boundaries to be known
+        return False
+    rest = {m: finite(np.delete(context.z_by_size[m], index)) for m in known}
+    return clear({m: max(1.0, robust_sigma(z)) if len(z) > 1 else 1.0 for m, z in rest.items()})
 
 
 def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.5) -> bool:

@@ -13,7 +13,7 @@ from tb_losslens.analysis.epoch_levels import levels, shifts
 from tb_losslens.analysis.epoch_pool import Levels, pooled
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.stats import Floats, median
-from tb_losslens.analysis.whole import is_whole
+from tb_losslens.analysis.whole import whole_rows
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -56,15 +56,13 @@ def input_levels(run: Run, epochs: tuple[Epoch, ...], *, all_read: bool = False)
     """
     turn, weight = by_turn(run) | all_read, sample_weights(run)
     # what is left of an epoch that lost batches is no measure of all of it where its samples are in an order
-    there = np.ones(len(run), dtype=bool)
-    for epoch in epochs:
-        there[epoch.first : epoch.last] = is_whole(run, epoch)
+    there = turn & whole_rows(run, epochs, between=True)
     spread = run.float("input_std")
     unit = median(np.where(turn, spread, np.nan))
     floor = 1e-6 * unit if unit > 0 else math.nan
 
     def of(values: Floats) -> Levels:
-        return levels(np.where(turn & there, values, np.nan), weight, epochs)
+        return levels(values if there.all() else np.where(there, values, np.nan), weight, epochs)
 
     wide = run.float("sample_level_max") - run.float("sample_level_min")
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -14,15 +14,13 @@ from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.input_name import INDICES, MAY_BE_OTHERS
 from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.text import number, signed
-from tb_losslens.analysis.whole import is_whole
+from tb_losslens.analysis.whole import whole_rows
 
 
 def loss_levels(context: Context) -> Levels:
     """Levels of the loss, epoch by epoch; NaN for epochs that lost batches."""
     run = context.run
-    there = np.zeros(len(run), dtype=bool)
-    for epoch in context.epochs:
-        there[epoch.first : epoch.last] = is_whole(run, epoch)
+    there = whole_rows(run, context.epochs, between=False)
     with np.errstate(invalid="ignore", over="ignore"):
         return levels(np.where(there, run.loss, np.nan), sample_weights(run), context.epochs)
 

@@ -64,6 +64,8 @@ def by_fingerprints(
     """
     read = []
     for k, epoch in enumerate(epochs):
+        if not epoch.fields:
+            continue
         compared, changed = epoch.fields.get("inputs_compared"), epoch.fields.get("inputs_changed")
         if isinstance(compared, int) and isinstance(changed, int) and compared >= least:
             read.append((k, compared, changed))
@@ -213,7 +215,9 @@ def _beyond_rounding(offset: float, spread: float, tolerance: float) -> float:
 def _ways(run: Run, epochs: Sequence[Epoch], tolerance: float) -> list[_Way]:
     """One for each epoch of which batches were compared; code -1 where they were not treated alike."""
     code, slope, offset, wide = (run.float(name) for name in ("input_relation", "input_slope", "input_offset", "input_std"))
-    out = []
+    out: list[_Way] = []
+    if not np.isfinite(code).any():
+        return out
     for k, epoch in enumerate(epochs):
         rows = slice(epoch.first, epoch.last)
         known = np.isfinite(code[rows])

@@ -15,15 +15,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tb_losslens.analysis.boundaries import Cuts, find_cuts, refusal, window_sizes
-from tb_losslens.analysis.contrast import Contrast, at, contrast, take
+from tb_losslens.analysis.boundaries import Cuts, Rows, find_cuts, refusal, window_sizes
+from tb_losslens.analysis.contrast import Contrast, at, contrasts, take
 from tb_losslens.analysis.finding import Boundary, Pooled
 from tb_losslens.analysis.lasting import lasting_levels, over_more
 from tb_losslens.analysis.pool import pool, same_orders
 from tb_losslens.analysis.shape import pattern, recovery, shapes, strays
-from tb_losslens.analysis.stats import Floats, finite, moving_mean
+from tb_losslens.analysis.stats import Floats, moving_mean
 from tb_losslens.analysis.unlogged import logged_rarely
-from tb_losslens.analysis.unmeasured import with_reasons
+from tb_losslens.analysis.unmeasured import short_epochs, with_reasons
 from tb_losslens.store.run import Run
 
 Flags = NDArray[np.bool_]
@@ -42,12 +42,12 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     if not sizes or len(cuts) == 0:
         return with_reasons(run, cuts, _unmeasured(run, cuts, loss), reason), Pooled(reason=reason)
     log_scale = _is_log(loss, cuts)
-    linear = [contrast(loss, cuts, m) for m in sizes]
+    linear = contrasts(loss, cuts, sizes)
     used = linear
     if log_scale.any():
         with np.errstate(invalid="ignore", divide="ignore"):
             logs = np.where(loss > 0, np.log(loss), np.nan)
-        used = [_merge(log_scale, contrast(logs, cuts, m), line) for m, line in zip(sizes, linear, strict=True)]
+        used = [_merge(log_scale, log, line) for log, line in zip(contrasts(logs, cuts, sizes), linear, strict=True)]
     z = np.stack([c.z for c in used])  # (sizes, boundaries)
     significant = _alone(z, [c.tail for c in used]) & (reason == "")
     significant &= ~strays(loss, cuts, sizes[0], excess=linear[0].jump - linear[0].centre, significant=significant)
@@ -173,13 +173,22 @@ def _boundaries(
 def _unmeasured(run: Run, cuts: Cuts, loss: Floats) -> tuple[Boundary, ...]:
     """Boundaries with the plain difference of what little lies around them, and no z."""
     m = max(1, cuts.length // 4)
-    steps = run.step
-    out = []
-    for k in range(len(cuts)):
-        left = finite(loss[max(cuts.first[k], cuts.last[k] - m) : cuts.last[k]])
-        right = finite(loss[cuts.start[k] : min(cuts.end[k], cuts.start[k] + m)])
-        before = float(left.mean()) if len(left) else math.nan
-        after = float(right.mean()) if len(right) else math.nan
-        row = int(cuts.start[k])
-        out.append(Boundary(k, row, int(steps[row]), int(cuts.epoch[k]), m, before, after, after - before, math.nan))
-    return tuple(out)
+    near, short = np.arange(m), short_epochs(cuts)  # the reason of most, so that no boundary is made twice
+    before = _known_mean(loss, cuts.last[:, None] - 1 - near, cuts.first, cuts.last)
+    after = _known_mean(loss, cuts.start[:, None] + near, cuts.start, cuts.end)
+    none: dict[int, float] = {}
+    rows, steps, numbers = cuts.start.tolist(), run.step[cuts.start].tolist(), cuts.epoch.tolist()
+    with np.errstate(invalid="ignore", over="ignore"):
+        levels = np.stack([before, after, after - before], axis=1).tolist()
+    return tuple(
+        Boundary(k, row, step, number, m, left, right, jump, math.nan, none, unmeasured=short)
+        for k, (row, step, number, (left, right, jump)) in enumerate(zip(rows, steps, numbers, levels, strict=True))
+    )
+
+
+def _known_mean(loss: Floats, rows: Rows, first: Rows, last: Rows) -> Floats:
+    """Mean of the finite losses at `rows`, shape (boundaries, m), that lie in `first <= row < last`; NaN for none."""
+    values = np.where((rows >= first[:, None]) & (rows < last[:, None]), at(loss, rows), np.nan)
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1), dtype=np.float64)

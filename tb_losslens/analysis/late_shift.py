@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.epoch_pool import Levels
-from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.stats import Floats, median
 
 
 def late_shift(
@@ -37,12 +38,16 @@ def late_shift(
     read = np.flatnonzero(np.isfinite(seen.middle) & (seen.count > 0))
     if len(read) < least_epochs + 1:
         return []
-    for late in range(least_epochs, len(read)):
+    for late in _on_two_levels(seen.middle[read], alike).tolist():
+        if late < least_epochs:
+            continue
+        if seen.count[read[-late:]].max() >= few:
+            break
         before, after = read[:-late], read[-late:]
         k = int(before[-1])
         n, rest = int(seen.count[after].sum()), int(seen.count[before].sum())
         sigma = median(seen.noise[before])
-        if after[0] != k + 1 or not sigma > 0 or seen.count[after].max() >= few or 1 / math.comb(n + rest, n) > chance:
+        if after[0] != k + 1 or not sigma > 0 or 1 / math.comb(n + rest, n) > chance:
             continue
         old = seen.middle[before]
         new = seen.middle[after]
@@ -52,3 +57,16 @@ def late_shift(
         if near >= max(least, sigmas * sigma) and spread <= alike * step:
             return [k]
     return []
+
+
+def _on_two_levels(values: Floats, alike: float) -> NDArray[np.int64]:
+    """How many of the last of finite `values` may lie on one level and those before on another, in rising order.
+
+    All that do are among them, and few others: neither side may range over more than `alike` of the farthest two of both.
+    """
+    low, high = np.minimum.accumulate(values)[:-1], np.maximum.accumulate(values)[:-1]
+    lowest, highest = np.minimum.accumulate(values[::-1])[::-1][1:], np.maximum.accumulate(values[::-1])[::-1][1:]
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = np.maximum(highest - low, high - lowest)
+        fits = (np.maximum(high - low, highest - lowest) <= alike * apart) & (apart > 0)
+    return len(values) - 1 - np.flatnonzero(fits)[::-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,13 +40,14 @@ def position_in_mean(run: Run, since: str) -> NDArray[np.int64] | None:
 
 def taken_apart(loss: Floats, position: NDArray[np.int64]) -> Floats:
     """`(i x_i - j x_j) / (i - j)` over neighbours, and `x_i` itself where the mean begins; shape (n,)."""
-    before = np.concatenate([[np.nan], loss[:-1]])
-    last = np.concatenate([[0], position[:-1]])
-    goes_on = position > last
-    goes_on[0] = False
-    gap = np.where(goes_on, position - last, 1)
+    out: Floats = loss.copy()
+    gap = np.diff(position)
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.where(goes_on, (position * loss - last * before) / gap, loss)
+        summed = position * loss
+        out[1:] = np.diff(summed)
+        other = np.flatnonzero(gap != 1)
+        out[other + 1] = np.where(gap[other] > 0, out[other + 1] / np.maximum(gap[other], 1), loss[other + 1])
+    return out
 
 
 def starts_anew(run: Run, *, around: int = 8, factor: float = 4.0, most: int = 300) -> bool:
@@ -85,34 +87,48 @@ def mean_statistics(loss: Floats, position: NDArray[np.int64], least_points: int
     equal width in log i), so that no single batch decides.
     """
     longest = int(position.max(initial=0))
-    goes_on = np.concatenate([[False], position[1:] > position[:-1]])
     known = np.isfinite(loss)
-    usable = goes_on & known & np.concatenate([[False], known[:-1]])
-    inner = usable & np.concatenate([[False], usable[:-1]])
+    usable = (position[1:] > position[:-1]) & known[1:] & known[:-1]  # of row 1 and those after it
+    inner = usable[1:] & usable[:-1]  # of row 2 and those after it, as all that follows
     if longest < least_points or inner.sum() < least_points:
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        step = np.diff(loss, prepend=np.nan)
-        bend = np.abs(np.diff(step, prepend=np.nan))
+        bend = np.abs(np.diff(loss, 2))
         u = taken_apart(loss, position)
-        jitter = np.abs(np.diff(u, prepend=np.nan))
+        jitter = np.abs(np.diff(u[1:]))
+    negative = float((u[1:][usable] < 0).mean()) if (loss[known] >= 0).all() else 0.0
+    order = _by_position(position[2:], inner, longest)
+    u, position, bend, jitter = u[2:][order], position[2:][order], bend[order], jitter[order]
     edges = np.unique(np.round(np.geomspace(3, longest + 1, 13)).astype(np.int64))
-    which = np.digitize(position, edges)
     x, y = [], []
-    for part in range(1, len(edges)):
-        mine = inner & (which == part)
-        typical = median(bend[mine])
+    for first, last in pairwise(np.searchsorted(position, edges).tolist()):
+        typical = median(bend[first:last])
         if typical > 0:
-            x.append(math.log(median(position[mine])))
+            x.append(math.log(_middle_one(position[first:last])))
             y.append(math.log(typical))
-    early, late = inner & (position <= longest // 2), inner & (position > longest // 2)
+    half = int(np.searchsorted(position, longest // 2, side="right"))
+    early, late = slice(half), slice(half, None)
     rough = [median(jitter[part]) for part in (early, late)]
     level = [median(np.abs(u[part])) for part in (early, late)]
     if len(x) < 4 or not min(*rough, *level) > 0 or not math.isfinite(max(*rough, *level)):
         return None
     plain = math.log2(rough[1] / rough[0])
     relative = plain - math.log2(level[1] / level[0])
-    negative = float((u[usable] < 0).mean()) if (loss[known] >= 0).all() else 0.0
     slope = float(np.polyfit(x, y, 1)[0])
-    apart = math.log2(median(position[late]) / median(position[early]))
+    apart = math.log2(_middle_one(position[late]) / _middle_one(position[early]))
     return Statistics(slope, min(plain, relative, key=abs), negative, slope - (plain / apart - 1))
+
+
+def _by_position(position: NDArray[np.int64], inner: NDArray[np.bool_], longest: int) -> NDArray[np.int64]:
+    """The `inner` rows in the order of their positions."""
+    rows = np.flatnonzero(inner)
+    wanted = position[rows]
+    if (wanted[1:] >= wanted[:-1]).all():
+        return rows
+    short = longest < np.iinfo(np.int16).max and int(wanted.min()) >= 0  # those are sorted in one pass
+    return rows[np.argsort(wanted.astype(np.int16) if short else wanted, kind="stable")]
+
+
+def _middle_one(ordered: NDArray[np.int64]) -> float:
+    """Median of values in rising order; NaN if there is none."""
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2 if len(ordered) else math.nan

@@ -11,6 +11,7 @@ import numpy as np
 
 from tb_losslens.analysis.bad_rows import first_nonfinite
 from tb_losslens.analysis.changes import replaced_at, restored_at
+from tb_losslens.analysis.once import once_a_run
 from tb_losslens.analysis.text import number, plural
 from tb_losslens.store.run import Run, RunEvent
 
@@ -52,6 +53,7 @@ class Memory:
     classes: tuple[str, ...]
 
 
+@once_a_run
 def recorded_states(run: Run) -> list[tuple[RunEvent, tuple[State, ...]]]:
     """Each event with the state of the optimisers, in order; numbers that a device told later stand where they belong."""
     out: list[tuple[RunEvent, list[dict[str, Any]]]] = []

@@ -39,7 +39,10 @@ def repeats(run: Run, *, least_samples: int = 10) -> Repeats:
     keys = [order_key(epoch) for epoch in epochs]
     again: list[int] = []
     compared = 0
+    with_ids = "sample_ids" in run.ragged
     for k in range(1, len(epochs)):
+        if not with_ids and (keys[k - 1] is None or keys[k] is None):
+            continue
         equal = _equal(run, epochs[k - 1], epochs[k], keys[k - 1], keys[k])
         if equal is None:
             continue
@@ -109,7 +112,11 @@ def recurring_ids(run: Run, rows: NDArray[np.int64], *, least_epochs: int, most_
     in the same rows (as under a fixed order) cannot be told apart and come together. Where more than `most_left` of the rows
     are left over, some id was in a few of them by chance, and none is given.
     """
-    epoch_of = {int(row): k for k, epoch in enumerate(run.epochs) for row in rows if epoch.first <= row < epoch.last}
+    if not len(rows) or "sample_ids" not in run.ragged:
+        return []
+    first = np.array([epoch.first for epoch in run.epochs], dtype=np.int64)
+    places = (np.searchsorted(first, rows, side="right") - 1).tolist()
+    epoch_of = {row: k for row, k in zip(rows.tolist(), places, strict=True) if k >= 0 and row < run.epochs[k].last}
     where: dict[int, set[int]] = {}
     for row in epoch_of:
         for sample in ids_in(run, row, row + 1):
@@ -153,7 +160,7 @@ def _most_samples(run: Run, epochs: Sequence[Epoch]) -> int:
     size = np.concatenate([[0.0], np.cumsum(np.where(np.isfinite(size), size, 0.0))])
     bounds = np.array([(epoch.first, epoch.last) for epoch in epochs], dtype=np.int64)
     most = int((size[bounds[:, 1]] - size[bounds[:, 0]]).max())
-    return most or max(len(ids_of(run, epoch)) for epoch in epochs)
+    return most or (max(len(ids_of(run, epoch)) for epoch in epochs) if "sample_ids" in run.ragged else 0)
 
 
 def _trivial(run: Run, epochs: Sequence[Epoch], least_samples: int) -> str:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tb_losslens.analysis.stats import MAD_TO_SIGMA, Floats, finite, row_median
+from tb_losslens.analysis.once import once_a_run
+from tb_losslens.analysis.stats import MAD_TO_SIGMA, Floats, finite, median, row_median
+from tb_losslens.store.run import Run
 
 Rows = NDArray[np.int64]
 
@@ -27,9 +29,11 @@ def standing_apart(
         expected: how many values such a tail would put as far out; heavy tails make gaps by chance.
         most: at most this part of all values can stand apart from the others.
     """
-    known = np.flatnonzero(np.isfinite(size))
-    far = int(np.count_nonzero(size[known] >= least))
-    if len(known) < 40 or not far:
+    fine = np.isfinite(size)
+    with np.errstate(invalid="ignore"):
+        far = int(np.count_nonzero((size >= least) & fine))
+    known = np.flatnonzero(fine) if far else np.empty(0, dtype=np.int64)
+    if len(known) < 40:
         return np.empty(0, dtype=np.int64)
     limit = int(most * len(known))
     order = _largest(size, known, min(far, limit) + 2 + _tail_count(len(known), tail))
@@ -148,17 +152,26 @@ def away_from_usual(values: Floats, weight: Floats | None = None, *, least: floa
     known = finite(values)
     if len(known) < 3:
         return np.full(len(values), np.nan)
-    middle = float(np.median(known))
-    sigma = MAD_TO_SIGMA * float(np.median(np.abs(known - middle)))
+    middle = median(known)
+    sigma = MAD_TO_SIGMA * median(np.abs(known - middle))
     if sigma <= 1e-6 * abs(middle):
         sigma = float(known.std())
     sigma = max(sigma, least, 1e-6 * abs(middle), 1e-12)
-    out: Floats = np.abs(values - middle) / sigma
+    out: Floats = np.abs(values - middle)
+    out /= sigma
     if weight is not None:
-        usual = float(np.median(finite(weight))) if len(finite(weight)) else 1.0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            out = out / np.sqrt(np.maximum(1.0, usual / weight))
+        usual = median(weight)
+        allowed = allowed_by_size(weight, usual if math.isfinite(usual) else 1.0)
+        out = out if allowed is None else out / allowed
     return out
+
+
+def allowed_by_size(size: Floats, usual: float) -> Floats | None:
+    """How many times further the mean of a batch may stray than that of `usual` samples; None where no batch is smaller."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if usual > 0 and bool((size >= usual).all()):
+            return None
+        return np.asarray(np.sqrt(np.maximum(1.0, usual / size)), dtype=np.float64)
 
 
 def local_level(values: Floats, *, block: int = 50) -> tuple[Floats, Floats]:
@@ -169,8 +182,9 @@ def local_level(values: Floats, *, block: int = 50) -> tuple[Floats, Floats]:
     them has.
     """
     n = len(values)
-    known = np.flatnonzero(np.isfinite(values))
-    if 0 < len(known) < n:
+    fine = np.isfinite(values)
+    if not fine.all() and fine.any():
+        known = np.flatnonzero(fine)
         level, sigma = local_level(values[known], block=block)
         nearest = np.maximum(np.searchsorted(known, np.arange(n), side="right") - 1, 0)
         return level[nearest], sigma[nearest]
@@ -178,14 +192,22 @@ def local_level(values: Floats, *, block: int = 50) -> tuple[Floats, Floats]:
         return np.empty(0), np.empty(0)
     blocks = max(1, n // block)
     edges = np.linspace(0, n, blocks + 1).astype(np.int64)
-    width = int(np.diff(edges).max())
-    which = np.repeat(np.arange(blocks), np.diff(edges))
-    table = np.full((blocks, width), np.nan)
-    table[which, np.arange(n) - edges[which]] = values
-    level = row_median(table)
-    sigma = MAD_TO_SIGMA * row_median(np.abs(table - level[:, None]))
+    widths = np.diff(edges)
+    level, sigma = np.empty(blocks), np.empty(blocks)
+    for width in {*widths.tolist()}:  # one or two: they differ by 1 at most
+        mine = np.flatnonzero(widths == width)
+        table = values.reshape(blocks, width) if len(mine) == blocks else values[edges[mine][:, None] + np.arange(width)]
+        level[mine] = row_median(table)
+        sigma[mine] = MAD_TO_SIGMA * row_median(np.abs(table - level[mine][:, None]))
     near = np.clip(np.arange(blocks)[:, None] + np.array([-1, 0, 1]), 0, blocks - 1)
-    return _lower_median(level[near])[which], _lower_median(sigma[near])[which]
+    each = widths if len({*widths.tolist()}) > 1 else int(widths[0])
+    return np.repeat(_lower_median(level[near]), each), np.repeat(_lower_median(sigma[near]), each)
+
+
+@once_a_run
+def loss_level(run: Run) -> tuple[Floats, Floats]:
+    """`local_level` of the loss."""
+    return local_level(run.loss)
 
 
 def _lower_median(rows: Floats) -> Floats:

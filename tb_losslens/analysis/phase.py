@@ -43,15 +43,14 @@ def phase_profile(context: Context, *, least_positions: int = 20, edge: float = 
     inner = usual - 2 * cut
     if inner < least_positions:
         return None
-    rows = []
-    loss = context.run.loss
-    for epoch in _sample(context.epochs, most_epochs):
-        if len(epoch) != usual:
-            rows.append(np.full(inner, np.nan))
-            continue
-        rough = _without_trend(loss[epoch.first : epoch.last])
-        rows.append(_ranks(rough[cut : usual - cut]))
-    spectra = np.fft.rfft(np.stack(rows), axis=1)
+    epochs = _sample(context.epochs, most_epochs)
+    whole = np.array([len(epoch) == usual for epoch in epochs])
+    first = np.array([epoch.first for epoch in epochs])[whole]
+    if len(first) < 2:
+        return None
+    rows = np.full((len(epochs), inner), np.nan)
+    rows[whole] = _ranks(_without_trend(context.run.loss[first[:, None] + np.arange(usual)])[:, cut : usual - cut])
+    spectra = np.fft.rfft(rows, axis=1)
     products = np.fft.irfft(spectra[1:] * np.conj(spectra[:-1]), n=inner, axis=1) / inner
     known = products[np.isfinite(products).all(axis=1)]
     if len(known) < 2:
@@ -65,16 +64,29 @@ def _sample(epochs: tuple[Epoch, ...], most: int) -> tuple[Epoch, ...]:
 
 
 def _without_trend(loss: Floats, *, part: int = 8) -> Floats:
-    """Loss less its moving mean over an eighth of the epoch (odd, at least 5 batches; shorter near the ends)."""
-    half = max(2, len(loss) // part // 2)
-    padded = np.concatenate([np.full(half, np.nan), loss, np.full(half, np.nan)])
-    return loss - moving_mean(padded, 2 * half + 1)
+    """Loss less its moving mean over an eighth of the epoch (odd, at least 5 batches; shorter near the ends), by rows."""
+    half = max(2, loss.shape[1] // part // 2)
+    padded = np.full((len(loss), loss.shape[1] + 2 * half), np.nan)
+    padded[:, half:-half] = loss
+    means = moving_mean(padded.ravel(), 2 * half + 1)  # windows over two epochs are left out
+    width = padded.shape[1]
+    kept = np.arange(len(loss))[:, None] * width + np.arange(loss.shape[1])
+    with np.errstate(invalid="ignore"):
+        return np.asarray(loss - means[kept], dtype=np.float64)
 
 
-def _ranks(values: Floats) -> Floats:
-    """Ranks with mean 0 and variance 1; NaN throughout if any value is not finite or all are equal."""
-    if not np.isfinite(values).all() or np.ptp(values) == 0:
-        return np.full(len(values), np.nan)
-    ranks = ranks_of(values)
-    out: Floats = (ranks - ranks.mean()) / ranks.std()
+def _ranks(rows: Floats) -> Floats:
+    """Ranks with mean 0 and variance 1 in each row; NaN throughout one with a value that is not finite, or of equal values."""
+    order = np.argsort(rows, axis=1)
+    ordered = np.take_along_axis(rows, order, axis=1)
+    ranks = np.empty(rows.shape)
+    np.put_along_axis(ranks, order, np.arange(1.0, rows.shape[1] + 1)[None, :], axis=1)
+    with np.errstate(invalid="ignore"):
+        tied = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(axis=1))
+    for row in tied.tolist():
+        ranks[row] = ranks_of(rows[row])
+    unknown = ~np.isfinite(ordered[:, [0, -1]]).all(axis=1) | (ordered[:, 0] == ordered[:, -1])
+    ranks[unknown] = np.nan
+    with np.errstate(invalid="ignore"):
+        out: Floats = (ranks - ranks.mean(axis=1, keepdims=True)) / ranks.std(axis=1, keepdims=True)
     return out

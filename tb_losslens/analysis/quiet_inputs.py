@@ -29,7 +29,9 @@ def quiet_inputs(run: Run, epochs: tuple[Epoch, ...], seen: InputLevels) -> Chec
     if not seen.unit > 0:
         return Checked(_ID, "the inputs have no spread" + said)
     known = is_known(run, "input_mean") & by_turn(run)
-    blank = np.array([not known[epoch.first : epoch.last].any() for epoch in epochs])
+    first, last = np.array([(epoch.first, epoch.last) for epoch in epochs], dtype=np.int64).T
+    count = np.concatenate([[0], np.cumsum(known)])
+    blank = count[last] == count[first]
     left_out = ""
     if blank.any():
         left_out = " of those that were read"

@@ -49,6 +49,9 @@ def random_states(run: Run, epochs: Sequence[Epoch]) -> list[States | None]:
     out: list[States | None] = []
     for epoch in epochs:
         fields = begins.get((epoch.first, epoch.epoch), {})
+        if not {"rng", "loader", "worker_seed"} & fields.keys() and "loader" not in epoch.fields:
+            out.append(None)
+            continue
         began = {str(name): str(digest) for name, digest in _mapping(fields.get("rng")).items()}
         loader = _mapping(fields.get("loader")) or _mapping(epoch.fields.get("loader"))
         seed = fields.get("worker_seed", loader.get("worker_seed"))

@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from tb_losslens.analysis.stats import MAD_TO_SIGMA, median
+from tb_losslens.analysis.once import once_a_run
+from tb_losslens.analysis.stats import MAD_TO_SIGMA, median, row_median
 from tb_losslens.store.run import Run
 
 BATCH_LOSS = "writer.log_batch(loss)"
@@ -28,14 +29,20 @@ def shared_with_before(run: Run, *, block: int = 24, least: int = 2, clip: float
         return 0.0
     rows = change[: blocks * block].reshape(blocks, block)
     rows = rows[np.isfinite(rows).all(axis=1)]
-    rows = rows - np.median(rows, axis=1, keepdims=True)
-    sigma = MAD_TO_SIGMA * np.median(np.abs(rows), axis=1, keepdims=True)
+    rows = rows - row_median(rows)[:, None]
+    sigma = MAD_TO_SIGMA * row_median(np.abs(rows))[:, None]
     moves = sigma[:, 0] > 0
     if moves.sum() < least:
         return 0.0
     rows = np.clip(rows[moves] / sigma[moves], -clip, clip)
     together = float((rows[:, 1:] * rows[:, :-1]).mean())
     return float(np.clip(1 + 2 * together / float((rows**2).mean()), 0.0, 1.0))
+
+
+@once_a_run
+def usual_share(run: Run) -> float:
+    """The same at the usual block, for all that ask for it."""
+    return shared_with_before(run)
 
 
 def may_be_smoothed(run: Run, *, least: float = 0.5, errors: float = 3.0) -> float:
@@ -48,5 +55,5 @@ def may_be_smoothed(run: Run, *, least: float = 0.5, errors: float = 3.0) -> flo
     identity = run.float("loss_identity")
     if run.facts.get("loss_source") == "criterion" or median(identity) >= 0:
         return 0.0
-    shared = shared_with_before(run)
+    shared = usual_share(run)
     return shared if shared - errors * math.sqrt(2 / max(1, len(run))) >= least else 0.0

@@ -16,20 +16,35 @@ MAD_TO_SIGMA = 1.4826
 
 Floats = NDArray[np.float64]
 
+_IN_CACHE = 1 << 16
+"""Values that are summed at a time, for the cache of a processor."""
+
 _MANY = 50
 """Values from which on scipy takes the normal law for the signed ranks, too."""
 
 
 def finite(values: NDArray[Any]) -> Floats:
-    """The finite values, float64, flat."""
+    """The finite values, float64, flat; where all are, `values` themselves, to which nobody may write."""
     flat = np.asarray(values, dtype=np.float64).ravel()
-    return flat[np.isfinite(flat)]
+    known = np.isfinite(flat)
+    return flat if known.all() else flat[known]
+
+
+def middle(known: Floats) -> float:
+    """Median of values that are all finite, shape (n,), n > 0.
+
+    `np.median` looks for two or three places at once, for which numpy has no fast path: one place takes a sixth of the time.
+    """
+    half = len(known) // 2
+    ordered = np.partition(known, half)
+    upper = float(ordered[half])
+    return upper if len(known) % 2 else (float(ordered[:half].max()) + upper) / 2
 
 
 def median(values: NDArray[Any]) -> float:
     """Median of the finite values; NaN if there is none."""
     known = finite(values)
-    return float(np.median(known)) if len(known) else math.nan
+    return middle(known) if len(known) else math.nan
 
 
 def mean(values: NDArray[Any]) -> float:
@@ -44,7 +59,7 @@ def robust_sigma(values: NDArray[Any]) -> float:
     known = finite(values)
     if len(known) < 2:
         return math.nan
-    return MAD_TO_SIGMA * float(np.median(np.abs(known - np.median(known))))
+    return MAD_TO_SIGMA * middle(np.abs(known - middle(known)))
 
 
 def noise(values: NDArray[Any]) -> float:
@@ -55,7 +70,7 @@ def noise(values: NDArray[Any]) -> float:
     known = finite(values)
     if len(known) < 3:
         return math.nan
-    return MAD_TO_SIGMA * float(np.median(np.abs(np.diff(known)))) / math.sqrt(2)
+    return MAD_TO_SIGMA * middle(np.abs(np.diff(known))) / math.sqrt(2)
 
 
 def row_median(rows: Floats) -> Floats:
@@ -73,8 +88,10 @@ def row_quantile(rows: Floats, q: float) -> Floats:
     if np.isfinite(rows).all():  # to find a place takes a fraction of the time of a whole order
         at = q * (rows.shape[1] - 1)
         low = math.floor(at)
-        ordered = np.partition(rows, sorted({low, min(low + 1, rows.shape[1] - 1)}), axis=1)
-        return np.asarray(ordered[:, low] * (1 - (at - low)) + ordered[:, min(low + 1, rows.shape[1] - 1)] * (at - low))
+        if at == low:
+            return np.asarray(np.partition(rows, low, axis=1)[:, low].copy(), dtype=np.float64)
+        ordered = np.partition(rows, low + 1, axis=1)  # one place at a time: two take six times as long
+        return np.asarray(ordered[:, : low + 1].max(axis=1) * (1 - (at - low)) + ordered[:, low + 1] * (at - low))
     ordered = np.sort(np.where(np.isfinite(rows), rows, np.nan), axis=1)  # NaN sorts last
     count = np.isfinite(ordered).sum(axis=1)
     at = q * np.maximum(count - 1, 0)
@@ -100,6 +117,9 @@ def moving_sum(values: NDArray[Any], m: int) -> Floats:
     n = len(values)
     if m > n:
         return np.empty(0)
+    each = max(_IN_CACHE, 8 * m)
+    if n > 2 * each:
+        return np.concatenate([moving_sum(values[k : k + each + m - 1], m) for k in range(0, n - m + 1, each)])
     power = values.astype(np.float64)
     total = np.zeros(n - m + 1)
     width, done = 1, 0
@@ -118,7 +138,9 @@ def moving_mean(values: Floats, m: int) -> Floats:
     known = np.isfinite(values)
     with np.errstate(over="ignore", invalid="ignore"):
         if known.all():
-            return moving_sum(values, m) / m
+            total = moving_sum(values, m)
+            total /= m
+            return total
         count = moving_sum(known, m)
         total = moving_sum(np.where(known, values, 0.0), m)
         return np.where(2 * count >= m, total / np.maximum(count, 1), np.nan)

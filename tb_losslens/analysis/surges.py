@@ -8,7 +8,7 @@ from tb_losslens.analysis.bad_rows import loss_distance
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.cuts import measure_rows
 from tb_losslens.analysis.finding import Evidence, Finding
-from tb_losslens.analysis.outliers import local_level, spans
+from tb_losslens.analysis.outliers import loss_level, spans
 from tb_losslens.analysis.stats import finite, median, moving_mean
 from tb_losslens.analysis.text import number, plural, some, times
 from tb_losslens.analysis.unexplained import missing_lines
@@ -31,7 +31,7 @@ def surges(
         kick: batches before it in which a step that another finding names may have caused it.
     """
     run = context.run
-    level, _ = local_level(run.loss)
+    level, _ = loss_level(run)
     with np.errstate(invalid="ignore"):
         high = (loss_distance(run) >= least) & (run.loss >= level + (fold - 1) * np.abs(level))
     groups = [(a, b) for a, b in spans(np.flatnonzero(high)) if a >= untrained and b - a + 1 > shortest]

@@ -12,7 +12,7 @@ from tb_losslens.analysis.divergence import diverged, ends_after
 from tb_losslens.analysis.explain import beyond_band, most_are_beyond
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.orders import recurring_ids
-from tb_losslens.analysis.outliers import local_level, spans, standing_apart
+from tb_losslens.analysis.outliers import loss_level, spans, standing_apart
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural, signed, some, times
 from tb_losslens.events.columns import how_to_record
@@ -102,7 +102,7 @@ def spikes(context: Context, *, least: float = 10.0, fold: float = 2.0, longest:
     """
     run = context.run
     distance = loss_distance(run)
-    level, _ = local_level(run.loss)
+    level, _ = loss_level(run)
     with np.errstate(invalid="ignore"):
         high = run.loss >= fold * level
     rows = standing_apart(np.where(np.isfinite(distance), distance, np.nan), least=least)
@@ -159,7 +159,7 @@ def _spike(context: Context, groups: list[tuple[int, int]]) -> Finding:
     step, count = int(run.step[first]), sum(b - a + 1 for a, b in groups)
     top = max(groups, key=lambda group: float(run.loss[group[0] : group[1] + 1].max()))
     peak = int(top[0] + np.argmax(run.loss[top[0] : top[1] + 1]))
-    level, _ = local_level(run.loss)
+    level, _ = loss_level(run)
     shown = (max(0, first - 20), min(len(run), last + 21))
     said = f"the loss reaches {number(run.loss[peak])} at step {run.step[peak]:,}, beside {number(level[peak])} around it"
     evidence = [Evidence(said, "loss", shown)]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tb_losslens.analysis.once import once_a_run
 from tb_losslens.store.run import Run, RunEvent
 
 Recorded = tuple[RunEvent, str]
 """An event and the checksum of the weights at it."""
 
 
+@once_a_run
 def recorded_weights(run: Run) -> list[Recorded]:
     """Each event with a checksum of the weights, in the order of the events.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tb_losslens.analysis.weight_records import Recorded, optimizer_steps, recorded_weights
+from tb_losslens.analysis.weight_records import optimizer_steps, recorded_weights
 from tb_losslens.store.run import Run, RunEvent
 
 QUIET = frozenset({"epoch_begin", "epoch_end", "validation_begin", "validation_end", "save"})
@@ -35,6 +35,9 @@ def changed_between(run: Run) -> tuple[list[Change], int]:
     between, weights that equal those of an earlier event are a change whatever the optimisers count and whatever was noted.
     """
     recorded = recorded_weights(run)
+    alike: dict[str, list[RunEvent]] = {}
+    for event, value in recorded:
+        alike.setdefault(value, []).append(event)
     sums = {id(event): value for event, value in recorded}
     changes, compared = [], 0
     end: RunEvent | None = None
@@ -51,7 +54,7 @@ def changed_between(run: Run) -> tuple[list[Change], int]:
             before, now = sums.get(id(end)), sums.get(id(event))
             same_tensors = end.fields.get("checksum_skipped") == event.fields.get("checksum_skipped")
             if before and now and same_tensors and end.batch == event.batch:
-                older = _older(recorded, event, now) if before != now else None
+                older = _older(alike[now], event) if before != now else None
                 sure = not other and (_same_steps(end, event) or "optimizer" in loaded)
                 if sure or (older is not None and "model" in loaded):
                     compared += 1
@@ -61,9 +64,9 @@ def changed_between(run: Run) -> tuple[list[Change], int]:
     return changes, compared
 
 
-def _older(recorded: Sequence[Recorded], event: RunEvent, value: str) -> RunEvent | None:
-    same = [e for e, known in recorded if known == value and e.batch < event.batch and e.time <= event.time]
-    return same[-1] if same else None
+def _older(alike: Sequence[RunEvent], event: RunEvent) -> RunEvent | None:
+    """The last of events with the same weights that is of an earlier batch than `event`."""
+    return next((e for e in reversed(alike) if e.batch < event.batch and e.time <= event.time), None)
 
 
 def _same_steps(end: RunEvent, begin: RunEvent) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,16 @@ def is_whole(run: Run, epoch: Epoch) -> bool:
         return True
     batches = epoch.fields.get("batches")
     return isinstance(batches, int) and batches == len(epoch)
+
+
+def whole_rows(run: Run, epochs: Sequence[Epoch], *, between: bool) -> NDArray[np.bool_]:
+    """True for the rows of whole `epochs`, shape (n,); `between` for rows that are of none of them."""
+    out = np.full(len(run), between)
+    if not run.gaps and epochs is run.epochs and epochs and (run.columns["epoch"] >= 0).all():
+        return np.ones(len(run), dtype=bool)  # as nearly always, and at once for a million epochs
+    for epoch in epochs:
+        out[epoch.first : epoch.last] = is_whole(run, epoch)
+    return out
 
 
 def lost_before(run: Run) -> NDArray[np.int64]:

@@ -13,6 +13,12 @@ from numpy.typing import NDArray
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
+_FIRST = 1000
+"""Values of a column that are looked at first: a signal that was recorded is known there, nearly always."""
+
+_KEPT = 6
+"""Columns of a run that are kept as float64."""
+
 
 @dataclass(frozen=True)
 class Ragged:
@@ -172,9 +178,7 @@ class Run:
         column = self.columns.get(name)
         if column is None or not len(column):
             return False
-        if column.dtype.kind == "f":
-            return not bool(np.isnan(column).all())
-        return bool((column != -1).any()) if column.dtype.kind == "i" else True
+        return any(_any_known(part) for part in (column[:_FIRST], column))
 
     def recorded(self, name: str) -> bool:
         """True if signal `name` was recorded at all; `has` is false of one that is NaN in every batch, as a loss may be."""
@@ -185,14 +189,28 @@ class Run:
         return not any(first < gap.row < last for gap in self.gaps)
 
     def float(self, name: str) -> NDArray[np.float64]:
-        """Column `name` as float64, shape (n,); NaN where unknown, all NaN if the column is missing."""
+        """Column `name` as float64, shape (n,); NaN where unknown, all NaN if the column is missing. Nobody can write to it."""
         column = self.columns.get(name)
         if column is None:
-            return np.full(len(self), np.nan)
-        out = column.astype(np.float64)
+            return np.broadcast_to(np.float64(np.nan), len(self))
+        kept = self._floats.get(name)
+        if kept is not None:
+            return kept
+        out: NDArray[np.float64] = column.astype(np.float64, copy=False).view()
         if column.dtype.kind == "i" and name not in ("step",):
-            out[column == -1] = np.nan
+            unknown = column == -1
+            if unknown.any():
+                out[unknown] = np.nan
+        out.flags.writeable = False
+        if len(self._floats) >= _KEPT:
+            self._floats.clear()
+        self._floats[name] = out
         return out
+
+    @cached_property
+    def _floats(self) -> dict[str, NDArray[np.float64]]:
+        """The columns that were asked for last: many ask for the same few."""
+        return {}
 
     @property
     def loss(self) -> NDArray[np.float64]:
@@ -201,9 +219,12 @@ class Run:
 
     @property
     def step(self) -> NDArray[np.int64]:
-        """The user's own step of each row; the row itself where it is unknown."""
+        """The user's own step of each row; the row itself where it is unknown. Nobody can write to it."""
         column = self.columns.get("step")
-        return np.arange(len(self), dtype=np.int64) if column is None else column.astype(np.int64)
+        out: NDArray[np.int64] = np.arange(len(self), dtype=np.int64) if column is None else column.astype(np.int64, copy=False)
+        out = out.view()
+        out.flags.writeable = False
+        return out
 
     @cached_property
     def epochs(self) -> tuple[Epoch, ...]:
@@ -220,10 +241,11 @@ class Run:
         ends = np.append(starts[1:], len(column))
         # several may end at one row: whole epochs may be missing there
         facts = {(e.batch, e.fields.get("epoch")): e.fields for e in self.events if e.kind == "epoch_end"}
+        found = zip(column[starts].tolist(), starts.tolist(), ends.tolist(), strict=True)
         return tuple(
-            Epoch(int(column[a]), int(a), int(b), facts.get((int(b), int(column[a])), facts.get((int(b), None), _EMPTY)))
-            for a, b in zip(starts, ends, strict=True)
-            if column[a] >= 0
+            Epoch(int(number), a, b, facts.get((b, int(number)), facts.get((b, None), _EMPTY)) if facts else _EMPTY)
+            for number, a, b in found
+            if number >= 0
         )
 
     def _epoch_starts(self, column: NDArray[Any]) -> NDArray[np.int64]:
@@ -252,3 +274,9 @@ class Run:
             for e in self.events
             if e.kind == "validation_end" and e.fields.get("value") is not None
         )
+
+
+def _any_known(values: NDArray[Any]) -> bool:
+    if values.dtype.kind == "f":
+        return not bool(np.isnan(values).all())
+    return bool((values != -1).any()) if values.dtype.kind == "i" else len(values) > 0

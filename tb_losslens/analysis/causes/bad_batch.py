@@ -53,7 +53,7 @@ from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.known import is_known, mostly_known
 from tb_losslens.analysis.nonfinite import first_finding, never_finite, recurring_finding, recurring_nonfinite
 from tb_losslens.analysis.orders import recurring_ids
-from tb_losslens.analysis.outliers import local_level, spans
+from tb_losslens.analysis.outliers import loss_level, spans
 from tb_losslens.analysis.relabelled_span import relabelled_spans
 from tb_losslens.analysis.sample_test import standing_behind
 from tb_losslens.analysis.text import number, p_value, plural, some
@@ -213,7 +213,7 @@ def _relabelled(context: Context, first: int, last: int, proof: Proof) -> Findin
 def _box(context: Context, boxes: list[tuple[int, int]]) -> Finding:
     run = context.run
     first, last = boxes[0]
-    level, _ = local_level(run.loss)
+    level, _ = loss_level(run)
     height = float(np.median((run.loss - level)[first : last + 1]))
     evidence = [
         Evidence(

@@ -35,7 +35,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, beside_the_batch_loss
 from tb_losslens.analysis.smoothing import Smoothing, exponential, windowed
-from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed, shared_with_before
+from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed, usual_share
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.analysis.whole import lost_before
 
@@ -57,7 +57,7 @@ def find(context: Context, *, tolerance: float = 1e-5, widest: int = 1000) -> Ou
         if shared:
             said = f"each value shares {percent(shared)} of its noise with the one before, as in a moving average"
             return Skipped(ID, f"{said}; only the loss of each batch beside it would prove that", BATCH_LOSS)
-        return Checked(ID, f"neighbouring values share {percent(shared_with_before(run))} of their noise")
+        return Checked(ID, f"neighbouring values share {percent(usual_share(run))} of their noise")
     logged, lost = run.float("logged_loss"), lost_before(run)
     starts = np.array([epoch.first for epoch in context.epochs], dtype=np.int64)
     together = np.concatenate([[False], np.diff(lost) == 0])[: len(run)]
