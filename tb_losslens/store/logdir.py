@@ -118,10 +118,17 @@ def event_files(directory: Path) -> list[Path]:
 def events_in(data: bytes) -> Iterator[event_pb2.Event]:
     """Every event of an event file that can be read."""
     for begin, end in scan_records(data, Damage()):
-        try:
-            yield event_pb2.Event.FromString(data[begin:end])
-        except DecodeError:
-            continue  # a damaged event is none
+        event = event_of(data[begin:end])
+        if event is not None:  # a damaged event is none
+            yield event
+
+
+def event_of(payload: bytes) -> event_pb2.Event | None:
+    """The event in the payload of a record; None if it is damaged."""
+    try:
+        return event_pb2.Event.FromString(payload)
+    except DecodeError:
+        return None
 
 
 def is_event_file(name: str) -> bool:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.errors import LogdirError
-from tb_losslens.store.logdir import event_files, events_in
+from tb_losslens.store.logdir import event_files
+from tb_losslens.store.scalar_events import FileScalars, scalars_of
 
 
 def scalar_tags(directory: str | os.PathLike[str]) -> tuple[str, ...]:
     """Tags of the scalars in the event files of one run's directory, sorted."""
-    return tuple(sorted({tag for tag, _, _ in _points(Path(directory))}))
+    return tuple(sorted({tag for file in scalar_files(directory) for tag in file.points}))
 
 
 def read_scalars(directory: str | os.PathLike[str]) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
@@ -25,35 +25,21 @@ def read_scalars(directory: str | os.PathLike[str]) -> dict[str, tuple[NDArray[n
     Raises:
         LogdirError: there is no such directory.
     """
-    points: dict[str, tuple[list[int], list[float]]] = {}
-    for tag, step, value in _points(Path(directory)):
-        steps, values = points.setdefault(tag, ([], []))
-        steps.append(step)
-        values.append(value)
-    return {tag: (np.array(steps, np.int64), np.array(values, np.float64)) for tag, (steps, values) in points.items()}
+    parts: dict[str, list[tuple[NDArray[np.int64], NDArray[np.float64]]]] = {}
+    for file in scalar_files(directory):
+        for tag, points in file.points.items():
+            parts.setdefault(tag, []).append((points.step, points.value))
+    return {tag: (np.concatenate([s for s, _ in each]), np.concatenate([v for _, v in each])) for tag, each in parts.items()}
 
 
-def _points(directory: Path) -> Iterator[tuple[str, int, float]]:
-    if not directory.is_dir():
-        raise LogdirError(f"{directory} is not a directory: give the directory of one run.")
-    for path in event_files(directory):
-        for event in events_in(path.read_bytes()):
-            for value in event.summary.value:
-                number = _number(value)
-                if number is not None:
-                    yield value.tag, event.step, number
+def scalar_files(directory: str | os.PathLike[str]) -> Iterator[FileScalars]:
+    """The scalars of each event file of one run's directory, oldest file first.
 
-
-def _number(value: Any) -> float | None:
-    """The number of a scalar summary, old style (torch) or new (TensorFlow 2); None for any other summary."""
-    if value.HasField("simple_value"):
-        return float(value.simple_value)
-    if not value.HasField("tensor") or value.metadata.plugin_data.plugin_name != "scalars":
-        return None
-    tensor = value.tensor
-    if tensor.tensor_content:
-        dtype = {1: "<f4", 2: "<f8"}.get(tensor.dtype)
-        numbers = np.frombuffer(tensor.tensor_content, dtype).tolist() if dtype else []
-    else:
-        numbers = [*tensor.float_val, *tensor.double_val]
-    return float(numbers[0]) if len(numbers) == 1 else None
+    Raises:
+        LogdirError: there is no such directory.
+    """
+    path = Path(directory)
+    if not path.is_dir():
+        raise LogdirError(f"{path} is not a directory: give the directory of one run.")
+    for file in event_files(path):
+        yield scalars_of(file.read_bytes())
