@@ -13,12 +13,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tb_losslens import __version__
 from tb_losslens.analysis.finding import Diagnosis
 from tb_losslens.errors import LossLensError
 from tb_losslens.store.label import run_label
 from tb_losslens.store.run import Run
+
+if TYPE_CHECKING:
+    from tb_losslens.report import LeftOut
 
 _FAILED = 1
 _UNREADABLE = 2
@@ -32,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "demo":
             return _demo(arguments.logdir)
-        return _report(arguments.logdir, arguments.format, arguments.run, arguments.fail_on)
+        how = {"loss_tag": arguments.loss_tag, "batches_per_epoch": arguments.batches_per_epoch}
+        return _report(arguments.logdir, arguments.format, arguments.run, arguments.fail_on, how)
     except LossLensError as error:
         sys.stderr.write(f"losslens: {error}\n")
         return _UNREADABLE
@@ -54,19 +59,55 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--fail-on", choices=("fault", "artifact", "unknown"), help="exit with code 1 if a run has a finding of this kind"
     )
+    plain = report.add_argument_group("logs that were not recorded with LossLens")
+    plain.add_argument("--loss-tag", metavar="TAG", help="the scalar that is the training loss; found by its name without this")
+    plain.add_argument(
+        "--batches-per-epoch", type=_count, metavar="N", help="steps of an epoch on the axis of that scalar; from the log without this"
+    )
     demo = commands.add_parser("demo", help="train the demo runs and open them in TensorBoard (from a checkout)")
     demo.add_argument("--logdir", default="demo/runs", help="where the runs go (default: %(default)s)")
     return parser
 
 
-def _report(logdir: str, form: str, only: str | None, fail_on: str | None) -> int:
-    runs, plain = _load(logdir, only)
-    diagnoses = [_judged(run) for run in runs]
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
+    return number
+
+
+def _report(logdir: str, form: str, only: str | None, fail_on: str | None, how: dict[str, Any]) -> int:
+    from tb_losslens.report import LeftOut
+
+    runs = _load(logdir, only, how)
+    diagnoses, left_out = [], []
+    for run in runs:
+        told = _judged(run)
+        if run.plain and not told.findings and not told.epochs:
+            left_out.append(LeftOut(run.name, told.pooled.reason or told.verdict))
+        else:
+            diagnoses.append(told)
+    _nothing_left(logdir, only, diagnoses, left_out)
     # Programs read the name by which the run is asked for.
     shown = diagnoses if form == "json" else [replace(one, run=run_label(one.run, logdir)) for one in diagnoses]
-    _print(shown, form, plain)
+    _print(shown, form, left_out)
     found = any(fail_on in (one.kind, *(finding.kind for finding in one.findings)) for one in diagnoses)
     return _FAILED if found else 0
+
+
+def _nothing_left(logdir: str, only: str | None, diagnoses: list[Diagnosis], left_out: list[LeftOut]) -> None:
+    """Raises:
+    LossLensError: if no run can be judged.
+    """
+    if diagnoses:
+        return
+    why = left_out[0].why if len(left_out) == 1 else "`losslens report --run NAME` says what each of them lacks."
+    if only is not None:
+        raise LossLensError(f"run {only!r} in {logdir} was not recorded with LossLens: use LossLensWriter for it. {why}")
+    count = f"the only run in {logdir} was not" if len(left_out) == 1 else f"none of the {len(left_out)} runs in {logdir} was"
+    raise LossLensError(
+        f"{count} recorded with LossLens: use LossLensWriter in place of SummaryWriter, then train again. Of the log as it is: {why}"
+    )
 
 
 def _judged(run: Run) -> Diagnosis:
@@ -83,31 +124,29 @@ def _judged(run: Run) -> Diagnosis:
         )
 
 
-def _load(logdir: str, only: str | None) -> tuple[list[Run], tuple[str, ...]]:
-    """The recorded runs, sorted by name, and the names of those that were not recorded; of these none where one is asked for.
+def _load(logdir: str, only: str | None, how: dict[str, Any]) -> list[Run]:
+    """The recorded runs, sorted by name, then the plain ones; only that of the name `only` where one is asked for.
 
     Raises:
-        LossLensError: if there is nothing recorded, or nothing of the name `only`.
+        LossLensError: if there are no event files, or nothing of the name `only`.
     """
     from tb_losslens.store.logdir import load_runs, unrecorded
+    from tb_losslens.store.plain import plain_runs
 
-    runs = {name: run for name, run in sorted(load_runs(logdir).items()) if not run.plain}
-    plain = unrecorded(logdir, runs)
-    if not runs and not plain:
+    runs = dict(sorted(load_runs(logdir).items()))
+    names = unrecorded(logdir, runs)
+    if not runs and not names:
         raise LossLensError(f"no event files in {logdir} or below: give the directory that TensorBoard's --logdir gets")
-    if not runs:
-        count = f"the only run in {logdir} was not" if len(plain) == 1 else f"none of the {len(plain)} runs in {logdir} was"
-        raise LossLensError(f"{count} recorded with LossLens: use LossLensWriter in place of SummaryWriter, then train again")
-    if only is None:
-        return list(runs.values()), plain
-    if only in plain:
-        raise LossLensError(f"run {only!r} in {logdir} was not recorded with LossLens: use LossLensWriter for it")
-    if only not in runs:
-        raise LossLensError(f"no run {only!r} in {logdir}; the recorded runs are: {', '.join(map(repr, runs))}")
-    return [runs[only]], ()
+    if only in runs:
+        return [runs[only]]
+    if only is not None and only not in names:
+        kinds = f"recorded runs are: {', '.join(map(repr, runs))}" if runs else f"runs are: {', '.join(map(repr, names))}"
+        raise LossLensError(f"no run {only!r} in {logdir}; the {kinds}")
+    plain = plain_runs(logdir, runs, only=only, **how)
+    return [*([] if only else runs.values()), *plain.values()]
 
 
-def _print(diagnoses: list[Diagnosis], form: str, plain: tuple[str, ...]) -> None:
+def _print(diagnoses: list[Diagnosis], form: str, plain: list[LeftOut]) -> None:
     from rich.console import Console
 
     from tb_losslens import report

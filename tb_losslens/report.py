@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.padding import Padding
@@ -11,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis, Finding
-from tb_losslens.analysis.text import number, signed, visible
+from tb_losslens.analysis.markdown import escape
+from tb_losslens.analysis.text import number, plural, signed, visible
 from tb_losslens.strict_json import dumps
 
 SCHEMA = 1
@@ -23,28 +25,43 @@ _MOST_NAMED = 12
 _CODE_INDENT = 6
 
 
-def to_json(diagnoses: Sequence[Diagnosis], unrecorded: Sequence[str] = ()) -> str:
-    """`{"schema": 1, "runs": [...], "unrecorded": [...]}`; numbers that are not finite are null.
+class LeftOut(NamedTuple):
+    """A run without a recording, and why its scalars do not do in its place, as sentences."""
 
-    `runs` has one `Diagnosis.to_dict()` each, `unrecorded` the names of runs that have event files and no recording.
+    run: str
+    why: str = ""
+
+
+def to_json(diagnoses: Sequence[Diagnosis], left_out: Sequence[LeftOut] = ()) -> str:
+    """`{"schema": 1, "runs": [...], "unrecorded": [...], "left_out": [...]}`; numbers that are not finite are null.
+
+    `runs` has one `Diagnosis.to_dict()` each, `unrecorded` the names of runs that have event files, no recording, and scalars that
+    tell nothing; `left_out` says why, as `{"run", "why"}`.
     """
     runs = [diagnosis.to_dict() for diagnosis in diagnoses]
-    return dumps({"schema": SCHEMA, "runs": runs, "unrecorded": list(unrecorded)}, indent=2)
+    why = [{"run": one.run, "why": one.why} for one in left_out]
+    return dumps({"schema": SCHEMA, "runs": runs, "unrecorded": [one.run for one in left_out], "left_out": why}, indent=2)
 
 
-def to_markdown(diagnoses: Sequence[Diagnosis], unrecorded: Sequence[str] = ()) -> str:
+def to_markdown(diagnoses: Sequence[Diagnosis], left_out: Sequence[LeftOut] = ()) -> str:
     """One section a run, to paste into an issue, and a line that names the runs without a recording."""
     sections = [diagnosis.to_markdown().strip() for diagnosis in diagnoses]
-    if unrecorded:
-        sections.append(_unrecorded([f"`{visible(name).replace('`', chr(39))}`" for name in unrecorded]))
+    if left_out:
+        names = [f"`{visible(one.run).replace('`', chr(39))}`" for one in left_out]
+        why = [f"- {name}: {escape(one.why)}" for name, one in zip(names, left_out, strict=True) if one.why]
+        sections.append("\n".join([*why[:_MOST_NAMED], "", _unrecorded(names)]).strip())
     return "\n\n".join(sections)
 
 
-def print_unrecorded(names: Sequence[str], console: Console) -> None:
-    """Prints which runs have nothing to diagnose, in one line; nothing where there is none."""
-    if names:
-        console.rule(style="dim")
-        console.print(Text(_unrecorded([visible(name) for name in names]), style="dim"))
+def print_unrecorded(left_out: Sequence[LeftOut], console: Console) -> None:
+    """Prints which runs have nothing to diagnose, each with why, and then what to do; nothing where there is none."""
+    if not left_out:
+        return
+    console.rule(style="dim")
+    for one in left_out[:_MOST_NAMED]:
+        if one.why:
+            console.print(Text(f"{visible(one.run)}: {visible(one.why)}", style="dim"))
+    console.print(Text(_unrecorded([visible(one.run) for one in left_out]), style="dim"))
 
 
 def _unrecorded(names: Sequence[str]) -> str:
@@ -180,8 +197,8 @@ def _print_rest(diagnosis: Diagnosis, console: Console) -> None:
 
 
 def _size(diagnosis: Diagnosis) -> str:
-    batches = f"{diagnosis.batches:,} batch{'' if diagnosis.batches == 1 else 'es'}"
-    return f"{batches}, {diagnosis.epochs:,} epoch{'' if diagnosis.epochs == 1 else 's'}"
+    rows = plural(diagnosis.batches, "point" if diagnosis.plain else "batch")
+    return f"{rows}, {plural(diagnosis.epochs, 'epoch')}"
 
 
 def _strength(boundary: Boundary) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.analysis.boundaries_of_plain import facts_of, no_loss, plain_refusal
 from tb_losslens.analysis.text import plural
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Run
@@ -61,10 +62,15 @@ def _unbroken(run: Run, first: Rows, last: Rows, start: Rows, end: Rows) -> tupl
     return first, end
 
 
+def part_of_epoch(run: Run, *, each: float = 0.02, thinned: float = 0.04) -> float:
+    """The part of an epoch that a window has: more where a row stands for many batches and has the noise of one."""
+    return thinned if run.plain and facts_of(run).get("every") != 1 else each
+
+
 def window_sizes(length: int, *, part: float = 0.02, at_least: int = 5) -> tuple[int, ...]:
     """Batches a side: the size to report first, then half and double of it, for epochs of `length` batches.
 
-    2 % of an epoch but at least 5, and never over a quarter of it (a third for the double), so that there is room
+    `part` of an epoch but at least 5, and never over a quarter of it (a third for the double), so that there is room
     for cuts that are no boundary. Empty below 8 batches an epoch.
     """
     if length < 8:
@@ -78,6 +84,8 @@ def nothing(run: Run) -> str:
     """Why a run that has no batch has none, as a sentence; "" where it has some."""
     if len(run):
         return ""
+    if run.plain and no_loss(run):
+        return no_loss(run)
     passes = int(run.facts.get("empty_passes") or 0)
     if passes and not run.unread:
         times = "once" if passes == 1 else f"{passes:,} times"
@@ -89,6 +97,9 @@ def refusal(run: Run, cuts: Cuts, *, least_batches: int = 10, least_boundaries: 
     """Why the boundaries of this run cannot be judged, as a sentence; "" if they can."""
     if len(run) == 0:
         return nothing(run)
+    if run.plain:
+        least = {"least_batches": least_batches, "least_boundaries": least_boundaries}
+        return plain_refusal(run, len(cuts), cuts.length, **least)
     if not run.has("loss") and run.recorded("loss"):
         return f"The loss was recorded, and it is NaN in each of the {plural(len(run), 'batch')}."
     if not run.has("loss"):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
+from tb_losslens.analysis import plain
 from tb_losslens.analysis.boundaries import nothing
 from tb_losslens.analysis.causes import CAUSES, batch_noise, running_mean, unknown
 from tb_losslens.analysis.context import Cause, Context, Outcome
@@ -60,12 +61,15 @@ def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:
             short="no batch",
             pooled=pooled,
             problems=run.problems,
+            plain=run.plain,
         )
     first = build_context(run)
     context = first
     outcomes: list[Outcome] = []
     for cause in causes:
         decided = decide(cause, replace(context, earlier=tuple(outcomes)))
+        if run.plain:
+            decided = plain.decided(run, cause.ID, decided, refused=first.pooled.reason)
         outcomes += decided
         mean = next((o for o in decided if isinstance(o, Finding) and o.cause == running_mean.ID), None)
         if mean is not None and not run.has("logged_loss"):
@@ -76,12 +80,18 @@ def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:
     if still is not None:
         outcomes = [_no_comfort(outcome) for outcome in outcomes]
     findings = ranked(o for o in outcomes if isinstance(o, Finding))
-    boundaries = marked(first.boundaries, first.pooled, findings)
+    boundaries, pooled = marked(first.boundaries, first.pooled, findings), first.pooled
     notes = notes_at(run, boundaries)
-    words = in_words(first.pooled, boundaries, findings, len(run), notes=notes)
+    words = in_words(pooled, boundaries, findings, len(run), notes=notes)
     if still is not None:
         words = nothing_learned(still, words)
     findings = with_notes(findings, notes)
+    open_still = unchecked(run, words.kind, words.verdict, outcomes)
+    if run.plain:
+        words, open_still = plain.worded(run, words, boundaries, pooled), plain.not_checked(outcomes)
+        outcomes = [plain.in_words(run, outcome) for outcome in outcomes]
+        findings = tuple(f for finding in findings if isinstance(f := plain.in_words(run, finding), Finding))
+        boundaries, pooled = plain.marks_in_words(run, boundaries, pooled)
     return Diagnosis(
         run=run.name,
         verdict=words.verdict,
@@ -91,15 +101,16 @@ def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:
         aside=words.aside,
         short=words.short,
         boundaries=boundaries,
-        pooled=first.pooled,
+        pooled=pooled,
         findings=findings,
         # nobody can check for the unknown: it is what is left
         checked=tuple(o for o in outcomes if isinstance(o, Checked) and o.cause != unknown.ID),
         skipped=tuple(o for o in outcomes if isinstance(o, Skipped) and o.cause != unknown.ID),
-        unchecked=unchecked(run, words.kind, words.verdict, outcomes),
-        problems=run.problems,
+        unchecked=open_still,
+        problems=plain.problems(run) if run.plain else run.problems,
         batches=len(run),
         epochs=len(run.epochs),
+        plain=run.plain,
     )
 
 

@@ -261,6 +261,7 @@ class Diagnosis:
         unchecked: one sentence on it for the first screen where the verdict is calm, else "".
         problems: what could not be read.
         batches, epochs: size of the run.
+        plain: it was made from ordinary scalars, so that `batches` counts logged losses.
     """
 
     run: str
@@ -279,6 +280,7 @@ class Diagnosis:
     problems: tuple[str, ...] = ()
     batches: int = 0
     epochs: int = 0
+    plain: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the one that the page, `losslens report --format json` and the library share."""
@@ -296,6 +298,7 @@ class Diagnosis:
             "short": self.short,
             "batches": self.batches,
             "epochs": self.epochs,
+            "plain": self.plain,
             "pooled": pooled,
             "boundaries": [boundary.to_dict() for boundary in self.boundaries],
             "findings": [finding.to_dict() for finding in self.findings],

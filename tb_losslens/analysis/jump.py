@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tb_losslens.analysis.boundaries import Cuts, Rows, find_cuts, refusal, window_sizes
+from tb_losslens.analysis.boundaries import Cuts, Rows, find_cuts, part_of_epoch, refusal, window_sizes
 from tb_losslens.analysis.contrast import Contrast, at, contrasts, take
 from tb_losslens.analysis.finding import Boundary, Pooled
 from tb_losslens.analysis.lasting import lasting_levels, over_more
@@ -38,7 +38,7 @@ def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     cuts = find_cuts(run)
     reason = refusal(run, cuts)
     loss = run.loss
-    sizes = window_sizes(cuts.length)
+    sizes = window_sizes(cuts.length, part=part_of_epoch(run))
     if not sizes or len(cuts) == 0:
         return with_reasons(run, cuts, _unmeasured(run, cuts, loss), reason), Pooled(reason=reason)
     log_scale = _is_log(loss, cuts)

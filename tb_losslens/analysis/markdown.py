@@ -12,7 +12,7 @@ from tb_losslens.analysis.verdict import KINDS
 
 def to_markdown(diagnosis: Diagnosis, *, rows: int = 20) -> str:
     """Verdict, findings with their evidence, the largest boundaries (at most `rows`), what was checked and what was not."""
-    size = f"{plural(diagnosis.batches, 'batch')}, {plural(diagnosis.epochs, 'epoch')}"
+    size = f"{plural(diagnosis.batches, 'point' if diagnosis.plain else 'batch')}, {plural(diagnosis.epochs, 'epoch')}"
     parts = [f"## {escape(diagnosis.run)}: {escape(diagnosis.headline)}", ""]
     parts += [escape(" ".join(x for x in (diagnosis.subline, diagnosis.aside) if x)), "", f"*{size}*", ""]
     if diagnosis.unchecked:

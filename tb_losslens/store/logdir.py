@@ -74,10 +74,20 @@ def unrecorded(logdir: str | os.PathLike[str], recorded: Collection[str]) -> tup
     Raises:
         LogdirError: there is no such directory.
     """
+    return tuple(plain_directories(logdir, recorded))
+
+
+def plain_directories(logdir: str | os.PathLike[str], recorded: Collection[str]) -> dict[str, Path]:
+    """The directories of the runs that `unrecorded` names, by name, sorted.
+
+    Raises:
+        LogdirError: there is no such directory.
+    """
     root = _root(logdir)
-    names = (directory.relative_to(root) for directory in run_directories(root))
+    named = {directory.relative_to(root): directory for directory in run_directories(root)}
     mine = {PurePath(name) for name in recorded}
-    return tuple(sorted(name.as_posix() for name in names if name not in mine and mine.isdisjoint(name.parents)))
+    found = {name.as_posix(): path for name, path in named.items() if name not in mine and mine.isdisjoint(name.parents)}
+    return dict(sorted(found.items()))
 
 
 def _root(logdir: str | os.PathLike[str]) -> Path:

@@ -32,6 +32,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.analysis.boundaries_of_plain import facts_of
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.scalar_curves import scalar_findings
@@ -154,6 +155,8 @@ def _sessions(run: Run) -> Finding:
 def _rising(run: Run) -> str:
     """Code that counts batches over the whole run, for the call that the loss came from; it needs no length of a loader."""
     source = str(run.facts.get("loss_source", ""))
+    if run.plain and not source:
+        source = f"scalar:{next(iter(facts_of(run).get('back') or ()), 'Loss/train')}"
     tag = source.removeprefix("scalar:") if source.startswith("scalar:") else "Loss/train"
     call = (
         "writer.log_batch(loss, step=global_step)"

@@ -105,6 +105,7 @@ def find(
 
 
 _EITHER = "as it does where a model has seen its samples before, and where a moving average starts anew."
+_PLAIN = "as it does where a model has seen its samples before; that it is this, a plain log does not show."
 _MIXED = "that are mixed within a part of the data set only; the order in which they came was not recorded"
 
 
@@ -157,7 +158,7 @@ def _finding(
     return Finding(
         ID, "benign", "likely" if certain and not against else "possible", "Samples seen before",
         f"The loss steps down by {number(fall)} when a new pass begins, "
-        + (_EITHER if smooth else "since the model has seen these samples before."),
+        + (_EITHER if smooth else _PLAIN if run.plain else "since the model has seen these samples before."),
         score=min(1.0, max(0.1, score)), share=share,
         boundaries=tuple(b.index for b in drops), steps=tuple(b.step for b in drops[:20]),
         evidence=tuple(evidence), against=tuple(against), missing=tuple(missing),
