@@ -43,6 +43,11 @@ def plain_refusal(run: Run, boundaries: int, length: int, *, least_batches: int,
         return without
     if not run.has("loss"):
         return f"{tag} is NaN in each of its {plural(len(run), 'point')}."
+    if not run.epochs and len(run) < 3 * least_batches:
+        return (
+            f"{tag} has {plural(len(run), 'point')}, as where it is written once an epoch: to see a jump at a boundary takes "
+            f"{least_batches} in each epoch. Write it more often, or record every batch: {WITH_LOSSLENS}."
+        )
     if not run.epochs:
         why = f" ({facts['no_epochs']})" if facts.get("no_epochs") else ""
         steps = f"give `--batches-per-epoch N`, counted in the steps of {tag}" if not _goes_back(run) else "log steps that rise"

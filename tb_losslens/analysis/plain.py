@@ -58,7 +58,7 @@ def decided(
         outcomes: what it would say of a recorded run.
         refused: why the boundaries cannot be judged, which the verdict says already, or "".
         least: points below which only the log itself is judged, and whether the loss is finite.
-        least_of_mean: points below which a curve that gets smoother is not called a mean since the training began.
+        least_of_mean: points below which a curve that gets smoother is not called a mean.
     """
     if cause not in ASKED:
         how = next((o.how for o in outcomes if isinstance(o, Skipped) and o.how), "")
@@ -68,7 +68,7 @@ def decided(
         named = some([f"`{tag}`" for tag in unplaced])
         why = f"the learning rate ({named}) changes, and the log does not say with which of the losses"
         return [Skipped(cause, why, _with_writer("writer.watch(model, optimizer)"))]
-    mean = any(isinstance(o, Finding) and o.cause == "running_mean" and o.detail == "training" for o in outcomes)
+    mean = any(isinstance(o, Finding) and o.cause == "running_mean" for o in outcomes)
     if run.has("loss") and cause not in _OF_FEW and len(run) < (least_of_mean if mean else least):
         return [Skipped(cause, f"the log has {plural(len(run), 'point')}, too few", _RECORD)]
     told = [_modest(outcome) for outcome in outcomes]

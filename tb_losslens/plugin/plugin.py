@@ -20,6 +20,7 @@ from tb_losslens.errors import LossLensError
 from tb_losslens.events.metadata import PLUGIN_NAME
 from tb_losslens.plugin import api, assets, params
 from tb_losslens.plugin.cache import RunCache
+from tb_losslens.plugin.plain import WithPlainLogs
 from tb_losslens.plugin.scalars import Scalars
 from tb_losslens.store.provider import ProviderSource
 from tb_losslens.strict_json import dumps
@@ -74,7 +75,8 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
         with self._lock:
             if experiment not in self._caches:
                 source = ProviderSource(self._provider, ctx=ctx, experiment_id=experiment, logdir=self._logdir)
-                self._caches[experiment] = RunCache(source, diagnose)
+                scalars = Scalars(self._provider, ctx, experiment)
+                self._caches[experiment] = RunCache(WithPlainLogs(source, scalars.tags, self._logdir), diagnose)
             self._caches.move_to_end(experiment)
             while len(self._caches) > _MAX_EXPERIMENTS:
                 self._caches.popitem(last=False)

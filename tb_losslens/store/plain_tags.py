@@ -61,6 +61,13 @@ def choose(points: Mapping[str, int], loss_tag: str | None = None) -> Tags:
     )
 
 
+def promising(tags: Iterable[str]) -> bool:
+    """True if by their names one of the tags is a training loss, and others may tell where epochs begin."""
+    found = choose(dict.fromkeys(tags, 1))
+    losses = any(_is_loss(words(tag)) and not _HELD_OUT & set(words(tag)) for tag in tags)
+    return losses and bool(found.epochs or found.ends or any(_HELD_OUT & set(words(tag)) for tag in tags))
+
+
 def words(tag: str) -> list[str]:
     """The words of a tag, small: "Loss/trainStep_2" has loss, train, step and 2."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", tag)
@@ -103,7 +110,8 @@ def _rank(tag: str, names: set[str]) -> tuple[int, int, int, int]:
 def _held_out(tags: Iterable[str], loss: str) -> str:
     """The held-out loss that is most like the training loss; "" where there is none, or two are equally like it."""
     own = set(words(loss)) - _TRAIN - _EACH - _MEAN
-    found = [tag for tag in tags if _HELD_OUT & set(words(tag)) and _is_loss(words(tag))]
+    others = [tag for tag in tags if _HELD_OUT & set(words(tag))]
+    found = [tag for tag in others if _is_loss(words(tag)) or set(words(tag)) - _HELD_OUT - _MEAN == own]
     if not found:
         return ""
     far = {tag: len(own ^ (set(words(tag)) - _HELD_OUT - _MEAN)) for tag in found}
