@@ -155,7 +155,8 @@ def _by_fractions(step: Ints, tag_step: Ints, value: Floats) -> Labels:
     fits = False
     for shift in (0, 1):
         for below, above in ((unit / 2, unit / 2), (0.0, unit)):  # rounded, or cut
-            length = _lengths(tag_step + shift, value - below, value + above)
+            room = 2e-7 * np.abs(value)  # of float32, in which scalars are written
+            length = _lengths(tag_step + shift, value - below - room, value + above + room)
             if length is None:
                 continue
             fits = True
