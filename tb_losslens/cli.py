@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     plain = report.add_argument_group("logs that were not recorded with LossLens")
     plain.add_argument("--loss-tag", metavar="TAG", help="the scalar that is the training loss; found by its name without this")
     plain.add_argument(
-        "--batches-per-epoch", type=_count, metavar="N", help="steps of an epoch on the axis of that scalar; from the log without this"
+        "--batches-per-epoch", type=_count, metavar="N", help="steps of an epoch, as that scalar counts; from the log without this"
     )
     demo = commands.add_parser("demo", help="train the demo runs and open them in TensorBoard (from a checkout)")
     demo.add_argument("--logdir", default="demo/runs", help="where the runs go (default: %(default)s)")
@@ -96,8 +96,10 @@ def _report(logdir: str, form: str, only: str | None, fail_on: str | None, how: 
 
 
 def _nothing_left(logdir: str, only: str | None, diagnoses: list[Diagnosis], left_out: list[LeftOut]) -> None:
-    """Raises:
-    LossLensError: if no run can be judged.
+    """Says what is lacking where no run can be judged.
+
+    Raises:
+        LossLensError: if `diagnoses` is empty.
     """
     if diagnoses:
         return
@@ -106,7 +108,8 @@ def _nothing_left(logdir: str, only: str | None, diagnoses: list[Diagnosis], lef
         raise LossLensError(f"run {only!r} in {logdir} was not recorded with LossLens: use LossLensWriter for it. {why}")
     count = f"the only run in {logdir} was not" if len(left_out) == 1 else f"none of the {len(left_out)} runs in {logdir} was"
     raise LossLensError(
-        f"{count} recorded with LossLens: use LossLensWriter in place of SummaryWriter, then train again. Of the log as it is: {why}"
+        f"{count} recorded with LossLens: use LossLensWriter in place of SummaryWriter, then train again. "
+        f"Of the log as it is: {why}"
     )
 
 

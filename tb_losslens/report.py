@@ -35,8 +35,8 @@ class LeftOut(NamedTuple):
 def to_json(diagnoses: Sequence[Diagnosis], left_out: Sequence[LeftOut] = ()) -> str:
     """`{"schema": 1, "runs": [...], "unrecorded": [...], "left_out": [...]}`; numbers that are not finite are null.
 
-    `runs` has one `Diagnosis.to_dict()` each, `unrecorded` the names of runs that have event files, no recording, and scalars that
-    tell nothing; `left_out` says why, as `{"run", "why"}`.
+    `runs` has one `Diagnosis.to_dict()` each, `unrecorded` the names of runs that have event files, no recording, and scalars
+    that tell nothing; `left_out` says why, as `{"run", "why"}`.
     """
     runs = [diagnosis.to_dict() for diagnosis in diagnoses]
     why = [{"run": one.run, "why": one.why} for one in left_out]

@@ -25,7 +25,7 @@ def summary_writer(directory: Path, **options: Any) -> Iterator[Any]:
 def losses(
     epochs: int, length: int, *, drop: float = 0.0, gain: float = 0.0, noise: float = 0.05, seed: int = 0, fall: float = 1.0
 ) -> Floats:
-    """A falling loss, shape (epochs * length,): each new epoch begins lower by the part `drop`, of which `gain` comes back in it."""
+    """A falling loss, shape (epochs * length,): each epoch begins lower by the part `drop`, of which `gain` comes back."""
     rng = np.random.default_rng(seed)
     n = epochs * length
     trend = 0.5 + fall * np.exp(-3 * np.arange(n) / n)

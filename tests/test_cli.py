@@ -11,7 +11,9 @@ import pytest
 
 from tb_losslens import cli, diagnose, load_runs
 from tb_losslens.cli import main
+from tb_losslens.store.plain import plain_run
 from tb_losslens.store.run import Run
+from tests.plain_logs import losses, write
 from tests.plugin import logs
 
 
@@ -84,6 +86,66 @@ def test_what_there_is_in_place_of_a_recording(tmp_path, capsys, make, sentence)
     code, _, err = run_cli(capsys, "report", tmp_path / "at")
     assert code == 2
     assert re.search(sentence, err)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Two plain logs with epochs, one that names no epochs, and a recording."""
+    root = tmp_path_factory.mktemp("plain")
+    for name, drop in (("stairs", 0.1), ("even", 0.0)):
+        write(root / name, losses(20, 50, drop=drop, gain=0.5), 50, epoch=lambda step: step // 50)
+    write(root / "bare", losses(4, 50, seed=5), 50)
+    logs.write_run(root / "recorded", logs.losses(10, 60, tooth=0.0), 60)
+    return root
+
+
+def test_a_plain_log_is_judged_and_said_to_be_one(plain, capsys):
+    code, out, err = run_cli(capsys, "report", plain)
+    assert (code, err) == (0, "")
+    told = " ".join(out.split())
+    assert "stairs 1,000 points, 20 epochs" in told
+    assert "of 19 epoch boundaries, median" in told
+    assert "It is a plain log, not recorded with LossLens: `train/loss`; epochs are those of `epoch`." in told
+    assert "bare: It is unknown where epochs begin (no scalar tells it): give `--batches-per-epoch N`" in told
+    assert told.index("recorded 600 batches") < told.index("even 1,000 points")
+
+
+def test_json_and_markdown_of_plain_logs(plain, capsys):
+    code, out, _ = run_cli(capsys, "report", plain, "--format", "json")
+    told = json.loads(out)
+    assert code == 0
+    assert [(run["run"], run["plain"]) for run in told["runs"]] == [("recorded", False), ("even", True), ("stairs", True)]
+    assert told["unrecorded"] == ["bare"]
+    assert [one["run"] for one in told["left_out"]] == ["bare"]
+    assert "--batches-per-epoch" in told["left_out"][0]["why"]
+    assert told["runs"][2] == json.loads(json.dumps(diagnose(plain_run(plain / "stairs")).to_dict()))
+    out = run_cli(capsys, "report", plain, "--format", "markdown", "--run", "stairs")[1]
+    assert out.strip() == diagnose(plain_run(plain / "stairs")).to_markdown().strip()
+
+
+def test_what_a_plain_log_lacks_can_be_given(plain, capsys):
+    code, out, err = run_cli(capsys, "report", plain, "--run", "bare")
+    assert (code, out) == (2, "")
+    assert "give `--batches-per-epoch N`, counted in the steps of `train/loss`" in err
+    code, out, _ = run_cli(capsys, "report", plain, "--run", "bare", "--batches-per-epoch", "50")
+    assert code == 0
+    assert "4 epochs" in out
+    code, out, err = run_cli(capsys, "report", plain, "--run", "bare", "--loss-tag", "nope")
+    assert code == 2
+    assert "it has no scalar `nope` (`--loss-tag TAG` chooses one of `train/loss`)" in err
+
+
+def test_a_plain_log_never_fails_on_a_fault(plain, capsys):
+    for name in ("stairs", "even"):
+        assert run_cli(capsys, "report", plain, "--run", name, "--fail-on", "fault")[0] == 0
+
+
+@pytest.mark.parametrize("number", ["0", "-3", "many"])
+def test_an_epoch_has_one_step_at_least(plain, capsys, number):
+    with pytest.raises(SystemExit) as stop:
+        main(["report", str(plain), f"--batches-per-epoch={number}"])
+    assert stop.value.code == 2
+    assert "--batches-per-epoch" in capsys.readouterr().err
 
 
 def test_markdown_and_one_run_only(logdir, capsys):

@@ -56,13 +56,13 @@ def plain_refusal(run: Run, boundaries: int, length: int, *, least_batches: int,
         return f"The log has one epoch so far ({plural(len(run), 'point')} of {tag}): there is no boundary yet."
     if length < least_batches:
         return (
-            f"An epoch has {plural(length, 'point')} of {tag}; below {least_batches} a jump cannot be told from noise. Write the "
-            f"loss more often, or record every batch: {WITH_LOSSLENS}."
+            f"An epoch has {plural(length, 'point')} of {tag}; below {least_batches} a jump cannot be told from noise. "
+            f"Write the loss more often, or record every batch: {WITH_LOSSLENS}."
         )
     if boundaries < least_boundaries:
         return (
-            f"The log names {plural(len(run.epochs), 'epoch')}, so {plural(boundaries, 'boundary')}; at least {least_boundaries} "
-            f"are needed to tell a pattern from chance. Train longer, or record what happens there: {WITH_LOSSLENS}."
+            f"The log names {plural(len(run.epochs), 'epoch')}, so {plural(boundaries, 'boundary')}; at least {least_boundaries} are "
+            f"needed to tell a pattern from chance. Train longer, or record what happens there: {WITH_LOSSLENS}."
         )
     return ""
 

@@ -1,7 +1,7 @@
 """What may be said of a plain log: scalars show what the loss does and what the log is, and hardly ever why.
 
-A cause that needs recorded signals is not asked, however much it could make of a curve; nothing found is called a fault, since a
-plain log does not show what was meant. Rows are logged losses, so the words count points where not every batch has one.
+A cause that needs recorded signals is not asked, however much it could make of a curve; nothing found is called a fault, since
+a plain log does not show what was meant. Rows are logged losses, so the words count points where not every batch has one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from tb_losslens.analysis.boundaries_of_plain import WITH_LOSSLENS, facts_of
 from tb_losslens.analysis.context import Outcome
-from tb_losslens.analysis.finding import Boundary, Evidence, Finding, Pooled, Skipped
+from tb_losslens.analysis.finding import Boundary, Evidence, Finding, Pooled, Skipped, Strength
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import THIN, plural, sentences, signed, some
 from tb_losslens.analysis.verdict import Words
@@ -117,9 +117,15 @@ def not_checked(outcomes: Sequence[Outcome], *, most: int = 4) -> str:
 def in_words(run: Run, outcome: Outcome) -> Outcome:
     """The outcome with points in place of batches, and a log in place of a recording."""
     if isinstance(outcome, Finding):
-        told = {name: in_points(run, getattr(outcome, name)) for name in ("title", "text", "advice", "confirm")}
-        said = {name: tuple(_evidence(run, e) for e in getattr(outcome, name)) for name in ("evidence", "against")}
-        return replace(outcome, **told, **said)
+        return replace(
+            outcome,
+            title=in_points(run, outcome.title),
+            text=in_points(run, outcome.text),
+            evidence=tuple(_evidence(run, item) for item in outcome.evidence),
+            against=tuple(_evidence(run, item) for item in outcome.against),
+            advice=in_points(run, outcome.advice),
+            confirm=in_points(run, outcome.confirm),
+        )
     if isinstance(outcome, Skipped):
         return replace(outcome, why=in_points(run, outcome.why))
     return replace(outcome, text=in_points(run, outcome.text))
@@ -143,7 +149,7 @@ def problems(run: Run) -> tuple[str, ...]:
 
 
 def in_points(run: Run, text: str) -> str:
-    """Text of a log, not of a recording; outside of code it counts points where it counted batches, if not every batch has one."""
+    """Text of a log, not of a recording; outside of code it counts points for batches, if not every batch has one."""
     for recorded, logged in _LOGGED.items():
         text = text.replace(recorded, logged)
     facts = facts_of(run)
@@ -171,7 +177,7 @@ def _modest(outcome: Outcome) -> Outcome:
         lines = tuple(_with_writer(line) for line in outcome.missing)
         outcome = replace(outcome, missing=lines)
         if outcome.kind == "fault":
-            strength = "possible" if outcome.strength == "possible" else "likely"
+            strength: Strength = "possible" if outcome.strength == "possible" else "likely"
             return replace(outcome, kind="unknown", strength=strength, text=f"{outcome.text} {_MEANT}")
         return outcome
     return replace(outcome, how=_with_writer(outcome.how)) if isinstance(outcome, Skipped) and outcome.how else outcome

@@ -1,7 +1,7 @@
 """A run from a plain log: ordinary scalars that were not recorded with LossLens, for what they alone can tell.
 
-A row is a logged loss, which may be one in fifty batches. Nothing is interpolated: an epoch, a learning rate or a held-out loss is
-there where the log has it, and unknown elsewhere.
+A row is a logged loss, which may be one in fifty batches. Nothing is interpolated: an epoch, a learning rate or a held-out loss
+is there where the log has it, and unknown elsewhere.
 """
 
 from __future__ import annotations
@@ -68,15 +68,21 @@ def plain_run(
 ) -> Run:
     """The scalars of one directory as a run with `plain` set.
 
-    Its columns are `step`, `time` and, where the log has them, `loss`, `epoch` and `lr`; its fact `plain` says what they were taken
-    from: `tag`, `every` (steps from one loss to the next), `epochs` (in words), `inferred` (they are), and `no_loss`,
+    Its columns are `step`, `time` and, where the log has them, `loss`, `epoch` and `lr`; its fact `plain` says what they were
+    taken from: `tag`, `every` (steps from one loss to the next), `epochs` (in words), `inferred` (they are), and `no_loss`,
     `no_epochs`: why there is none, half a sentence each, else "".
 
     Raises:
         LogdirError: there is no such directory.
     """
-    files = list(scalar_files(directory))
+    # By name `...pid.10` would come before `...pid.9` of the same second.
+    files = sorted(scalar_files(directory), key=_begun)
     return assembled(name or Path(directory).name, files, loss_tag=loss_tag, batches_per_epoch=batches_per_epoch)
+
+
+def _begun(file: FileScalars) -> float:
+    """When the first point of a file was written; 0 where it has none."""
+    return min((float(points.time[0]) for points in file.points.values()), default=0.0)
 
 
 def assembled(
@@ -95,7 +101,8 @@ def assembled(
     ends, sessions, superseded = cut(files, axis)
     rows = joined(files, axis, ends)
     series = {tag: joined(files, tag, ends) for tag in (*tags.epochs, *tags.ends, *tags.rates, tags.held_out) if tag}
-    found = _epochs(rows, tags, series, files, ends, batches_per_epoch) if tags.loss else _Epochs(None)
+    counting = {tag: joined(files, tag, ends) for tag in _counting(rows, files, tags.loss)}
+    found = _epochs(rows, tags, series, counting=counting, length=batches_per_epoch) if tags.loss else _Epochs(None)
     keep, labels = np.ones(len(rows), dtype=bool), found.labels
     if labels is not None:
         outside, _ = unclear(labels)
@@ -147,12 +154,7 @@ def _facts(
 
 
 def _epochs(
-    rows: Series,
-    tags: Tags,
-    series: Mapping[str, Series],
-    files: list[FileScalars],
-    ends: list[int],
-    length: int | None,
+    rows: Series, tags: Tags, series: Mapping[str, Series], *, counting: Mapping[str, Series], length: int | None
 ) -> _Epochs:
     """The epochs of the rows: as the user says, from a tag of epochs, from what is written once in each, or inferred."""
     back = bool((np.diff(rows.step) < 0).any())
@@ -175,8 +177,8 @@ def _epochs(
         found = _marked(rows, series[tag], f"`{tag}`", regular=_REGULAR)
         if found.labels is not None:
             return found
-    for tag in _counting(rows, files, tags.loss):
-        found = _marked(rows, joined(files, tag, ends), f"`{tag}`, whose step counts by one", regular=_REGULAR, inferred=True)
+    for tag, mark in counting.items():
+        found = _marked(rows, mark, f"`{tag}`, whose step counts by one", regular=_REGULAR, inferred=True)
         if found.labels is not None:
             return found
     if tags.held_out:

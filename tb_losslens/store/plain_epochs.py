@@ -1,7 +1,7 @@
 """Which epoch each logged loss of a plain log belongs to, where the log can tell; a row of which it cannot is left without one.
 
-An epoch tag that counts in fractions is rounded in real logs: with two decimals it reads 1.0 up to half of a hundredth of an epoch
-before the new epoch begins, and a cut there is in the wrong place. So the length of an epoch is found from all its
+An epoch tag that counts in fractions is rounded in real logs: with two decimals it reads 1.0 up to half of a hundredth of an
+epoch before the new epoch begins, and a cut there is in the wrong place. So the length of an epoch is found from all its
 values, within what rounding leaves open, and a row for which the readings disagree belongs to no epoch.
 """
 
@@ -197,7 +197,7 @@ def _unit(value: Floats) -> float:
 
 
 def _lengths(at: Ints, low: Floats, high: Floats) -> tuple[float, float] | None:
-    """Shortest and longest epoch, in steps, for which `at / length` lies between `low` and `high` at each point; None if none."""
+    """Shortest and longest epoch, in steps, for which `at / length` lies between `low` and `high` at each point, or None."""
     here = at > 0
     with np.errstate(divide="ignore"):
         longest = np.min(np.where(low[here] > 0, at[here] / np.maximum(low[here], 1e-300), np.inf), initial=np.inf)

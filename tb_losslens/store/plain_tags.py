@@ -101,7 +101,7 @@ def _training_loss(points: Mapping[str, int]) -> tuple[str, str]:
 
 
 def _rank(tag: str, names: set[str]) -> tuple[int, int, int, int]:
-    """Small for what is most likely the loss of each batch: a mean last, then a part of it, then one that does not say train."""
+    """Small for what is most likely the loss of each batch: a mean last, then a part, then one that does not say train."""
     own = set(words(tag))
     more = own - names - _TRAIN - _EACH - _MEAN - _WHOLE
     return len(own & _MEAN), len(more), int(not own & _TRAIN), int(not own & (_EACH | _WHOLE))

@@ -1,11 +1,12 @@
 """The scalars of one event file as arrays: the layout that nearly all of them have is read with numpy, the rest one by one.
 
 A scalar of torch, tensorboardX or TensorFlow 1 is an event of fixed layout: the time, the step as a varint, and a summary of
-one value with its tag and its 32-bit number. Parsing a million of them as protobuf takes many seconds; comparing bytes takes one.
+one value with its tag and its 32-bit number. Parsing a million of them as protobuf takes many seconds; comparing bytes one.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,14 +101,13 @@ def _tags_at(rows: NDArray[np.uint8], mine: NDArray[np.int64], at: int, size: in
         return []
     head = np.array([_SUMMARY, name + 9, _VALUE, name + 7, _VALUE, name], np.uint8)
     usual = (rows[mine, at : at + 6] == head).all(axis=1) & (rows[mine, size - 5] == _NUMBER)
-    left, out = mine[usual], []
+    left = mine[usual]
+    out: list[tuple[str, NDArray[np.int64]]] = []
     while len(left) and len(out) < _MOST_TAGS:
         first = rows[left[0], at + 6 : size - 5]
         same = (rows[left, at + 6 : size - 5] == first).all(axis=1)
-        try:
+        with suppress(UnicodeDecodeError):  # damaged: protobuf refuses it, too
             out.append((bytes(first).decode(), left[same]))
-        except UnicodeDecodeError:
-            pass  # damaged: protobuf refuses it, too
         left = left[~same]
     return out
 

@@ -34,8 +34,8 @@ class Series:
     def before(self, other: Series) -> NDArray[np.int64]:
         """How many points of this one come before each of `other`, int64, shape (len(other),).
 
-        By the order of writing, unless the log was put together tag by tag, as a conversion does: then by steps, where a point of
-        the same step is taken to come before.
+        By the order of writing, unless the log was put together tag by tag, as a conversion does: then by steps, where a point
+        of the same step is taken to come before.
         """
         if not len(self) or not len(other):
             return np.zeros(len(other), dtype=np.int64)
@@ -63,8 +63,8 @@ def joined(files: list[FileScalars], tag: str, ends: list[int]) -> Series:
 def cut(files: list[FileScalars], tag: str) -> tuple[list[int], tuple[Mapping[str, Any], ...], int]:
     """(the event of each file from which on a newer one overtook it, the files that have `tag` as sessions, points overtaken).
 
-    A newer file begins at the first step of `tag` in it, or where its writer asked to purge: what an older one has from that step
-    on was done again.
+    A newer file begins at the first step of `tag` in it, or where its writer asked to purge: what an older one has from that
+    step on was done again.
     """
     ends, sessions, overtaken = [_FILE] * len(files), [], 0
     limit: int | None = None
@@ -79,10 +79,9 @@ def cut(files: list[FileScalars], tag: str) -> tuple[list[int], tuple[Mapping[st
                 kept = int(beyond[0])
                 ends[number] = int(points.place[kept])
                 overtaken += len(points.step) - kept
-        first = int(points.step[0])
-        sessions.append(
-            {"id": str(number), "first_step": first, "last_step": int(points.step[-1]), "batches": kept, "start": float(points.time[0])}
-        )
+        first, last = int(points.step[0]), int(points.step[-1])
+        session = {"id": str(number), "first_step": first, "last_step": last, "batches": kept, "start": float(points.time[0])}
+        sessions.append(session)
         begins = first if files[number].purge_step is None else min(first, int(files[number].purge_step or 0))
         limit = begins if limit is None else min(limit, begins)
     return ends, tuple(reversed(sessions)), overtaken

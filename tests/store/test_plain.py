@@ -108,6 +108,18 @@ def test_a_newer_file_overtakes_an_older_one(tmp_path, monkeypatch):
     assert "purge_step" not in run.facts
 
 
+def test_files_are_taken_in_the_order_in_which_they_were_begun_whatever_their_names(tmp_path):
+    with summary_writer(tmp_path, filename_suffix=".9") as writer:
+        writer.add_scalar("loss", 1.0, 0, walltime=100.0)
+        writer.add_scalar("loss", 2.0, 1, walltime=101.0)
+    (only,) = tmp_path.iterdir()
+    only.rename(tmp_path / "events.out.tfevents.1.host.9")
+    with summary_writer(tmp_path) as writer:
+        writer.add_scalar("loss", 3.0, 2, walltime=102.0)
+    next(path for path in tmp_path.iterdir() if not path.name.endswith(".9")).rename(tmp_path / "events.out.tfevents.1.host.10")
+    assert plain_run(tmp_path).loss.tolist() == [1.0, 2.0, 3.0]
+
+
 def test_a_purge_is_no_second_writer(tmp_path, monkeypatch):
     for number, (span, options) in enumerate([(range(250), {}), (range(200, 400), {"purge_step": 200})]):
         monkeypatch.setattr("time.time", lambda number=number: 1.7e9 + 1000 * number)

@@ -55,7 +55,8 @@ def test_the_users_choice_counts_and_a_wrong_one_is_said():
     ("tag", "is_epoch"),
     [
         ("epoch", True), ("train/epoch", True), ("trainer/current_epoch", True), ("Epoch", True), ("epoch_num", True),
-        ("time/epoch", False), ("val_loss_epoch", False), ("lr/epoch", False), ("epochs_left", False), ("valid_loss/epoch_0", False),
+        ("time/epoch", False), ("val_loss_epoch", False), ("lr/epoch", False), ("epochs_left", False),
+        ("valid_loss/epoch_0", False),
     ],
 )  # fmt: skip
 def test_the_epoch(tag, is_epoch):

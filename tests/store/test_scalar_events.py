@@ -86,13 +86,14 @@ def test_nothing_at_all():
 
 def test_a_purge_is_known():
     start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-    data = frame(event_pb2.Event(step=70, session_log=start).SerializeToString()) + frame(scalar("loss", 1.0, 70).SerializeToString())
-    assert scalars_of(data).purge_step == 70
-    assert scalars_of(frame(scalar("loss", 1.0, 70).SerializeToString())).purge_step is None
+    point = frame(scalar("loss", 1.0, 70).SerializeToString())
+    assert scalars_of(frame(event_pb2.Event(step=70, session_log=start).SerializeToString()) + point).purge_step == 70
+    assert scalars_of(point).purge_step is None
 
 
 def test_many_points_take_a_fraction_of_the_time():
-    data = b"".join(frame(scalar(tag, 1.0 / (1 + k), k).SerializeToString()) for k in range(30_000) for tag in ("loss", "epoch"))
+    points = [scalar(tag, 1.0 / (1 + k), k) for k in range(30_000) for tag in ("loss", "epoch")]
+    data = b"".join(frame(point.SerializeToString()) for point in points)
 
     def seconds(read):
         start = time.process_time()
