@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     plain = report.add_argument_group("logs that were not recorded with LossLens")
     plain.add_argument("--loss-tag", metavar="TAG", help="the scalar that is the training loss; found by its name without this")
     plain.add_argument(
-        "--batches-per-epoch", type=_count, metavar="N", help="steps of an epoch, as that scalar counts; from the log without this"
+        "--batches-per-epoch", type=_count, metavar="N", help="steps of an epoch, as that scalar counts; else from the log"
     )
     demo = commands.add_parser("demo", help="train the demo runs and open them in TensorBoard (from a checkout)")
     demo.add_argument("--logdir", default="demo/runs", help="where the runs go (default: %(default)s)")

@@ -95,6 +95,7 @@ export interface Diagnosis {
   skipped: { cause: string; why: string; how: string }[];
   /** What a calm verdict leaves open, for the first screen; else empty. */
   unchecked: string;
+  plain: boolean; // made from ordinary scalars: batches are logged losses
   problems: string[];
 }
 

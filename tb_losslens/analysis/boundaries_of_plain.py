@@ -60,9 +60,10 @@ def plain_refusal(run: Run, boundaries: int, length: int, *, least_batches: int,
             f"Write the loss more often, or record every batch: {WITH_LOSSLENS}."
         )
     if boundaries < least_boundaries:
+        named = f"{plural(len(run.epochs), 'epoch')}, so {plural(boundaries, 'boundary')}"
         return (
-            f"The log names {plural(len(run.epochs), 'epoch')}, so {plural(boundaries, 'boundary')}; at least {least_boundaries} are "
-            f"needed to tell a pattern from chance. Train longer, or record what happens there: {WITH_LOSSLENS}."
+            f"The log names {named}; at least {least_boundaries} are needed to tell a pattern from chance. Train longer, or "
+            f"record what happens there: {WITH_LOSSLENS}."
         )
     return ""
 

@@ -43,6 +43,8 @@ _POINTS = {
     "batches are missing": "points are missing",
     "other batches": "other points",
     "Batches are shown": "Points are shown",
+    "Several batches share": "Several points share",
+    "several batches have": "several points have",
 }
 _MEANT = "Whether that was meant, a plain log does not say."
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tb_losslens.store.logdir import plain_directories
 from tb_losslens.store.plain_epochs import UNKNOWN, Labels, by_length, by_marks, by_restarts, by_tag, unclear
 from tb_losslens.store.plain_rates import rates
-from tb_losslens.store.plain_tags import Tags, choose
+from tb_losslens.store.plain_tags import Tags, choose, is_held_out
 from tb_losslens.store.run import Run, RunEvent
 from tb_losslens.store.scalar_events import FileScalars
 from tb_losslens.store.scalars import scalar_files
@@ -94,6 +94,8 @@ def assembled(
         for tag, points in file.points.items():
             counts[tag] = counts.get(tag, 0) + len(points.step)
     tags = choose(counts, loss_tag)
+    if loss_tag is None and tags.loss and is_held_out(name):
+        tags = Tags(why=f"by its name it holds what was not trained on (`--loss-tag {tags.loss}` takes it all the same)")
     back = () if tags.loss else _going_back(files)
     axis = tags.loss or next(iter(back), "")
     if not axis:

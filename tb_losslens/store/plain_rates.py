@@ -20,8 +20,8 @@ def rates(
     """Columns `lr`, `lr.1`, ..., float64, shape (n,), and the tags of rates that change where the log does not tell.
 
     A rate that is written about as often as the loss belongs to the loss of the same step, or to the next one. One that is
-    written once at the start of each epoch holds in all of it. One that is written at the ends of epochs may be that of the epoch which
-    ends or of the one to come, and is not placed unless it never changes.
+    written once at the start of each epoch holds in all of it. One that is written at the ends of epochs may be that of the
+    epoch which ends or of the one to come, and is not placed unless it never changes.
     """
     columns: dict[str, NDArray[np.float64]] = {}
     unplaced = []

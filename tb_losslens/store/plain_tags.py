@@ -68,6 +68,12 @@ def promising(tags: Iterable[str]) -> bool:
     return losses and bool(found.epochs or found.ends or any(_HELD_OUT & set(words(tag)) for tag in tags))
 
 
+def is_held_out(run: str) -> bool:
+    """True for a run whose name ends as `add_scalars` and Keras name what was not trained on; "test" begins many names."""
+    own = words(run.replace("\\", "/").rpartition("/")[2])
+    return own == ["test"] or bool(own and own[-1] in _HELD_OUT - {"test", "testing"} and not _TRAIN & set(own))
+
+
 def words(tag: str) -> list[str]:
     """The words of a tag, small: "Loss/trainStep_2" has loss, train, step and 2."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", tag)

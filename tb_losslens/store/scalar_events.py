@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tb_losslens.store.logdir import event_of
 from tb_losslens.store.records import all_records
 
-_AT_A_TIME = 100_000
-"""Events of one length that are looked at together."""
+_AT_A_TIME = 5_000_000
+"""Bytes of events of one length that are looked at together."""
 _MOST_TAGS = 1000
 """Tags of one length that are told apart by their bytes; events of further ones are read one by one."""
 _TIME, _STEP, _SUMMARY, _VALUE, _NUMBER = 0x09, 0x10, 0x2A, 0x0A, 0x15
@@ -59,8 +59,9 @@ def scalars_of(data: bytes) -> FileScalars:
     length = end - begin
     for size in np.unique(length).tolist():
         places = np.flatnonzero(length == size)
-        for first in range(0, len(places), _AT_A_TIME):
-            part = places[first : first + _AT_A_TIME]
+        together = max(1, _AT_A_TIME // max(1, size))
+        for first in range(0, len(places), together):
+            part = places[first : first + together]
             rest.append(part[~_by_layout(raw, part, begin[part], size, found)])
     purge = _one_by_one(data, np.sort(np.concatenate(rest)) if rest else begin, begin, end, found)
     return FileScalars({tag: _joined(parts) for tag, parts in sorted(found.items())}, purge)

@@ -192,3 +192,36 @@ def test_no_loss_and_no_points(tmp_path):
     run = plain_run(tmp_path)
     assert len(run) == 0
     assert "accuracy" in plain(run)["no_loss"]
+
+
+def test_a_log_as_hugging_faces_trainer_writes_it(tmp_path):
+    """Steps that are done, a rounded epoch, a mean at the end; the evaluation is written at the last step of each epoch."""
+    loss = losses(4, 500)
+    with summary_writer(tmp_path) as writer:
+        for done in range(10, 2001, 10):
+            writer.add_scalar("train/loss", loss[done - 10 : done].mean(), done)
+            writer.add_scalar("train/learning_rate", 1e-3 * (1 - done / 2000), done)
+            writer.add_scalar("train/epoch", round(done / 500, 2), done)
+            if done % 500 == 0:
+                writer.add_scalar("eval/loss", 1.0, done)
+                writer.add_scalar("train/epoch", done // 500, done)
+        writer.add_scalar("train/train_loss", loss.mean(), 2000)
+    run = plain_run(tmp_path)
+    assert (plain(run)["tag"], plain(run)["held_out"]) == ("train/loss", "eval/loss")
+    assert [(epoch.epoch, len(epoch)) for epoch in run.epochs] == [(0, 49), (1, 49), (2, 49), (3, 49)]
+    assert firsts(run) == [10, 510, 1010, 1510]  # the loss of step 500 may be of either
+    assert plain(run)["left_out"] == 3
+    assert run.has("lr")
+    assert [v.step for v in run.validations] == [500, 1000, 1500, 2000]
+
+
+def test_a_directory_of_held_out_values_is_no_training(tmp_path):
+    """`add_scalars` makes one directory for each of its curves, in all of which the tag is the same."""
+    with summary_writer(tmp_path) as writer:
+        for step in range(60):
+            writer.add_scalars("loss", {"train": 1.0 / (1 + step), "val": 2.0 / (1 + step)}, step)
+    runs = plain_runs(tmp_path)
+    assert plain(runs["loss_train"])["tag"] == "loss"
+    assert plain(runs["loss_val"])["tag"] == ""
+    assert "what was not trained on" in plain(runs["loss_val"])["no_loss"]
+    assert plain(plain_runs(tmp_path, only="loss_val", loss_tag="loss")["loss_val"])["tag"] == "loss"

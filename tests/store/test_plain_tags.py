@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tb_losslens.store.plain_tags import choose, promising, words
+from tb_losslens.store.plain_tags import choose, is_held_out, promising, words
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,14 @@ def test_rates_are_in_their_order():
 )
 def test_the_held_out_loss(tags, held_out):
     assert choose(dict.fromkeys(tags, 5)).held_out == held_out
+
+
+@pytest.mark.parametrize(
+    ("run", "held_out"),
+    [("loss_val", True), ("exp/validation", True), ("x/test", True), ("test_1", False), ("my test", False), ("train_val", False)],
+)
+def test_a_run_that_is_held_out_by_its_name(run, held_out):
+    assert is_held_out(run) is held_out
 
 
 def test_words_of_a_tag():
