@@ -93,7 +93,7 @@ def test_the_held_out_loss(tags, held_out):
 
 @pytest.mark.parametrize(
     ("run", "held_out"),
-    [("loss_val", True), ("exp/validation", True), ("x/test", True), ("test_1", False), ("my test", False), ("train_val", False)],
+    [("loss_val", True), ("x/validation", True), ("x/test", True), ("test_1", False), ("my test", False), ("train_val", False)],
 )
 def test_a_run_that_is_held_out_by_its_name(run, held_out):
     assert is_held_out(run) is held_out
