@@ -73,7 +73,7 @@ def decided(
     mean = any(isinstance(o, Finding) and o.cause == "running_mean" for o in outcomes)
     if run.has("loss") and cause not in _OF_FEW and len(run) < (least_of_mean if mean else least):
         return [Skipped(cause, f"the log has {plural(len(run), 'point')}, too few", _RECORD)]
-    told = [_modest(outcome) for outcome in outcomes]
+    told = [_modest(run, outcome) for outcome in outcomes]
     return [replace(o, why=_SAID_ABOVE) if isinstance(o, Skipped) and refused and o.why == refused else o for o in told]
 
 
@@ -173,16 +173,29 @@ def _evidence(run: Run, item: Evidence) -> Evidence:
     return Evidence(in_points(run, str(item)), item.signal, item.span)
 
 
-def _modest(outcome: Outcome) -> Outcome:
-    """A fault as something that is not known to be one: the curve shows what happens, not what was meant."""
+def _modest(run: Run, outcome: Outcome) -> Outcome:
+    """A finding with what the log leaves open against it; a fault is not known to be one, as what was meant is not in a log."""
     if isinstance(outcome, Finding):
         lines = tuple(_with_writer(line) for line in outcome.missing)
-        outcome = replace(outcome, missing=lines)
+        outcome = replace(outcome, missing=lines, against=(*outcome.against, *_open(run, outcome)))
         if outcome.kind == "fault":
             strength: Strength = "possible" if outcome.strength == "possible" else "likely"
             return replace(outcome, kind="unknown", strength=strength, text=f"{outcome.text} {_MEANT}")
         return outcome
     return replace(outcome, how=_with_writer(outcome.how)) if isinstance(outcome, Skipped) and outcome.how else outcome
+
+
+def _open(run: Run, finding: Finding) -> list[Evidence]:
+    """What would have to be in the log for this finding and is not."""
+    out = []
+    if finding.cause == "memorization":
+        lacking = "the samples of each epoch are not"
+        if not run.has("lr"):
+            lacking = "neither the learning rate nor the samples of each epoch are"
+        out.append(Evidence(f"{lacking} in the log"))
+    if facts_of(run).get("inferred") and finding.boundaries:
+        out.append(Evidence(f"where epochs begin is inferred, from {facts_of(run)['epochs']}"))
+    return out
 
 
 def _with_writer(line: str) -> str:

@@ -63,6 +63,7 @@ def test_small_drops_at_each_boundary_of_a_thinned_log(tmp_path):
     (memorization,) = [f for f in found.findings if f.cause == "memorization"]
     assert (memorization.kind, memorization.strength) == ("benign", "possible")
     assert "a plain log does not show" in memorization.text
+    assert memorization.against == ("neither the learning rate nor the samples of each epoch are in the log",)
     assert found.batches == 20 * 40
 
 
@@ -89,6 +90,7 @@ def test_inferred_epochs_are_said_to_be(tmp_path):
     found = judged(write(tmp_path, loss, 2000, every=50, held_out="val/loss"))
     assert found.pooled.direction == -1
     assert "epochs are inferred from where `val/loss` is written: if they are others, give" in found.verdict
+    assert "where epochs begin is inferred, from where `val/loss` is written" in found.findings[0].against
 
 
 def test_points_are_counted_where_not_every_batch_has_one(tmp_path):
