@@ -11,8 +11,11 @@ from tb_losslens.record import cadence
 from tb_losslens.record.cadence import DEEP, SPARSE, Cadence
 
 # what the build could use: to ask which devices there are would start their drivers, which a process that forks must not
-_MAY_HAVE_DEVICE = bool(torch.version.cuda or torch.version.hip or getattr(torch.version, "xpu", None)) or (
-    torch.backends.mps.is_built()
+_MAY_HAVE_DEVICE = (
+    torch.version.cuda is not None
+    or torch.version.hip is not None
+    or getattr(torch.version, "xpu", None) is not None
+    or torch.backends.mps.is_built()
 )
 
 

@@ -51,9 +51,13 @@ class Guard:
         self.waiting: list[Callable[[], None]] = []
 
     @property
-    def spent_so_far(self) -> float:
-        """Seconds spent in collectors, with the call that is on."""
-        return self.spent + (perf_counter() - self.began if self.depth else 0.0)
+    def ran_so_far(self) -> float:
+        """Seconds in which the thread ran in collectors, with the call that is on."""
+        done = self.spent - self.stood
+        if not self.depth:
+            return done
+        # where the short way has begun the call, the time of the thread is that of an earlier one
+        return done + min(perf_counter() - self.began, thread_time() - self._ran)
 
     @property
     def busy(self) -> bool:

@@ -68,7 +68,7 @@ class Recorder:
             lr=lr,
             warn=guard.warn,
             begins=self._row_begins,
-            cadence=Cadences(lambda: guard.spent_so_far - guard.stood - guard.apart, deep_spent),
+            cadence=Cadences(lambda: guard.ran_so_far - guard.apart, deep_spent),
         )
         self.steps.epochs.on_end = self._epoch_ended
         self.steps.epochs.about = about_epoch
