@@ -6,11 +6,12 @@ Exit codes: 0 done; 1 a finding of the kind that `--fail-on` names; 2 something 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "demo":
             return _demo(arguments.logdir)
-        how = {"loss_tag": arguments.loss_tag, "batches_per_epoch": arguments.batches_per_epoch}
-        return _report(arguments.logdir, arguments.format, arguments.run, arguments.fail_on, how)
+        return _report(arguments)
     except LossLensError as error:
         sys.stderr.write(f"losslens: {error}\n")
         return _UNREADABLE
@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     report = commands.add_parser("report", help="print the verdicts of the runs in a log directory")
     report.add_argument("logdir", help="what `tensorboard --logdir` would be given")
-    report.add_argument("--format", choices=("text", "json", "markdown"), default="text", help="text by default")
+    report.add_argument("--format", choices=("text", "json", "markdown", "html"), default="text", help="text by default")
+    report.add_argument("--output", metavar="FILE", help="where the report goes in place of the terminal")
     report.add_argument("--run", help="only the run of this name")
     report.add_argument(
         "--fail-on", choices=("fault", "artifact", "unknown"), help="exit with code 1 if a run has a finding of this kind"
@@ -76,21 +77,24 @@ def _count(text: str) -> int:
     return number
 
 
-def _report(logdir: str, form: str, only: str | None, fail_on: str | None, how: dict[str, Any]) -> int:
+def _report(arguments: argparse.Namespace) -> int:
     from tb_losslens.report import LeftOut
 
-    runs = _load(logdir, only, how)
-    diagnoses, left_out = [], []
+    logdir, form, only, fail_on = arguments.logdir, arguments.format, arguments.run, arguments.fail_on
+    runs = _load(logdir, only, {"loss_tag": arguments.loss_tag, "batches_per_epoch": arguments.batches_per_epoch})
+    diagnoses, kept, left_out = [], [], []
     for run in runs:
         told = _judged(run)
         if run.plain and not told.findings and not told.epochs:
             left_out.append(LeftOut(run.name, told.pooled.reason or told.verdict))
         else:
             diagnoses.append(told)
+            kept.append(run)
     _nothing_left(logdir, only, diagnoses, left_out)
     # Programs read the name by which the run is asked for.
     shown = diagnoses if form == "json" else [replace(one, run=run_label(one.run, logdir)) for one in diagnoses]
-    _print(shown, form, left_out)
+    with _to(arguments.output):
+        _print(shown, form, left_out, kept)
     found = any(fail_on in (one.kind, *(finding.kind for finding in one.findings)) for one in diagnoses)
     return _FAILED if found else 0
 
@@ -149,11 +153,36 @@ def _load(logdir: str, only: str | None, how: dict[str, Any]) -> list[Run]:
     return [*([] if only else runs.values()), *plain.values()]
 
 
-def _print(diagnoses: list[Diagnosis], form: str, plain: list[LeftOut]) -> None:
+@contextlib.contextmanager
+def _to(output: str | None) -> Iterator[None]:
+    """What is printed inside goes to the file `output`, all at once at the end; to the terminal where that is None.
+
+    Raises:
+        LossLensError: if the file cannot be written.
+    """
+    if output is None:
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        yield
+    try:
+        Path(output).write_bytes(printed.getvalue().encode("utf-8", errors="replace"))
+    except OSError as error:
+        raise LossLensError(f"cannot write {output}: {error.strerror}") from error
+
+
+def _print(diagnoses: list[Diagnosis], form: str, plain: list[LeftOut], runs: list[Run]) -> None:
     from rich.console import Console
 
     from tb_losslens import report
 
+    if form == "html":
+        from tb_losslens.html.document import to_html
+
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")  # as the document itself says
+        sys.stdout.write(to_html(list(zip(runs, diagnoses, strict=True)), plain))
+        return
     if form == "json":
         sys.stdout.write(report.to_json(diagnoses, plain) + "\n")
         return

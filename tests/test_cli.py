@@ -155,6 +155,31 @@ def test_markdown_and_one_run_only(logdir, capsys):
     assert "flat" not in out
 
 
+@pytest.mark.parametrize("form", ["text", "json", "markdown", "html"])
+def test_a_report_goes_to_a_file_as_it_would_to_the_terminal(logdir, tmp_path, capsys, form):
+    shown = run_cli(capsys, "report", logdir, "--format", form)[1]
+    code, out, err = run_cli(capsys, "report", logdir, "--format", form, "--output", tmp_path / "report")
+    assert (code, out, err) == (0, "", "")
+    assert (tmp_path / "report").read_bytes().decode() == shown
+
+
+def test_a_file_that_cannot_be_written_is_code_2_and_said(logdir, tmp_path, capsys):
+    code, out, err = run_cli(capsys, "report", logdir, "--output", tmp_path / "no" / "report")
+    assert (code, out) == (2, "")
+    assert err.startswith("losslens: cannot write ")
+    assert len(err.splitlines()) == 1
+
+
+def test_html_has_each_run_and_names_those_without_a_recording(logdir, capsys):
+    code, out, _ = run_cli(capsys, "report", logdir, "--format", "html")
+    assert code == 0
+    assert out.startswith("<!DOCTYPE html>")
+    assert out.count("<article") == 2
+    for name in ("flat", "tooth", "recorded with LossLens: old"):
+        assert name in out
+    assert run_cli(capsys, "report", logdir, "--format", "html", "--run", "flat")[1].count("<article") == 1
+
+
 def test_a_log_directory_that_is_the_run_goes_by_its_name(logdir, capsys):
     for form in ("text", "markdown"):
         code, out, _ = run_cli(capsys, "report", logdir / "flat", "--format", form)

@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "analysis": {"errors", "events", "store", "analysis"},
     "plugin": {"errors", "strict_json", "events", "store", "analysis", "plugin"},
     "report": {"errors", "strict_json", "events", "store", "analysis"},
-    "cli": {"errors", "events", "store", "analysis", "report"},
+    "html": {"errors", "events", "store", "analysis", "html"},
+    "cli": {"errors", "events", "store", "analysis", "report", "html"},
 }
 TORCH = ("record/", "integrations/")
 NO_TORCH = ("record/disk/",)

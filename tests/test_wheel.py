@@ -29,6 +29,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_built_page_and_the_contracts(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {"plugin/static/index.js", "plugin/http_api.md", "events/losslens.proto", "events/losslens_pb2.py", "py.typed"}
+    wanted |= {"html/style.css"}
     assert {f"tb_losslens/{name}" for name in wanted} <= names
     assert not [name for name in names if name.startswith(("tests/", "demo/", "frontend/", "benchmarks/"))]
 
