@@ -149,7 +149,7 @@ export interface Lens extends Table {
   m: number;
   placebo: { low: Num; high: Num; median: Num; count: number };
   signals: LensSignal[];
-  waterfall: { label: string; value: number; kind: MarkKind | "rest" | "jump"; cause: string }[];
+  waterfall: { label: string; value: number; kind: MarkKind | "rest" | "jump"; cause: string; low?: Num; high?: Num }[];
   waterfall_note: string;
   /** Batches whose loss was not logged, as against one that is not finite. */
   unlogged: number[];

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tb_losslens.analysis.decompose import decompose
+from tb_losslens.analysis.decompose import Term, decompose
 from tb_losslens.analysis.finding import Diagnosis
 from tb_losslens.analysis.signals import missing, moves
 from tb_losslens.analysis.unlogged import unlogged
@@ -67,10 +67,17 @@ def lens(
             }
             for move in moves(run, boundary, first, last)
         ],
-        "waterfall": [{"label": t.label, "value": t.value, "kind": t.kind, "cause": t.cause} for t in terms],
+        "waterfall": [
+            {**{name: getattr(term, name) for name in ("label", "value", "kind", "cause")}, **_interval(term)} for term in terms
+        ],
         "waterfall_note": note,
         "missing": missing(run),
     }
+
+
+def _interval(term: Term) -> dict[str, float | None]:
+    known = bool(np.isfinite(term.low) and np.isfinite(term.high))
+    return {"low": term.low if known else None, "high": term.high if known else None}
 
 
 def _json(values: NDArray[np.float64]) -> list[float | None]:

@@ -65,12 +65,13 @@ def _boundary(run: Run, diagnosis: Diagnosis) -> Markup | None:
     cuts = f"{boundary.placebo_count:,} cuts of the same epochs that are no boundary"
     caption = f"The grey band holds {percent(0.95)} of {cuts}."
     parts = body["waterfall"] if boundary.kind != "none" else []
+    said = f"with intervals of {percent(0.95)}" if any(part["low"] is not None for part in parts) else ""
     return tag(
         "div",
         tag("h3", f"Boundary {boundary.index + 1} ", tag("small", f"epoch {boundary.epoch} begins at step {boundary.step:,}")),
         lens_chart.draw(body),
         tag("p", caption, class_="note") if boundary.placebo_count else None,
-        [tag("h3", "Where the jump comes from"), waterfall(parts)] if parts else None,
+        [tag("h3", "Where the jump comes from ", tag("small", said) if said else None), waterfall(parts)] if parts else None,
         tag("p", body["waterfall_note"], class_="note") if parts and body["waterfall_note"] else None,
         class_="panel",
     )

@@ -97,14 +97,17 @@ def test_the_band_of_a_boundary_is_drawn_and_written() -> None:
 def test_the_bars_stand_where_the_sum_stands() -> None:
     run, diagnosis = judged(a_run())
     root = read(to_html([(run, diagnosis)]))
-    chart = root.find(".//div[@class='chart waterfall']")
+    chart = root.find(".//div[@class='chart waterfall with']")
     assert chart is not None
     bars = [one for one in chart.iter("rect") if "bar" in (one.get("class") or "")]
     ends = [(float(b.get("x", "").rstrip("%")), float(b.get("width", "").rstrip("%"))) for b in bars]
     assert all(-0.01 <= x <= x + width <= 100.5 for x, width in ends)
     for (x, width), (after, wide) in pairwise(ends[:-1]):
-        touching = {round(x, 1), round(x + width, 1)} & {round(after, 1), round(after + wide, 1)}
-        assert touching or width <= 0.26 or wide <= 0.26
+        apart = min(abs(a - b) for a in (x, x + width) for b in (after, after + wide))
+        assert apart < 0.03 or width <= 0.26 or wide <= 0.26
+    assert "with intervals of 95" in words(root)
+    assert classes(chart).count("span") == len(bars)
+    assert classes(chart).count("whisker") > len(bars)
 
 
 @pytest.mark.parametrize("name", [*NAMES, "\x1b[2J\x00", "a\nb", "]]>", "\ud800", "-->", "'\" onload=x"])

@@ -5,6 +5,9 @@ export interface Part {
   value: number;
   kind: string;
   cause: string;
+  /** Interval of 95 % around the value, where its batches allow one. */
+  low?: number | null;
+  high?: number | null;
 }
 
 export interface Bar extends Part {

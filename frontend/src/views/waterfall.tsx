@@ -1,12 +1,17 @@
 // Where the jump comes from: its parts as bars that add up to it.
 
 import type { JSX } from "preact";
-import { addingUp } from "../lib/format";
+import { addingUp, signed } from "../lib/format";
 import { waterfall } from "../lib/waterfall";
-import type { Lens } from "../types";
+import type { Lens, Num } from "../types";
 
 /** Share of the drawing's height that bars may take; the rest is for the number above the highest. */
 const HEIGHT = 0.86;
+
+/** The interval of a part in words; empty where it has none. */
+function interval({ low = null, high = null }: { low?: Num; high?: Num }): string {
+  return low === null || high === null ? "" : `, 95\u202f% between ${signed(low, 2)} and ${signed(high, 2)}`;
+}
 
 export function Waterfall({ lens }: { lens: Lens }): JSX.Element | null {
   const parts = lens.waterfall;
@@ -19,7 +24,7 @@ export function Waterfall({ lens }: { lens: Lens }): JSX.Element | null {
       <figcaption>Where {texts[texts.length - 1]} comes from</figcaption>
       <div class="bars" style={{ gridTemplateColumns: `repeat(${bars.length}, minmax(0, 1fr))` }}>
         {bars.map((bar, index) => (
-          <div class="bar" title={`${bar.label}: ${texts[index] ?? ""}`}>
+          <div class="bar" title={`${bar.label}: ${texts[index] ?? ""}${interval(bar)}`}>
             <div class="room">
               <i class="zero" style={{ bottom: percent(zero) }} />
               {index < bars.length - 1 ? <i class="step" style={{ bottom: percent(bar.level) }} /> : null}
