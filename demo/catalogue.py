@@ -10,6 +10,7 @@ from demo.causes import (
     healthy_baseline,
     nan_logged_as_zero,
     optimizer_rebuilt,
+    other_data_through_batchnorm,
     relabelled,
     softmax_twice,
     sorted_data,
@@ -63,6 +64,7 @@ CAUSES: tuple[ModuleType, ...] = (
     validation_of_last_batch,
     softmax_twice,
     relabelled,
+    other_data_through_batchnorm,
 )
 """Trainings beyond the articles."""
 
