@@ -19,6 +19,7 @@ EXPECT = {
     "other_data_through_batchnorm": Expect(
         kinds=("fault",),
         first=("batchnorm_drift/updated_outside",),
+        also=("validation_spike",),
         first_step=(559, 560),
         may=("memorization",),
     ),

@@ -9,6 +9,8 @@ from tb_losslens.analysis.finding import Boundary, Finding, Pooled
 
 _SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1}
 """Way in which the loss moves by a cause that has one."""
+_SYMPTOM = "validation_spike"
+"""Named by what else was found, and of the held-out loss alone: it comes after all others."""
 _STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
 
 
@@ -30,7 +32,9 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 def _key(finding: Finding) -> tuple[int, int, float, float]:
     actionable = finding.kind in ("artifact", "fault", "planned")
-    if finding.explains_jump and actionable:
+    if finding.cause == _SYMPTOM:
+        group = 6
+    elif finding.explains_jump and actionable:
         group = 0 if finding.kind == "artifact" else 1
     elif finding.kind in ("artifact", "fault") and finding.strength != "possible":
         group = 2

@@ -55,6 +55,15 @@ def test_a_possible_fault_without_effect_is_last() -> None:
     assert order(maybe, finding("batch_noise", "benign", "likely"), unknown) == ["unknown", "batch_noise", "maybe"]
 
 
+def test_a_spike_of_the_held_out_loss_comes_after_what_it_is_named_by_and_after_all_others() -> None:
+    spike = finding("validation_spike", "fault", "likely", explains_jump=False, score=0.9)
+    drift = finding("batchnorm_drift", "fault", "proved", explains_jump=False)
+    maybe = finding("maybe", "fault", "possible", explains_jump=False)
+    assert order(spike, maybe, finding("batch_noise", "benign", "likely"), drift)[-1] == "validation_spike"
+    unknown = finding("validation_spike", "unknown", "possible", explains_jump=False)
+    assert order(unknown, finding("memorization", "benign", "likely")) == ["memorization", "validation_spike"]
+
+
 def boundary(index: int, *, significant: bool) -> Boundary:
     return Boundary(index, 10 * index, 10 * index, index, 5, 1.0, 1.5, 0.5, 9.0, significant=significant)
 

@@ -42,6 +42,7 @@ from tb_losslens.analysis.causes import (
     unknown,
     validation_aggregation,
     validation_mismatch,
+    validation_spike,
     vanishing_gradients,
     weights_swapped,
     wrong_mode,
@@ -90,6 +91,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         exploding_gradients,
         lr_too_high,
         early_stop_premature,
+        validation_spike,
         # what is left
         batch_noise,
         unknown,
