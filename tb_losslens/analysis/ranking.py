@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tb_losslens.analysis.finding import Boundary, Finding, Pooled
 
-_SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1}
+_SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1, "hidden_state_reset": 1}
 """Way in which the loss moves by a cause that has one."""
 _SYMPTOM = "validation_spike"
 """Named by what else was found, and of the held-out loss alone: it comes after all others."""

@@ -20,6 +20,7 @@ from tb_losslens.analysis.causes import (
     early_stop_premature,
     exploding_gradients,
     hidden_nonfinite,
+    hidden_state_reset,
     incomplete_shuffle,
     input_shift,
     log_overlap,
@@ -69,6 +70,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         repeated_order,
         repeated_augmentation,
         partial_last_batch,
+        hidden_state_reset,
         # regressions
         incomplete_shuffle,
         memorization,

@@ -22,10 +22,11 @@ What to try:
     `shuffle=True`; a buffer as large as the data set; shards in a new order each epoch.
 
 When it is wrong:
-    Bucketing by length and a curriculum look the same and are meant. Ids that are left in order are harmless if the data set
-    itself has no order: where class mix or targets are known and flat, and the boundaries do not take back what the loss does
-    within the epochs, this is called possible only. A loader that says `shuffle=False` is not called a bad shuffle: where
-    nothing shows that the order matters, that is not checked.
+    Bucketing by length and a curriculum look the same and are meant. Where state is carried from batch to batch
+    (`log_batch(loss, hidden=hidden)`), the order is kept on purpose, and nothing is said. Ids that are left in order are
+    harmless if the data set itself has no order: where class mix or targets are known and flat, and the boundaries do not
+    take back what the loss does within the epochs, this is called possible only. A loader that says `shuffle=False` is not
+    called a bad shuffle: where nothing shows that the order matters, that is not checked.
     `python -m demo.healthy` counts false alarms. Batches that come back equal are `repeated_order`.
 
 References:
@@ -46,6 +47,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.displacement import Displacement, displacement
 from tb_losslens.analysis.explain import around, jumps
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.hidden_resets import carries_state
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.left_in_order import about_ids, left_in_order
 from tb_losslens.analysis.loader_repair import repair_shuffle
@@ -105,6 +107,8 @@ def find(
         most_orders: epochs whose ids are looked at, evenly spaced; a sampler does not change its habit.
     """
     run = context.run
+    if carries_state(run):
+        return Checked(ID, f"state is carried from batch to batch, so the order of {len(run):,} batches is kept on purpose")
     known = contents(run)
     looked = np.unique(np.linspace(0, max(len(context.epochs) - 1, 0), most_orders).astype(int))[: len(context.epochs)].tolist()
     epochs = [context.epochs[k] for k in looked]

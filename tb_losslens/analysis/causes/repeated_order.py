@@ -43,10 +43,10 @@ from tb_losslens.analysis.content_jump import moving_difference
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, excess, jumps, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
+from tb_losslens.analysis.hidden_resets import carries_state
 from tb_losslens.analysis.loader_repair import repair_order
 from tb_losslens.analysis.orders import Repeats, loader_of, may_carry_state, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
-from tb_losslens.analysis.stats import finite
 from tb_losslens.analysis.text import lower_first, number, plural, signed, some
 from tb_losslens.analysis.whole import is_whole
 from tb_losslens.events.columns import how_to_record
@@ -69,8 +69,7 @@ def find(context: Context, *, least_correlation: float = 0.4, least_z: float = 3
     run = context.run
     if len(context.epochs) < 2:
         return Skipped(ID, "the run has one epoch so far; two are needed to compare their orders", "")
-    carried = finite(run.float("hidden_norm"))
-    if len(carried) and (carried > 0).mean() > 0.5:
+    if carries_state(run):
         return Checked(ID, "state is carried from batch to batch, so the order is kept on purpose")
     seen = repeats(run)
     if seen.trivial:
