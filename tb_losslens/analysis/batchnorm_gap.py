@@ -13,21 +13,15 @@ from tb_losslens.analysis.held_out_curve import Curve
 from tb_losslens.analysis.held_out_spikes import unit_of
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.once import once_a_run
+from tb_losslens.analysis.probe_looks import Pair, looks, pair
 from tb_losslens.analysis.stats import Floats, finite, median
 from tb_losslens.store.run import Run, RunEvent
 
 
-@dataclass(frozen=True)
-class Pair:
-    """The loss of one fixed batch at a validation: in evaluation mode, and with BatchNorm on the statistics of the batch."""
-
-    eval: float
-    batch: float
-
-    def lost(self, start: float) -> float:
-        """What evaluation mode adds, as a part of what was learned (see `unit_of`); NaN where it is not known."""
-        unit = unit_of(start, self.batch)
-        return (self.eval - self.batch) / unit if unit > 0 else math.nan
+def lost(pair: Pair, start: float) -> float:
+    """What evaluation mode adds to a loss, as a part of what was learned (see `unit_of`); NaN where it is not known."""
+    unit = unit_of(start, pair.batch)
+    return (pair.eval - pair.batch) / unit if unit > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -47,29 +41,18 @@ class Experiment:
 
 def experiments(run: Run, curve: Curve) -> list[Experiment]:
     """One for each validation of the curve."""
-    looks: dict[int, dict[str, Mapping[str, Any]]] = {}
-    for event in run.events:
-        if event.kind == "probe":
-            looks.setdefault(event.batch, {})[str(event.fields.get("when"))] = event.fields
     out = []
     for row in curve.rows.tolist():
-        here = looks.get(row, {})
-        before, after = here.get("before_validation", {}), here.get("after_validation", {})
-        heldout = _pair(before, "heldout") or _pair(after, "heldout")
-        train = _pair(before, "train") or _pair(after, "train") or _pair(here.get("t0", {}), "train")
-        out.append(Experiment(heldout, train, _touched(here.get("t0", {}), before)))
+        here = looks(run).get(row, {})
+        before, after, end = here.get("before_validation", {}), here.get("after_validation", {}), here.get("t0", {})
+        heldout = pair(before, "heldout") or pair(after, "heldout")
+        train = pair(before, "train") or pair(after, "train") or pair(end, "train")
+        out.append(Experiment(heldout, train, _touched(end, before)))
     return out
 
 
-def _pair(fields: Mapping[str, Any], name: str) -> Pair | None:
-    values = [fields.get(f"{name}_{mode}") for mode in ("eval", "batchstat")]
-    if all(isinstance(value, int | float) and math.isfinite(value) for value in values):
-        return Pair(float(values[0] or 0.0), float(values[1] or 0.0))
-    return None
-
-
 def _touched(end: Mapping[str, Any], begin: Mapping[str, Any]) -> float | None:
-    first, last = _pair(end, "train"), _pair(begin, "train")
+    first, last = pair(end, "train"), pair(begin, "train")
     same = end.get("parameters") is not None and end.get("parameters") == begin.get("parameters")
     return first.eval if first and last and same and first.batch == last.batch and first.eval != last.eval else None
 
@@ -126,7 +109,7 @@ def _furthest(gaps: Floats, ratios: Floats, samples: float, names: list[str]) ->
 def lost_of(curve: Curve, tests: Sequence[Experiment], name: str) -> Floats:
     """What evaluation mode costs batch `name` at each validation, as a part of what was learned; NaN where unknown."""
     pairs = [getattr(test, name) for test in tests]
-    return np.array([math.nan if pair is None else pair.lost(curve.start) for pair in pairs])
+    return np.array([math.nan if one is None else lost(one, curve.start) for one in pairs])
 
 
 def is_updated(run: Run) -> bool | None:

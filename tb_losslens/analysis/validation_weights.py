@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -126,21 +125,3 @@ def _no_step(end: RunEvent, begin: RunEvent) -> bool:
     if before and None not in before and before != after:
         return False
     return (end.fields.get("steps_outside") or 0) == (begin.fields.get("steps_outside") or 0)
-
-
-def probe_moves(run: Run, rows: Sequence[int]) -> list[float]:
-    """By how much the loss of the fixed training batch changes at each of `rows`, from the last epoch to the next.
-
-    Nothing but a change of the model's state can do that. Empty without a probe.
-    """
-    out = []
-    for row in rows:
-        values: dict[str, float] = {}
-        for event in run.events:
-            if event.kind == "probe" and event.batch == row:
-                value = event.fields.get("train_batchstat", event.fields.get("train_eval"))
-                if isinstance(value, int | float) and math.isfinite(value):
-                    values[str(event.fields.get("when"))] = float(value)
-        if {"t0", "t1"} <= set(values):
-            out.append(values["t1"] - values["t0"])
-    return out

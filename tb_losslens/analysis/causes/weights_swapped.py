@@ -40,9 +40,10 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.cuts import measure_rows
 from tb_losslens.analysis.explain import around, clear_where_named, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Kind, Skipped
+from tb_losslens.analysis.probe_looks import moves
 from tb_losslens.analysis.stats import median
-from tb_losslens.analysis.text import plural, signed, some
-from tb_losslens.analysis.validation_weights import Swap, looked_at, probe_moves
+from tb_losslens.analysis.text import percent, plural, signed, some
+from tb_losslens.analysis.validation_weights import Swap, looked_at
 from tb_losslens.analysis.weight_records import recorded_weights
 
 ID = "weights_swapped"
@@ -91,7 +92,7 @@ def _at_boundaries(
     rows = [swap.row for swap in swaps]
     at = tuple(b.index for b in context.boundaries if b.batch in rows)
     level = typical_excess(context.boundaries[k] for k in at)
-    probe = probe_moves(run, rows)
+    probe = moves(run, rows)
     moved, share = _effect(context, at, level, probe, least_part)
     sure = any(swap.inside or swap.loaded for swap in swaps)
     if not (moved or sure):
@@ -111,8 +112,10 @@ def _at_boundaries(
         evidence.append(Evidence(f"`load_state_dict` was called on the model at {loaded} of them, and not again with the old"))
     against = []
     if probe:
-        said = f"the loss of the same {plural(len(probe), 'time')} evaluated training batch moves by"
-        evidence.append(Evidence(f"{said} {signed(median(np.array(probe)))} from the end of an epoch to the begin of the next"))
+        by = signed(median(np.array(probe)))
+        said = f"by experiment, the loss of the same {plural(len(probe), 'time')} evaluated training batch moves by {by}"
+        part = f", {percent(share)} of the jump" if share is not None else ""
+        evidence.append(Evidence(f"{said} from the end of an epoch to the begin of the next{part}"))
     if moved:
         evidence.append(Evidence(f"the loss moves there by {signed(level)}", "loss", around(context.boundaries[at[0]])))
     else:
@@ -170,6 +173,13 @@ def _inside(context: Context, swaps: Sequence[Swap], *, most: int = 20) -> Findi
         return None
     first = clear[0]
     step = f"{run.step[first.row]:,}"
+    probe = moves(run, [cut.row for cut in clear], first="before_validation", last="after_validation")
+    level = median(np.array([cut.excess for cut in clear]))
+    tested = []
+    if probe and level != 0:
+        part = float(np.clip(median(np.array(probe)) / level, 0.0, 1.0))
+        said = f"by experiment, the loss of the same training batch moves by {signed(median(np.array(probe)))} during it"
+        tested.append(Evidence(f"{said}, {percent(part)} of that"))
     return Finding(
         ID, "fault", "likely", "A validation inside an epoch changed the weights",
         f"The weights at the end of the validation before step {step} are not those at its begin, and the loss moves there by "
@@ -180,6 +190,7 @@ def _inside(context: Context, swaps: Sequence[Swap], *, most: int = 20) -> Findi
             Evidence(
                 f"at step {step} the loss moves by {signed(first.excess)}", "loss", (first.row - first.m, first.row + first.m)
             ),
+            *tested,
         ),
         advice=_ADVICE, fix=_FIX.format(step=step),
         confirm="Sum the parameters right before and right after the validation: the sums must be equal.",

@@ -11,12 +11,13 @@ Why it matters:
     BatchNorm the validation data, so its value is not that of the model that is saved.
 
 How it decides:
-    By equality, not by a test: a training step with mode 0, a validation with mode 1 or with updates of running
-    statistics. The jump is explained where the mode changes exactly at a boundary that moves. Where the recorded model
-    has no module that knows its mode, and the loss does not move with it, the same fact is harmless and called benign.
-    A change from 1 to a mode between 0 and 1 is a part of the model that goes into evaluation mode: a fault where the loss
-    moves with it, else said and not judged. The way back, or a change where other parameters are trained from there on, is
-    called planned where the loss moves, and no finding where it does not.
+    By equality, not by a test: a training step with mode 0, a validation with mode 1 or with updates of running statistics.
+    The jump is explained where the mode changes exactly at a boundary that moves; by how much the probe tells, where the
+    modes differ by BatchNorm only. Where the recorded model has no module that knows its mode, and the loss does not move
+    with it, the same fact is harmless and called benign. A change from 1 to a mode between 0 and 1 is a part of the model
+    that goes into evaluation mode: a fault where the loss moves with it, else said and not judged. The way back, or a change
+    where other parameters are trained from there on, is called planned where the loss moves, and no finding where it does
+    not.
 
 What to try:
     `model.train()` at the top of each epoch, `model.eval()` around each validation.
@@ -53,6 +54,7 @@ from tb_losslens.analysis.eval_mode import (
 from tb_losslens.analysis.explain import around, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import read_late
+from tb_losslens.analysis.mode_experiment import heldout_experiment, mode_experiment
 from tb_losslens.analysis.part_mode import part_in_eval, part_in_words
 from tb_losslens.analysis.text import number, percent, plural, signed, some
 from tb_losslens.store.run import Run
@@ -124,6 +126,11 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
         )
     elif at:
         against.append(Evidence(cannot_tell(context, at, harmless=harmless), "loss", around(context.boundaries[at[0]])))
+    share = share_against_rest(context, at) if moved else None
+    tested = mode_experiment(context, at, mode) if moved else None
+    if tested is not None:
+        (evidence if tested.share is not None else against).append(tested.evidence)
+        share = tested.share if tested.share is not None else share
     for cut in inside[:3]:
         at_step = f"the mode changes at step {run.step[cut.row]:,}"
         said = f"{at_step}, and the loss moves there by {signed(cut.excess)} ({number(cut.z, 2)} sigma)"
@@ -142,7 +149,7 @@ def _training_in_eval(context: Context, most_steps: int) -> Finding | None:
         score=0.2 if harmless else 0.95 if moved or inside else 0.6 if throughout else 0.75,
         boundaries=at,
         steps=_steps(run.step, off, most_steps),
-        share=share_against_rest(context, at) if moved else None,
+        share=share,
         explains_jump=moved or bool(inside),
         evidence=tuple(evidence),
         against=tuple(against),
@@ -179,6 +186,7 @@ def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
     if updates:
         evidence.append(Evidence(f"validation batches updated running statistics {updates:,} times: held-out data got in"))
     against = [Evidence("it changes the validation value, not the training loss at the boundary")]
+    evidence += heldout_experiment(context.run, in_mode)
     (against if harmless else evidence).extend(about_model(modules))
     epochs = sorted({int(e.fields.get("epoch", -1)) for e in wrong} - {-1})
     during = f" (epochs {some(epochs)})" if epochs else ""

@@ -152,7 +152,9 @@ def test_the_probe_tells_how_much_of_the_jump_it_is(tmp_path: Path) -> None:
     assert finding.explains_jump
     assert finding.share is not None
     assert finding.share > 0.5
-    assert any("evaluated training batch moves by +" in line for line in finding.evidence)
+    (said,) = [line for line in finding.evidence if "evaluated training batch moves by +" in line]
+    assert said.startswith("by experiment")
+    assert said.endswith(f"{100 * finding.share:.0f}\u202f% of the jump")
 
 
 def test_a_change_that_the_loss_does_not_show_is_said_elsewhere(tmp_path: Path) -> None:
