@@ -38,7 +38,7 @@ def why(run: Run, rows: Sequence[int], *, touched: bool, low: float = 0.05, high
     """
     counts = outside_updates(run)
     outside = [counts[row] for row in rows if row in counts]
-    if outside or touched:
+    if touched:
         return _outside(outside, rows)
     known = momenta(run)
     plain = [m for m in known if math.isfinite(m)]

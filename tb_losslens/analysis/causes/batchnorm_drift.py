@@ -190,11 +190,17 @@ def _nothing(curve: Curve, tests: Sequence[Experiment], read: Sequence[Statistic
     return Checked(ID, said)
 
 
+def _is_touched_there(run: Run, curve: Curve, before: Sequence[int]) -> bool:
+    """True if the statistics were changed by no step at these validations, and at none of the others, where there are any."""
+    touched = touched_before(run)
+    return bool(touched & set(before)) and not touched & (set(curve.rows.tolist()) - set(before))
+
+
 def _finding(run: Run, curve: Curve, rows: list[int], tests: Sequence[Experiment], read: Sequence[Statistics]) -> Finding:
     first = rows[0]
     tested = [k for k in rows if tests[k].heldout is not None]
     before = [int(curve.rows[k]) for k in rows]
-    cause = why(run, before, touched=bool(touched_before(run) & set(before)))
+    cause = why(run, before, touched=_is_touched_there(run, curve, before))
     where = place(run, curve.validations[first])
     count = plural(len(rows), "validation")
     evidence = [*by_experiment(run, curve, tested, tests), *held_out(curve, rows), *of_statistics(curve, rows, read)]

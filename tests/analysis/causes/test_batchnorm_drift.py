@@ -174,8 +174,7 @@ def test_held_out_data_of_another_kind_are_no_drift(tmp_path: Path) -> None:
     run = trained(tmp_path, held_scale=0.1)
     probes = [e.fields for e in run.events if e.kind == "probe" and e.fields["when"] == "before_validation"]
     assert all(p["heldout_eval"] > 1.25 * p["heldout_batchstat"] for p in probes)
-    assert findings(batchnorm_drift, run) == []
-    assert [f.cause for f in diagnose(run).findings if f.kind == "fault"] == ["validation_mismatch"]
+    assert "it costs the training batch up to" in checked(batchnorm_drift, run)
 
 
 def test_frozen_statistics_are_left_alone(tmp_path: Path) -> None:
