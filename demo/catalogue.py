@@ -11,6 +11,7 @@ from demo.causes import (
     nan_logged_as_zero,
     optimizer_rebuilt,
     other_data_through_batchnorm,
+    overfitting,
     relabelled,
     softmax_twice,
     sorted_data,
@@ -65,6 +66,7 @@ CAUSES: tuple[ModuleType, ...] = (
     softmax_twice,
     relabelled,
     other_data_through_batchnorm,
+    overfitting,
 )
 """Trainings beyond the articles."""
 

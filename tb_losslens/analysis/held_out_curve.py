@@ -1,4 +1,4 @@
-"""The held-out loss over a training, beside the training loss of the same stretches."""
+"""The held-out loss over a training, beside the training loss of the same stretches, and where the former is best."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context
-from tb_losslens.analysis.stats import Floats, finite, mean, noise
+from tb_losslens.analysis.stats import Floats, finite, mean, median, noise, row_median
 from tb_losslens.store.run import Run, Validation
 
 _AGGREGATION = "validation_aggregation"
@@ -24,7 +24,8 @@ class Curve:
         rows: the batch before which each ended.
         value: the held-out loss: what was logged, or the mean over the batches where that is known to be something else.
         train: mean of the training loss since the validation before.
-        window: validations that are taken together: 3 for up to 30 of them, else a tenth, an odd number.
+        smooth: median over `window` neighbours of `value`, fewer at the ends.
+        window: odd, 3 for up to 30 validations, else a tenth of them.
         start: training loss of the first batches, before much was learned.
     """
 
@@ -32,6 +33,7 @@ class Curve:
     rows: NDArray[np.int64]
     value: Floats
     train: Floats
+    smooth: Floats
     window: int
     start: float
 
@@ -39,11 +41,26 @@ class Curve:
         return len(self.rows)
 
     @property
+    def best(self) -> int:
+        """The validation around which the median is least; of equal ones the first."""
+        return int(np.argmin(self.smooth))
+
+    @property
+    def end(self) -> float:
+        """Median of the last `window` values."""
+        return median(self.value[-self.window :])
+
+    @property
     def noise(self) -> float:
         """Standard deviation from one validation to the next without the trend; NaN where there are too few."""
         if len(self) < 5:
             return noise(self.value)
         return noise(np.diff(self.value)) / math.sqrt(3)  # second differences of white noise have 6 times its variance
+
+    @property
+    def learned(self) -> float:
+        """How far the held-out loss fell below the start at its best."""
+        return self.start - float(self.smooth[self.best])
 
 
 def held_out_curve(context: Context, *, samples: int = 128) -> Curve | None:
@@ -60,7 +77,7 @@ def held_out_curve(context: Context, *, samples: int = 128) -> Curve | None:
     loss = run.loss
     train = np.array([mean(loss[a:b]) for a, b in zip(since, rows, strict=True)])
     window = 3 if len(rows) < 30 else len(rows) // 10 | 1
-    return Curve(tuple(v for v, _ in seen), rows, value, train, window, _start(run, samples))
+    return Curve(tuple(v for v, _ in seen), rows, value, train, _smooth(value, window), window, _start(run, samples))
 
 
 def _value(validation: Validation, *, mended: bool) -> float:
@@ -74,7 +91,14 @@ def _start(run: Run, samples: int) -> float:
     return mean(run.loss[: min(max(count, 1), max(1, len(run) // 20))])
 
 
-def _epoch_of(run: Run, validation: Validation) -> int | None:
+def _smooth(value: Floats, window: int) -> Floats:
+    """Median over `window` neighbours, those at the ends over what there is, shape as `value`."""
+    half = window // 2
+    padded = np.concatenate([np.full(half, np.nan), value, np.full(half, np.nan)])
+    return row_median(np.lib.stride_tricks.sliding_window_view(padded, window))
+
+
+def epoch_of(run: Run, validation: Validation) -> int | None:
     """The epoch that a validation follows; None where it is not known."""
     if validation.epoch >= 0:
         return validation.epoch
@@ -85,5 +109,21 @@ def _epoch_of(run: Run, validation: Validation) -> int | None:
 def place(run: Run, validation: Validation) -> str:
     """Where a validation is, in words: after epoch 4 (step 400)."""
     row = min(max(validation.batch - 1, 0), len(run) - 1)
-    step, epoch = f"{int(run.step[row]):,}", _epoch_of(run, validation)
+    step, epoch = f"{int(run.step[row]):,}", epoch_of(run, validation)
     return f"after step {step}" if epoch is None else f"after epoch {epoch} (step {step})"
+
+
+def inputs_moved(curve: Curve, split: int, *, far: float = 0.1) -> bool:
+    """True if the inputs of the validations up to `split` and after it have other means or spreads: `far` of a spread."""
+    means = np.array([_field(v, "input_mean") for v in curve.validations])
+    spreads = np.array([_field(v, "input_std") for v in curve.validations])
+    size = median(spreads[: split + 1])
+    if not size > 0:
+        return False
+    moved = [abs(median(one[split + 1 :]) - median(one[: split + 1])) for one in (means, spreads)]
+    return any(math.isfinite(by) and by > far * size for by in moved)
+
+
+def _field(validation: Validation, name: str) -> float:
+    value = validation.fields.get(name)
+    return float(value) if isinstance(value, int | float) else math.nan

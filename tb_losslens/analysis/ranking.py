@@ -11,6 +11,9 @@ _SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1, "hidden_state_
 """Way in which the loss moves by a cause that has one."""
 _SYMPTOM = "validation_spike"
 """Named by what else was found, and of the held-out loss alone: it comes after all others."""
+_BY_HEART = ("memorization", "epochal_sawtooth")
+_HELD_OUT = ("insufficient_data", "overfitting")
+"""What learning the samples by heart does to the training loss, and to the held-out loss."""
 _STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
 
 
@@ -19,7 +22,8 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
     A proof outranks a correlation only if it also explains the jump; otherwise it stands beside it. Within a group the
     strength of the evidence decides, then the share of the jump, then the score. Sorted samples come before the repeated order
-    that is proved beside them, where neither explains the jump: the sorting does the harm.
+    that is proved beside them, where neither explains the jump: the sorting does the harm. And where samples that were seen
+    before explain the jumps, a held-out loss that rises meanwhile follows from the same, and stands right after it.
     """
     out = sorted(findings, key=_key)
     beside = [f.cause for f in out if not f.explains_jump and f.kind == "fault"]
@@ -27,6 +31,11 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         unmixed = next(f for f in out if f.cause == "incomplete_shuffle")
         out.remove(unmixed)
         out.insert(next(i for i, f in enumerate(out) if f.cause == "repeated_order"), unmixed)
+    seen = next((f for f in out if f.cause in _BY_HEART and f.explains_jump), None)
+    after = [f for f in out if f.cause in _HELD_OUT and f.strength != "possible"] if seen is not None else []
+    if seen is not None and after:
+        out = [f for f in out if f not in after]
+        out[out.index(seen) + 1 : out.index(seen) + 1] = after
     return tuple(out)
 
 

@@ -39,6 +39,18 @@ def test_sorted_samples_come_before_their_repeated_order_where_neither_explains(
     assert order(replace(again, explains_jump=True), unmixed) == ["repeated_order", "incomplete_shuffle"]
 
 
+def test_a_held_out_loss_that_rises_stands_right_after_the_samples_that_were_seen_before() -> None:
+    rises = finding("overfitting", "fault", "likely", explains_jump=False)
+    few = finding("insufficient_data", "fault", "likely", explains_jump=False, score=0.9)
+    seen = finding("memorization", "benign", "possible")
+    noise = finding("batch_noise", "benign", "possible")
+    mode = finding("wrong_mode", "fault", "proved", explains_jump=False)
+    together = ["wrong_mode", "memorization", "insufficient_data", "overfitting", "batch_noise"]
+    assert order(rises, seen, noise, mode, few) == together
+    assert order(rises, noise) == ["overfitting", "batch_noise"]
+    assert order(rises, replace(seen, explains_jump=False)) == ["overfitting", "memorization"]
+
+
 def test_the_logger_is_doubted_before_the_training() -> None:
     assert order(finding("lr_increase", "fault", "proved"), finding("running_mean", "artifact", "likely"))[0] == "running_mean"
 

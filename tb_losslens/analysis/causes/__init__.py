@@ -32,6 +32,7 @@ from tb_losslens.analysis.causes import (
     missing_zero_grad,
     optimizer_reset,
     outlier_samples,
+    overfitting,
     partial_last_batch,
     planned_change,
     repeated_augmentation,
@@ -92,6 +93,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # symptoms, after what may be why
         exploding_gradients,
         lr_too_high,
+        overfitting,
         early_stop_premature,
         validation_spike,
         # what is left

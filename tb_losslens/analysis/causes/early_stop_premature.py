@@ -21,7 +21,8 @@ What to try:
 When it is wrong:
     A run that was broken off by hand or by a time limit ends in the same way, and the same is true of it: it was still
     falling. A plan that was never meant to be reached, with a patience, is right to be left: then the loss has flattened. It
-    cannot be told where no plan is known. False-alarm rate: none where the plan is reached.
+    cannot be told where no plan is known. A held-out loss that rises is `overfitting`. False-alarm rate: none where the plan
+    is reached.
 
 References:
     Prechelt, Early Stopping - But When?, 1998.
