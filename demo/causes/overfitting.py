@@ -17,7 +17,7 @@ from tb_losslens import LossLensWriter
 
 EXPECT = {
     "overfitting": Expect(
-        kinds=("benign",), first=("memorization",), also=("overfitting",), direction=-1
+        kinds=("benign",), first=("memorization",), also=("insufficient_data", "overfitting"), direction=-1
     ),
 }
 

@@ -11,6 +11,8 @@ _SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1, "hidden_state_
 """Way in which the loss moves by a cause that has one."""
 _SYMPTOM = "validation_spike"
 """Named by what else was found, and of the held-out loss alone: it comes after all others."""
+_HARM = (("incomplete_shuffle", "repeated_order"), ("insufficient_data", "overfitting"))
+"""Pairs of faults, of which the first does the harm."""
 _BY_HEART = ("memorization", "epochal_sawtooth")
 _HELD_OUT = ("insufficient_data", "overfitting")
 """What learning the samples by heart does to the training loss, and to the held-out loss."""
@@ -22,21 +24,28 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
     A proof outranks a correlation only if it also explains the jump; otherwise it stands beside it. Within a group the
     strength of the evidence decides, then the share of the jump, then the score. Sorted samples come before the repeated order
-    that is proved beside them, where neither explains the jump: the sorting does the harm. And where samples that were seen
-    before explain the jumps, a held-out loss that rises meanwhile follows from the same, and stands right after it.
+    that is proved beside them, where neither explains the jump: the sorting does the harm. So do too few samples, before the
+    overfitting to them. And where samples that were seen before explain the jumps, a held-out loss that rises meanwhile follows
+    from the same, and stands right after it.
     """
     out = sorted(findings, key=_key)
-    beside = [f.cause for f in out if not f.explains_jump and f.kind == "fault"]
-    if "repeated_order" in beside and "incomplete_shuffle" in beside:
-        unmixed = next(f for f in out if f.cause == "incomplete_shuffle")
-        out.remove(unmixed)
-        out.insert(next(i for i, f in enumerate(out) if f.cause == "repeated_order"), unmixed)
+    for reason, result in _HARM:
+        _put_before(out, reason, result)
     seen = next((f for f in out if f.cause in _BY_HEART and f.explains_jump), None)
     after = [f for f in out if f.cause in _HELD_OUT and f.strength != "possible"] if seen is not None else []
     if seen is not None and after:
         out = [f for f in out if f not in after]
         out[out.index(seen) + 1 : out.index(seen) + 1] = after
     return tuple(out)
+
+
+def _put_before(out: list[Finding], reason: str, result: str) -> None:
+    """Moves the fault `reason` to right before the fault `result` where it stands behind it and neither explains the jump."""
+    beside = [f.cause for f in out if not f.explains_jump and f.kind == "fault"]
+    if reason in beside and result in beside[: beside.index(reason)]:
+        moved = next(f for f in out if f.cause == reason)
+        out.remove(moved)
+        out.insert(next(i for i, f in enumerate(out) if f.cause == result), moved)
 
 
 def _key(finding: Finding) -> tuple[int, int, float, float]:

@@ -23,6 +23,7 @@ from tb_losslens.analysis.causes import (
     hidden_state_reset,
     incomplete_shuffle,
     input_shift,
+    insufficient_data,
     log_overlap,
     loss_misuse,
     lr_decrease,
@@ -93,6 +94,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # symptoms, after what may be why
         exploding_gradients,
         lr_too_high,
+        insufficient_data,
         overfitting,
         early_stop_premature,
         validation_spike,

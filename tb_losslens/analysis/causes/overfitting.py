@@ -34,13 +34,12 @@ References:
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out_curve import Curve, epoch_of, held_out_curve, inputs_moved, place
+from tb_losslens.analysis.held_out_rise import mechanisms, rise_of
 from tb_losslens.analysis.stats import median, rank_correlation
 from tb_losslens.analysis.text import number, p_value, percent, plural, some
 from tb_losslens.store.run import Run
@@ -81,22 +80,20 @@ def find(
     where = f"the held-out loss is best {place(run, curve.validations[best])}, {number(curve.smooth[best])}"
     if after < least:
         return Checked(ID, f"{where}, with {plural(after, 'validation')} after it: too few for a rise")
-    rise, learned = curve.end - float(curve.smooth[best]), curve.learned
+    learned = curve.learned
     if not learned > max(worth * abs(curve.start), noises * curve.noise):
         return Checked(ID, f"{where}, hardly below the first loss of {number(curve.start)}: there was nothing to lose again")
-    share = rise / learned
-    rows = curve.rows[best + 1 :].astype(float)
-    rho, p = rank_correlation(rows, curve.value[best + 1 :])
-    if not (rho > 0 and p < level and rise > noises * curve.noise and share > lost):
-        gone = percent(max(share, 0.0))
+    rise = rise_of(curve)
+    if not rise.lasts(level=level, noises=noises, lost=lost):
+        gone = percent(max(rise.share, 0.0))
         return Checked(ID, f"{where}, and ends at {number(curve.end)}: {gone} of what was learned is lost again")
     fall = median(curve.train[best : best + 3]) - median(curve.train[-3:])
-    slope, _ = rank_correlation(rows, curve.train[best + 1 :])
+    slope, _ = rank_correlation(curve.rows[best + 1 :].astype(float), curve.train[best + 1 :])
     if not (fall > falls * learned and slope < 0):
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the training loss does not fall meanwhile")
     if inputs_moved(curve, best):
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the validations have other inputs after it")
-    return _finding(context, curve, share=share, p=p)
+    return _finding(context, curve, share=rise.share, p=rise.p)
 
 
 def _finding(context: Context, curve: Curve, *, share: float, p: float) -> Finding:
@@ -117,7 +114,7 @@ def _finding(context: Context, curve: Curve, *, share: float, p: float) -> Findi
     early = np.flatnonzero(curve.value[:best] <= curve.end)
     if len(early):
         evidence.insert(3, Evidence(f"it was no worse than at its end already {place(run, curve.validations[int(early[0])])}"))
-    before = _mechanisms(context, step)
+    before = mechanisms(context, step, but=("insufficient_data",))
     against = [
         Evidence("it is about the held-out loss, and explains no jump of the training loss"),
         *([Evidence(f"{some(before)} begin{'s' if len(before) == 1 else ''} before it: mend that first")] if before else []),
@@ -150,9 +147,3 @@ def _fix(run: Run, epoch: int | None, level: float) -> str:
         '        torch.save(model.state_dict(), "best.pt")'
     )
 
-
-def _mechanisms(context: Context, step: int) -> list[str]:
-    """Causes found before that may be why: faults and planned changes that begin at or before `step`, or nobody knows where."""
-    found = [o for o in context.earlier if isinstance(o, Finding) and o.kind in ("fault", "planned")]
-    known = [o for o in found if o.strength != "possible"]
-    return list(dict.fromkeys(o.cause for o in known if min(o.steps, default=-math.inf) <= step))

@@ -127,9 +127,10 @@ def test_a_small_rise_is_no_fault(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", BY_HEART)
 def test_samples_learned_by_heart_explain_the_jumps_and_it_stands_beside_them(name: str) -> None:
     diagnosis = diagnose(train(**BY_HEART[name]))
-    assert [f.cause for f in diagnosis.findings][:2] == ["memorization", "overfitting"]
-    assert diagnosis.findings[1].strength == "likely"
-    assert "Beside it: the held-out loss rises" in diagnosis.verdict
+    names = [f.cause for f in diagnosis.findings]
+    assert names[:3] == ["memorization", "insufficient_data", "overfitting"]
+    assert diagnosis.findings[2].strength == "likely"
+    assert "Beside it: too few samples" in diagnosis.verdict
 
 
 def test_a_training_that_stops_at_its_best_has_lost_nothing(tmp_path: Path) -> None:
