@@ -6,6 +6,7 @@ from types import ModuleType
 
 from demo.causes import (
     cosine_restarts,
+    dropout_raised,
     forgot_train_mode,
     healthy_baseline,
     nan_logged_as_zero,
@@ -67,6 +68,7 @@ CAUSES: tuple[ModuleType, ...] = (
     relabelled,
     other_data_through_batchnorm,
     overfitting,
+    dropout_raised,
 )
 """Trainings beyond the articles."""
 

@@ -33,6 +33,7 @@ from tb_losslens.analysis.causes import (
     missing_zero_grad,
     optimizer_reset,
     outlier_samples,
+    over_regularized,
     overfitting,
     partial_last_batch,
     planned_change,
@@ -90,6 +91,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         lr_increase,
         lr_decrease,
         # what somebody changed
+        over_regularized,
         planned_change,
         # symptoms, after what may be why
         exploding_gradients,

@@ -1,0 +1,200 @@
+"""Dropout or weight decay takes away what the model learns, from the start or from an epoch on.
+
+What it sees:
+    The rates of dropout modules and the weight decay of the optimiser at each epoch, the norm of the weights, the training
+    loss, and a loss in evaluation mode: that of the probe, else the held-out one.
+
+Why it matters:
+    Both are there to make a little harder what need not be learned. Too much of either, and the loss stays near that of a
+    constant; raised in the middle of a training, it throws the loss up, though nothing is wrong with the data or the LR.
+
+How it decides:
+    A rate that is raised at a boundary is an equality: where it is all that changed there, nobody noted it, and the loss jumps
+    up with it or lies higher in each epoch after it, it is why. Constant dropout is judged by
+    experiment: the same weights know twice as much in evaluation mode, and less than half was learned in training mode. The
+    probe has the same samples for both, and is asked from a rate of a half on; the held-out loss from 0.7 on; from 0.8 on it is
+    enough that nothing was learned in either. Weight decay is judged by the half-life of the weights under it alone, ln 2 (1 -
+    momentum) / (lr wd), where that is below half an epoch, or for optimisers that mix it with the gradient by its pull, where
+    that is larger than the gradient in the first batches; the weights must have shrunk to half, and less than a quarter be
+    learned.
+
+What to try:
+    Less dropout, or less weight decay, by the numbers below; a note where a change is meant.
+
+When it is wrong:
+    A change that is meant and not noted looks the same; one with others at the same boundary is `planned_change`, which does
+    not choose. Labels that are wrong, or augmentation, in training alone raise the training loss above the held-out one as
+    well: the probe, `writer.set_probe()`, tells them from dropout, since it has the same samples. Dropout that is no module is
+    not seen. Labels without a signal, gradients that vanish (`vanishing_gradients`) and a bad LR leave a loss at its constant,
+    too; the gradients are asked first. `python -m demo.healthy` counts false alarms.
+
+References:
+    Srivastava et al., Dropout, 2014. Loshchilov and Hutter, Decoupled weight decay regularization, 2019. van Laarhoven, L2
+    regularization versus batch and weight normalization, 2017 (the rate at which weights decay).
+"""
+
+from __future__ import annotations
+
+import math
+
+from tb_losslens.analysis.both_modes import BothModes, in_both_modes
+from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.learned import Learned, learned
+from tb_losslens.analysis.raised_report import raised_report
+from tb_losslens.analysis.regularization import (
+    dropout_rate,
+    half_life,
+    pull,
+    raises,
+    setting_code,
+    settings_of,
+    shrunk,
+    weight_decay,
+)
+from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.text import number, percent, times
+
+ID = "over_regularized"
+REQUIRES: tuple[str, ...] = ("loss",)
+
+_HOW = "writer.watch(model, optimizer, criterion=criterion)"
+
+
+def find(
+    context: Context,
+    *,
+    rates: tuple[float, float, float] = (0.5, 0.7, 0.8),
+    hidden: float = 0.5,
+    half: float = 0.5,
+    epochs: float = 0.5,
+    shrinks: float = 0.5,
+    quarter: float = 0.25,
+) -> Outcome | list[Outcome]:
+    """Findings for rates that are raised, else one for what is there all along, else what there is.
+
+    Args:
+        context: the run and its measurement.
+        rates: of the strongest dropout module: judged by a probe; without one; and where nothing was learned in either mode.
+        hidden: part of what the weights know in evaluation mode that dropout takes away.
+        half: part of the best constant's loss that was learned in training mode, at most, under dropout.
+        epochs: half-life of the weights.
+        shrinks: norm of the weights at the end over that at the start.
+        quarter: the same as `half` under weight decay.
+    """
+    settings = settings_of(context.run)
+    if not settings:
+        return Skipped(ID, "the settings of model and optimiser were not read", _HOW)
+    raised = raises(context.run, context.boundaries)
+    found = [one for kind, items in raised.items() for item in items if (one := raised_report(context, ID, kind, item))]
+    if found:
+        return [*found]
+    if any(context.found(cause) is not None for cause in ("vanishing_gradients", "bad_init", "loss_misuse")):
+        return Checked(ID, "another cause keeps the model from learning")
+    dropped = _by_dropout(context, dropout_rate(settings), rates=rates, hidden=hidden, half=half)
+    if isinstance(dropped, Finding):
+        return dropped
+    life = half_life(context.run, settings)
+    decayed = _by_decay(context, weight_decay(settings), life, epochs=epochs, shrinks=shrinks, quarter=quarter)
+    return decayed if isinstance(decayed, Finding) else Checked(ID, f"{dropped}; {decayed}")
+
+
+def _by_dropout(
+    context: Context, most: float, *, rates: tuple[float, float, float], hidden: float, half: float
+) -> Finding | str:
+    """The finding for constant dropout, or what there is."""
+    least, without_probe, alone = rates
+    if most < least:
+        return f"the highest dropout rate is {number(most)}" if most > 0 else "there is no dropout module"
+    run = context.run
+    part, pair = learned(run), in_both_modes(run)
+    said = f"dropout is {number(most)}"
+    if part is None or pair is None or not part.start > 0:
+        return f"{said}, and no loss in evaluation mode is known"
+    came = 1 - part.last / part.start
+    known = part.start - pair.evaluation  # what the weights know
+    stuck = part.constant and most >= alone and max(came, known / part.start) < 0.1
+    lost = (pair.training - pair.evaluation) / known if known > 0.1 * part.start else 0.0
+    levels = f"{number(pair.training)} in training mode, and {number(pair.evaluation)} in evaluation mode, {pair.whose}"
+    if not stuck and not (lost > hidden and came < half):
+        return f"{said}; the loss is {levels}, after {number(part.start)} at first"
+    if not stuck and not pair.probed and most < without_probe:
+        return f"{said}; the loss is {levels}: dropout, wrong labels or augmentation, which writer.set_probe() would tell"
+    return _dropped(context, most, pair, part, lost=None if stuck else lost)
+
+
+def _dropped(context: Context, most: float, pair: BothModes, part: Learned, *, lost: float | None) -> Finding:
+    """`lost` is None where nothing was learned in either mode."""
+    end, base = number(part.last), "that of the best constant" if part.constant else "the first one"
+    levels = f"{number(pair.training)} in training mode, and {number(pair.evaluation)} in evaluation mode, {pair.whose}"
+    evidence = [
+        Evidence(f"the highest dropout rate is {number(most)}"),
+        Evidence(f"the loss is {levels}", "loss"),
+        Evidence(f"the training loss ends at {end}, and {base} is {number(part.start)}", "loss"),
+    ]
+    against = [Evidence("it is there from the first batch on, and explains no jump at a boundary")]
+    if lost is None:
+        against.append(Evidence("inputs without a signal would leave the loss there as well"))
+        more = "."
+    else:
+        evidence.append(Evidence(f"dropout takes away {percent(lost)} of what the same weights know in evaluation mode"))
+        more = f", and the same weights have {number(pair.evaluation)} in evaluation mode."
+        if not pair.probed:
+            against.append(Evidence("held-out samples are others: wrong labels or augmentation would add to the distance"))
+    return Finding(
+        ID, "fault", "likely", "Too much dropout: little is learned in training mode",
+        f"With dropout at {number(most)} the training loss ends at {end}, where {base} is {number(part.start)}{more}",
+        detail="dropout", score=0.8 if pair.probed else 0.6, steps=(int(context.run.step[0]),), explains_jump=False,
+        evidence=tuple(evidence), against=tuple(against), missing=() if pair.probed else ("writer.set_probe()",),
+        advice=f"Take half of the rate, {number(most / 2)}, or a fifth of it where the model is small for its task.",
+        fix=setting_code("dropout", most / 2, f"it was {number(most)}"),
+        confirm=f"Train an epoch with dropout at {number(most / 5, 1)}: the training loss falls below {end}.",
+    )  # fmt: skip
+
+
+def _by_decay(
+    context: Context, decay: float, life: float, *, epochs: float, shrinks: float, quarter: float
+) -> Finding | str:
+    """The finding for constant weight decay, or what there is."""
+    if not decay > 0:
+        return "there is no weight decay"
+    run = context.run
+    each = len(run) / max(1, len(context.epochs))
+    by = f"weight decay is {number(decay)}"
+    force = math.nan
+    if math.isfinite(life):
+        said = f"{by}, with a half-life of the weights of {number(life / each)} epochs ({number(life)} steps)"
+        strong = life < epochs * each and life < len(run) / 4
+    else:
+        force = pull(run, decay)
+        said = f"{by}, {times(force)} the gradient in the first batches" if math.isfinite(force) else by
+        strong = force > 1
+    left, part = shrunk(run), learned(run)
+    if not strong or part is None or not part.start > 0:
+        return said
+    came = 1 - part.last / part.start
+    if not (left < shrinks and came < quarter):
+        return f"{said}; the weights are {times(left)} as large at the end, and {percent(max(came, 0.0))} of the loss is gone"
+    base = "of the best constant" if part.constant else "of the first batches"
+    lr = median(run.float("lr"))
+    advised = decay * life / (20 * each) if math.isfinite(life) else decay / (100 * force)
+    return Finding(
+        ID, "fault", "likely" if part.constant else "possible", "Too much weight decay: the weights fade as fast as they learn",
+        f"{said[0].upper()}{said[1:]}; the norm of the weights goes to {times(left)}, and the loss stays at "
+        f"{number(part.last)}, where that {base} is {number(part.start)}.",
+        detail="weight_decay", score=0.8, steps=(int(run.step[0]),), explains_jump=False,
+        evidence=(
+            Evidence(f"{said}, at a median LR of {number(lr)}", "lr"),
+            Evidence(f"the norm of the weights goes to {times(left)} of that at first", "weight_norm"),
+            Evidence(f"the loss ends at {number(part.last)}; that {base} is {number(part.start)}", "loss"),
+        ),
+        against=(
+            Evidence("it is there from the first batch on, and explains no jump at a boundary"),
+            Evidence("inputs without a signal would leave the loss there as well"),
+        ),
+        advice=f"Take a weight decay of about {number(advised, 1)}: the decay alone then takes 20 epochs to halve the weights."
+        if math.isfinite(life)
+        else f"Take a weight decay of about {number(advised, 1)}, a hundredth of the gradient; or AdamW, which parts the two.",
+        fix=setting_code("weight_decay", float(f"{advised:.1g}"), f"it was {number(decay)}"),
+        confirm="Train one epoch without weight decay: the loss must leave the level of the constant.",
+    )  # fmt: skip
