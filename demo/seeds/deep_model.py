@@ -6,7 +6,8 @@ the loss might go up as the gradients explode.
 What is true of `deep_model`: it does not explode. Three layers with the usual initialisation have gradients of order 1,
 and Adam divides by them anyway. What the run does show is memorisation in its purest form: coin flips can only be
 learnt by heart, so the loss stays at ln 2 = 0.693 in the first pass and drops at each boundary, when samples come back
-that the model has met before. The held-out loss rises meanwhile.
+that the model has met before. The held-out loss rises meanwhile: the inputs tell nothing of the labels,
+which is said beside it.
 
 `deep_model_exploding` is the deeper and unguarded cousin: six layers, squared error, plain SGD, an LR that is warmed up
 to 0.3 batch by batch, no clipping. Somewhere on the way up each step overshoots more than the last; gradients and loss
@@ -28,7 +29,7 @@ from demo.expect import Expect
 from tb_losslens import LossLensWriter
 
 EXPECT = {
-    "deep_model": Expect(kinds=("benign",), first=("memorization",), direction=-1),
+    "deep_model": Expect(kinds=("benign",), first=("memorization",), also=("label_noise",), direction=-1),
     "deep_model_exploding": Expect(
         kinds=("fault",), first=("lr_too_high/mid_run", "exploding_gradients"), first_step=(430, 447)
     ),

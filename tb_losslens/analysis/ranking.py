@@ -13,9 +13,8 @@ _SYMPTOM = "validation_spike"
 """Named by what else was found, and of the held-out loss alone: it comes after all others."""
 _HARM = (("incomplete_shuffle", "repeated_order"), ("insufficient_data", "overfitting"))
 """Pairs of faults, of which the first does the harm."""
-_BY_HEART = ("memorization", "epochal_sawtooth")
-_HELD_OUT = ("insufficient_data", "overfitting")
-"""What learning the samples by heart does to the training loss, and to the held-out loss."""
+_HELD_OUT = ("label_noise", "insufficient_data", "overfitting")
+"""What a model that learns its samples by heart shows in the held-out loss."""
 _STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
 
 
@@ -31,7 +30,7 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     out = sorted(findings, key=_key)
     for reason, result in _HARM:
         _put_before(out, reason, result)
-    seen = next((f for f in out if f.cause in _BY_HEART and f.explains_jump), None)
+    seen = next((f for f in out if f.cause == "memorization" and f.explains_jump), None)
     after = [f for f in out if f.cause in _HELD_OUT and f.strength != "possible"] if seen is not None else []
     if seen is not None and after:
         out = [f for f in out if f not in after]

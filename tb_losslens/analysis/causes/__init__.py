@@ -24,6 +24,7 @@ from tb_losslens.analysis.causes import (
     incomplete_shuffle,
     input_shift,
     insufficient_data,
+    label_noise,
     log_overlap,
     loss_misuse,
     lr_decrease,
@@ -96,6 +97,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         # symptoms, after what may be why
         exploding_gradients,
         lr_too_high,
+        label_noise,
         insufficient_data,
         overfitting,
         early_stop_premature,
