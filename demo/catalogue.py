@@ -13,6 +13,7 @@ from demo.causes import (
     optimizer_rebuilt,
     other_data_through_batchnorm,
     overfitting,
+    plateau_per_batch,
     relabelled,
     softmax_twice,
     sorted_data,
@@ -69,6 +70,7 @@ CAUSES: tuple[ModuleType, ...] = (
     other_data_through_batchnorm,
     overfitting,
     dropout_raised,
+    plateau_per_batch,
 )
 """Trainings beyond the articles."""
 

@@ -38,6 +38,7 @@ from tb_losslens.analysis.causes import (
     overfitting,
     partial_last_batch,
     planned_change,
+    plateau_scheduler,
     repeated_augmentation,
     repeated_order,
     resume_discontinuity,
@@ -101,6 +102,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         insufficient_data,
         overfitting,
         early_stop_premature,
+        plateau_scheduler,
         validation_spike,
         # what is left
         batch_noise,
