@@ -47,16 +47,34 @@ def downhill(run: Run, first: int, last: int, *, least: int = 5) -> Downhill:
     return Downhill(level, level / spread * math.sqrt(len(values)), len(values))
 
 
-def fall(run: Run, first: int, last: int, *, least: int = 8) -> Downhill:
-    """The same from the losses of these rows in three windows, which need far more of them.
-
-    A loss that comes near a floor falls less and less: the ratio of its two falls goes into the mean.
-    """
-    size = (last - first) // 3
-    levels = [mean(run.loss[last - k * size : last - (k - 1) * size]) for k in (3, 2, 1)] if size >= least else [math.nan]
-    error = noise(run.loss[first:last]) * math.sqrt(2 / size) if size >= least else math.nan
-    if not (all(map(math.isfinite, levels)) and error > 0):
+def fall(run: Run, first: int, last: int) -> Downhill:
+    """The same from the losses of the last two thirds of these rows, which need far more of them."""
+    known = _falls(run, first, last)
+    if known is None:
         return Downhill(math.nan, 0.0, 0, by_loss=True)
-    earlier, fell = levels[0] - levels[1], levels[1] - levels[2]
-    slower = min(1.0, fell / earlier) if earlier > fell > 0 else 1.0
-    return Downhill(-fell * slower / size, -fell / error, 3 * size, by_loss=True)
+    _, fell, error, size = known
+    return Downhill(-fell / size, -fell / error, 2 * size, by_loss=True)
+
+
+def flattening(run: Run, first: int, last: int, *, clear: float = 3.0) -> float:
+    """The fall of the loss over the last third of these rows as a part of that over the third before; 1 where it is not less.
+
+    It is the upper end of what the noise allows, and 1 where the earlier fall is not `clear` of it (standard errors).
+    """
+    known = _falls(run, first, last)
+    if known is None or known[0] < clear * known[2]:
+        return 1.0
+    earlier, fell, error, _ = known
+    return min(1.0, max(0.0, (fell + error) / (earlier - error)))
+
+
+def _falls(run: Run, first: int, last: int, *, least: int = 8) -> tuple[float, float, float, int] | None:
+    """(fall from the first third to the second, from the second to the third, standard error, rows of a third)."""
+    size = (last - first) // 3
+    if size < least:
+        return None
+    levels = [mean(run.loss[last - k * size : last - (k - 1) * size]) for k in (3, 2, 1)]
+    error = noise(run.loss[first:last]) * math.sqrt(2 / size)
+    if not (all(map(math.isfinite, levels)) and error > 0):
+        return None
+    return levels[0] - levels[1], levels[1] - levels[2], error, size

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tb_losslens.analysis.downhill import Downhill, downhill, fall
+from tb_losslens.analysis.downhill import Downhill, downhill, fall, flattening
 from tb_losslens.analysis.lr_steps import filled
 from tb_losslens.analysis.plateau import Followed, Settings
 from tb_losslens.analysis.stats import Floats, mean, noise, rank_correlation
@@ -24,7 +24,8 @@ class Cut:
         best: first row after the step with the best metric until then: since then it counted as a plateau.
         before, after: the two LRs.
         slope: along the updates of the second half of the batches with the LR before, or by their losses.
-        coming: fall that this slope would have brought in the batches that were left, or in as many as there had been.
+        coming: fall that this slope would have brought in the batches that were left, or in as many as there had been,
+            flattening as it did before.
         came: fall from the level before to that of the last batches of the run.
         went: the same by the slope along the updates after the cut, else by that before it and the LRs that followed.
         drop: fall from the level before to that of the next batches, up to the next cut.
@@ -63,34 +64,46 @@ class Cut:
         return stood and not downhill and self.drop >= max(least * self.learned, 6 * self.error)
 
 
-def cuts_of(run: Run, settings: Settings, one: Followed, *, least: int = 4) -> list[Cut]:
-    """Every cut with `least` batches before and after it, in order, none of them missing."""
-    rate, loss = filled(run.float("lr")), run.loss
+def cuts_of(run: Run, settings: Settings, one: Followed) -> list[Cut]:
+    """Every cut that can be measured, in order."""
     rows = [int(one.rows[k]) for k in one.cuts]
     found = []
     for number, (k, row) in enumerate(zip(one.cuts, rows, strict=True)):
         first = rows[number - 1] if number else 0
         end = rows[number + 1] if number + 1 < len(rows) else len(run)
         best = int(one.rows[max(0, k - settings.patience - 1)])
-        size = max(least, (row - first) // 3)
-        if row - first < least or len(run) - row < least or not run.continuous(first, len(run)):
-            continue
-        level, last = mean(loss[max(first, row - size) : row]), mean(loss[max(row, len(run) - size) :])
-        low = min(level, last)
-        error = noise(loss[first:row]) * math.sqrt(2 / min(size, len(run) - row, end - row))
-        slope = _slope(run, first, row)
-        horizon = min(len(run) - row, row - first)
-        start = mean(loss[: max(3, min(20, size))])
-        middle = (best + row) // 2
-        cut = Cut(
-            row, first, best, float(rate[row - 1]), float(rate[row]), slope, -slope.mean * horizon, level - last,
-            _went(run, row, slope, rate),
-            level - mean(loss[row : min(end, row + size)]), level, error, mean(loss[best:middle]) - mean(loss[middle:row]),
-            max(0.0, start - low),
-        )  # fmt: skip
-        if all(map(math.isfinite, (level, last, error, start))):
+        cut = cut_at(run, first, row, end, best)
+        if cut is not None:
             found.append(cut)
     return found
+
+
+def cut_at(run: Run, first: int, row: int, end: int, best: int, *, least: int = 4) -> Cut | None:
+    """The cut at `row` of an LR that held since `first`, where the next change is at `end`.
+
+    None with less than `least` batches before or after it, or where some are missing.
+    """
+    rate, loss, size = filled(run.float("lr")), run.loss, max(least, (row - first) // 3)
+    if min(row - first, len(run) - row, end - row) < least or not run.continuous(first, len(run)):
+        return None
+    level, last = mean(loss[max(first, row - size) : row]), mean(loss[max(row, len(run) - size) :])
+    error = noise(loss[first:row]) * math.sqrt(2 / min(size, len(run) - row, end - row))
+    start, middle = mean(loss[: max(3, min(20, size))]), (best + row) // 2
+    if not all(map(math.isfinite, (level, last, error, start))):
+        return None
+    slope = _slope(run, first, row)
+    worth = _worth(min(len(run) - row, row - first), row - first, flattening(run, first, row))
+    return Cut(
+        row, first, best, float(rate[row - 1]), float(rate[row]), slope, -slope.mean * worth, level - last,
+        _went(run, row, slope, rate), level - mean(loss[row : min(end, row + size)]), level, error,
+        mean(loss[best:middle]) - mean(loss[middle:row]), max(0.0, start - min(level, last)),
+    )  # fmt: skip
+
+
+def _worth(rows: int, before: int, part: float) -> float:
+    """Batches of the full slope that `rows` are worth, if each third of the rows `before` falls by `part` of the last one."""
+    third = before / 3
+    return sum(part**k * min(third, rows - (k - 1) * third) for k in (1, 2, 3) if rows > (k - 1) * third)
 
 
 def _slope(run: Run, first: int, row: int) -> Downhill:
