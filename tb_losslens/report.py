@@ -96,6 +96,14 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
     if diagnosis.boundaries:
         console.print()
         console.print(_table(diagnosis.boundaries, boundaries))
+    if diagnosis.samples is not None:
+        console.print()
+        rows = _labelled()
+        for sentence in diagnosis.samples.text:
+            rows.add_row("" if rows.row_count else "samples", Text(visible(sentence)))
+        for sentence in diagnosis.samples.untold:
+            rows.add_row("" if rows.row_count else "samples", Text(visible(sentence), style="dim"))
+        console.print(rows)
     _print_rest(diagnosis, console)
 
 

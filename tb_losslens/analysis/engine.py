@@ -17,6 +17,7 @@ from tb_losslens.analysis.mean_curve import de_averaged
 from tb_losslens.analysis.noted import notes_at, with_notes
 from tb_losslens.analysis.ranking import marked, ranked
 from tb_losslens.analysis.recordable import helpful
+from tb_losslens.analysis.samples import samples
 from tb_losslens.analysis.stats import noise
 from tb_losslens.analysis.unchanged import unchanged_weights
 from tb_losslens.analysis.unchecked import unchecked
@@ -111,6 +112,7 @@ def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:
         batches=len(run),
         epochs=len(run.epochs),
         plain=run.plain,
+        samples=samples(run),
     )
 
 

@@ -6,7 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from tb_losslens.analysis.samples import Samples
 
 Kind = Literal["artifact", "benign", "planned", "fault", "unknown"]
 Strength = Literal["proved", "likely", "possible"]
@@ -262,6 +265,7 @@ class Diagnosis:
         problems: what could not be read.
         batches, epochs: size of the run.
         plain: it was made from ordinary scalars, so that `batches` counts logged losses.
+        samples: what is known of single samples; None for a run without a batch.
     """
 
     run: str
@@ -281,6 +285,7 @@ class Diagnosis:
     batches: int = 0
     epochs: int = 0
     plain: bool = False
+    samples: Samples | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form, the one that the page, `losslens report --format json` and the library share."""
@@ -306,6 +311,7 @@ class Diagnosis:
             "skipped": [{"cause": item.cause, "why": item.why, "how": item.how} for item in self.skipped],
             "unchecked": self.unchecked,
             "problems": list(self.problems),
+            "samples": self.samples.to_dict() if self.samples is not None else None,
         }
 
     def to_markdown(self) -> str:

@@ -32,6 +32,9 @@ def to_markdown(diagnosis: Diagnosis, *, rows: int = 20) -> str:
             shape = b.shape.replace("_", " ") if b.shape != "none" else "–"
             parts.append(f"| {b.index + 1} | {b.step:,} | {signed(b.jump)} | {z} | {shape} | {escape(b.cause) or quiet} |")
         parts.append("")
+    if diagnosis.samples is not None:
+        told = (*diagnosis.samples.text, *diagnosis.samples.untold)
+        parts += ["### Samples", "", *(f"- {escape(text)}" for text in told), ""]
     if diagnosis.checked:
         parts += ["### Checked, fine", ""] + [f"- {escape(c.cause)}: {escape(c.text)}" for c in diagnosis.checked] + [""]
     if diagnosis.skipped:

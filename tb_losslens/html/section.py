@@ -11,6 +11,7 @@ from tb_losslens.html import lens as lens_chart
 from tb_losslens.html.boundary_table import boundary_table
 from tb_losslens.html.findings import checked, findings, skipped
 from tb_losslens.html.markup import Markup, prose, tag
+from tb_losslens.html.samples import samples_panel
 from tb_losslens.html.shapes import mark
 from tb_losslens.html.timeline import timeline
 from tb_losslens.html.waterfall import waterfall
@@ -21,7 +22,7 @@ def section(run: Run, diagnosis: Diagnosis, anchor: str) -> Markup:
     """Everything on one run; `anchor` is what the table of runs links to."""
     drawn = timeline(run, diagnosis)
     left = findings(diagnosis)
-    right = [panel for panel in (_boundary(run, diagnosis),) if panel is not None]
+    right = [panel for panel in (_boundary(run, diagnosis), samples_panel(diagnosis.samples)) if panel is not None]
     both = tag(
         "div", tag("div", left, class_="column"), tag("div", right, class_="column"), class_="columns" if left and right else ""
     )

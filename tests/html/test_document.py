@@ -17,6 +17,7 @@ from tb_losslens.analysis.finding import Diagnosis
 from tb_losslens.html import document
 from tb_losslens.html.document import to_html
 from tb_losslens.store.run import Run, RunEvent, Validation
+from tests.analysis.test_samples import a_run as samples_run
 from tests.plugin.logs import NAMES
 from tests.test_report import a_boundary, a_diagnosis
 from tests.trainings import train
@@ -241,6 +242,19 @@ def test_contrast_is_aa(colours: dict[str, str]) -> None:
         assert contrast(colours[kind], colours["page"]) >= 3, kind
     for drawn, ground in (("data", "card"), ("data", "placebo"), ("data", "shade"), ("ink", "placebo")):
         assert contrast(colours[drawn], colours[ground]) >= 3, (drawn, ground)
+
+
+def test_what_is_known_of_samples_is_a_panel_and_nothing_known_is_none() -> None:
+    run, diagnosis = judged(samples_run(hard={5: 3.0, 400: 4.0}))
+    root = read(to_html([(run, diagnosis)]))
+    assert diagnosis.samples is not None
+    for sentence in diagnosis.samples.text:
+        assert " ".join(sentence.split()) in words(root)
+    table = root.find(".//table[@class='boundaries of-samples']")
+    assert table is not None
+    named = [next(iter(row)).text for row in table.iter("tr")]
+    assert named == ["sample", "400", "5"]
+    assert "of-samples" not in classes(read(to_html([judged(a_run())])))
 
 
 def test_every_validation_and_event_is_somewhere() -> None:

@@ -1,0 +1,112 @@
+"""What is known of single samples, for a report: never or twice seen, high for good, in each spike, by exposures and by gap.
+
+This names samples and judges nothing: which of them are broken is for a reader to see, and the causes have their own tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from tb_losslens.analysis.sample_counts import Found, never_seen, seen_twice
+from tb_losslens.analysis.sample_losses import by_exposures, by_gap, stays_high
+from tb_losslens.analysis.sample_spikes import with_spikes
+from tb_losslens.analysis.sample_visits import Visits, count_of, visits
+from tb_losslens.analysis.text import some
+from tb_losslens.events.columns import how_to_record
+from tb_losslens.store.run import Run
+
+MOST = 1_000_000
+"""Visits that are gone through; of a run with more nothing is said of single samples, as sorting them would take seconds."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The section on samples.
+
+    Attributes:
+        visits, distinct: how many there are, and of how many samples; 0 where ids are unknown.
+        found: for each part (`never_seen`, `seen_twice`, `spikes`, `high`, `exposures`, `gap`) what was found, or None.
+        text: a sentence for each part that was found.
+        skipped: (part, why, how to record it) for each other one.
+    """
+
+    visits: int = 0
+    distinct: int = 0
+    found: dict[str, dict[str, Any] | None] = field(default_factory=dict)
+    text: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def untold(self) -> tuple[str, ...]:
+        """A sentence for each reason why something cannot be told, with the line of code that would help in backquotes."""
+        by_reason: dict[tuple[str, str], list[str]] = {}
+        for part, why, how in self.skipped:
+            by_reason.setdefault((why, how), []).append(_ASKED[part])
+        out = []
+        for (why, how), parts in by_reason.items():
+            remedy = f" (`{how}`)" if how else ""
+            out.append(f"Not told {some(parts, len(parts))}: {why}{remedy}.")
+        return tuple(out)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {
+            "visits": self.visits,
+            "distinct": self.distinct,
+            **{part: self.found.get(part) for part in PARTS},
+            "text": list(self.text),
+            "skipped": [{"part": part, "why": why, "how": how} for part, why, how in self.skipped],
+        }
+
+
+PARTS: dict[str, Callable[[Run, Visits], Found]] = {
+    "never_seen": never_seen,
+    "seen_twice": seen_twice,
+    "high": stays_high,
+    "spikes": with_spikes,
+    "exposures": by_exposures,
+    "gap": by_gap,
+}
+_ASKED = {
+    "never_seen": "which are never seen",
+    "seen_twice": "which come twice",
+    "high": "which stay high",
+    "spikes": "which come with the spikes",
+    "exposures": "loss by visits",
+    "gap": "loss by the time since the last visit",
+}
+_OF_LOSSES = ("high", "exposures", "gap")
+
+
+def samples(run: Run, *, most: int = MOST) -> Samples:
+    """Everything that is known of single samples; a part that cannot be told is skipped, with the reason."""
+    if not run.has("sample_ids"):
+        return _none("sample ids were not recorded", how_to_record("sample_ids"))
+    if count_of(run) > most:
+        return _none(f"more than {most:,} visits of samples are not gone through", "")
+    seen = visits(run)
+    found: dict[str, dict[str, Any] | None] = {}
+    text: list[str] = []
+    skipped: list[tuple[str, str, str]] = []
+    for part, ask in PARTS.items():
+        if part in _OF_LOSSES and not run.has("per_sample"):
+            skipped.append((part, "losses of single samples were not recorded", how_to_record("per_sample")))
+            continue
+        if part == "spikes" and not run.has("loss"):
+            skipped.append((part, "the loss was not recorded", how_to_record("loss")))
+            continue
+        try:
+            found[part], said = ask(run, seen)
+        except Exception as error:  # noqa: BLE001 - one part must not take the verdict along
+            found[part], said = None, f"failed on this run: {type(error).__name__}: {error}"
+        if found[part] is None:
+            skipped.append((part, said, how_to_record("per_sample") if part in _OF_LOSSES else ""))
+        else:
+            text.append(said)
+    return Samples(len(seen.ids), len(seen.names), found, tuple(text), tuple(skipped))
+
+
+def _none(why: str, how: str) -> Samples:
+    return Samples(skipped=tuple((part, why, how) for part in PARTS))
