@@ -112,7 +112,8 @@ class _Fit:
 
     def error(self, direction: Floats) -> float:
         """Standard error of the effects along `direction`."""
-        return float(np.sqrt(max(0.0, float(direction @ self.covariance @ direction))))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.sqrt(max(0.0, float(direction @ self.covariance @ direction))))
 
 
 def _explained(share: Floats, line: Floats) -> float:
@@ -134,5 +135,6 @@ def _fit(loss: Floats, line: Floats, share: Floats) -> _Fit:
     if rank == 0 or free < 1 or total <= 0:
         return _Fit(effect, 1.0, 0.0, np.zeros((len(effect), len(effect))))
     f = max(total - left, 0.0) / rank / max(left / free, 1e-300)
-    covariance = left / free * np.linalg.pinv(x.T @ x, rcond=1e-10, hermitian=True)
+    with np.errstate(over="ignore"):
+        covariance = left / free * np.linalg.pinv(x.T @ x, rcond=1e-10, hermitian=True)
     return _Fit(effect, float(f_sf(f, rank, free)), max(0.0, 1 - left / total), covariance)

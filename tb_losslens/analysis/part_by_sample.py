@@ -49,8 +49,9 @@ def by_sample(run: Run, boundary: Boundary, near: tuple[Epoch, ...]) -> Part:
     apart -= np.bincount(which[before & seen], minlength=len(names)) / many[0].sum()
     spread = beyond[known] - hard[which[known]]  # of one sample from one epoch to another
     free = int(known.sum()) - int((count > 0).sum())
-    variance = float((spread**2).sum()) / free if free > 0 else 0.0
-    error = float(np.sqrt(variance * (apart**2 / np.maximum(count, 1)).sum()))
+    with np.errstate(over="ignore"):  # an error that is infinite is left out of the draws
+        variance = float((spread**2).sum()) / free if free > 0 else 0.0
+        error = float(np.sqrt(variance * (apart**2 / np.maximum(count, 1)).sum()))
 
     def draws(drawn: Draws) -> Floats:
         return drawn.difference(*level, weight=(many[0], many[1])) + drawn.normal(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,6 +138,8 @@ def _slope(x: Floats, y: Floats, within: list[NDArray[np.int64]], *, rounds: int
     value = float((x * y).sum()) / square
     left = float(((y - value * x) ** 2).sum())
     error = float(np.sqrt(left / free / square))
+    if not math.isfinite(value) or not math.isfinite(error):
+        return None
     return _Slope(value, float(2 * t_sf(abs(value) / error, free)) if error > 0 else 0.0)
 
 

@@ -5,9 +5,12 @@ This names samples and judges nothing: which of them are broken is for a reader 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from tb_losslens.analysis.sample_counts import Found, never_seen, seen_twice
 from tb_losslens.analysis.sample_losses import by_exposures, by_gap, stays_high
@@ -47,7 +50,7 @@ class Samples:
         out = []
         for (why, how), parts in by_reason.items():
             remedy = f" (`{how}`)" if how else ""
-            out.append(f"Not told {some(parts, len(parts))}: {why}{remedy}.")
+            out.append(f"Left open, as {why}{remedy}: {some(parts, len(parts))}.")
         return tuple(out)
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +58,7 @@ class Samples:
         return {
             "visits": self.visits,
             "distinct": self.distinct,
-            **{part: self.found.get(part) for part in PARTS},
+            **{part: _finite(self.found.get(part)) for part in PARTS},
             "text": list(self.text),
             "skipped": [{"part": part, "why": why, "how": how} for part, why, how in self.skipped],
         }
@@ -98,7 +101,8 @@ def samples(run: Run, *, most: int = MOST) -> Samples:
             skipped.append((part, "the loss was not recorded", how_to_record("loss")))
             continue
         try:
-            found[part], said = ask(run, seen)
+            with np.errstate(over="ignore", invalid="ignore"):
+                found[part], said = ask(run, seen)
         except Exception as error:  # noqa: BLE001 - one part must not take the verdict along
             found[part], said = None, f"failed on this run: {type(error).__name__}: {error}"
         if found[part] is None:
@@ -106,6 +110,15 @@ def samples(run: Run, *, most: int = MOST) -> Samples:
         else:
             text.append(said)
     return Samples(len(seen.ids), len(seen.names), found, tuple(text), tuple(skipped))
+
+
+def _finite(value: Any) -> Any:
+    """The same with None in the place of each number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _none(why: str, how: str) -> Samples:

@@ -131,8 +131,8 @@ def test_a_sample_that_comes_with_each_spike_is_found_without_losses_of_single_s
     assert {s[0] for s in found.skipped} == {"high", "exposures", "gap"}
     assert all("per_sample=" in s[2] for s in found.skipped)
     (untold,) = found.untold
-    assert untold.startswith("Not told which stay high, loss by visits and loss by the time since the last visit: losses of")
-    assert untold.endswith("were not recorded (`writer.log_batch(loss, per_sample=losses)`).")
+    assert untold.startswith("Left open, as losses of single samples were not recorded (`writer.log_batch(")
+    assert untold.endswith(": which stay high, loss by visits and loss by the time since the last visit.")
 
 
 def test_spikes_of_other_samples_each_time_name_none() -> None:
@@ -196,7 +196,7 @@ def test_it_is_part_of_the_diagnosis_and_of_every_form_of_it() -> None:
     assert diagnose(Run("empty")).to_dict()["samples"] is None
 
 
-@pytest.mark.parametrize("values", [np.full(64, np.nan), np.full(64, np.inf), np.zeros(64)])
+@pytest.mark.parametrize("values", [np.full(64, np.nan), np.full(64, np.inf), np.zeros(64), np.full(64, 1e307)])
 def test_losses_that_are_not_finite_and_ids_that_are_unknown_do_no_harm(values: np.ndarray) -> None:
     offsets = np.arange(0, 65, 8)
     run = Run.from_arrays(loss=values.reshape(8, 8).mean(axis=1), epoch_length=4)
