@@ -27,7 +27,7 @@ def waterfall(parts: Sequence[Mapping[str, Any]]) -> Markup:
         spans.append((start, total))
     ends = [end for span in spans for end in span] + [0.0]
     low, high = min(ends), max(ends)
-    reach = 0.5 * (high - low)
+    reach = high - low
     sides = [
         start + part[end] for part, (start, _) in zip(parts, spans, strict=True) for end in ("low", "high") if part.get(end)
     ]
