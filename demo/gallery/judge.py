@@ -13,6 +13,9 @@ from tb_losslens.analysis.finding import Diagnosis, Finding
 
 HEALTHY = "(healthy)"
 NOTHING = "(nothing)"
+CONSEQUENCE = "validation_spike"
+"""Says by name of which other finding it is the consequence, and has its kind."""
+
 NEAR = 2
 """Batches that a located finding may be off."""
 
@@ -41,7 +44,7 @@ def judge(truth: Truth, diagnosis: Diagnosis) -> Score:
     """The score of one training."""
     findings = [finding for finding in diagnosis.findings if finding.cause not in HARMLESS]
     known = {answer.partition("/")[0] for answer in truth.answers} | set(truth.may)
-    others = tuple(_label(one) for one in findings if one.kind == "fault" and one.cause not in known)
+    others = tuple(_label(one) for one in findings if one.kind == "fault" and one.cause not in {*known, CONSEQUENCE})
     said = findings[0].cause if findings and findings[0].kind != "unknown" else NOTHING
     if not truth.answers:
         return Score(HEALTHY, said, not others, not others, None, others)

@@ -100,7 +100,7 @@ class FarTooHigh(Loop):
 
 
 class StoppedEarly(Loop):
-    """A patience of three on a held-out loss of fifty samples, with a small LR."""
+    """A patience of three on a held-out loss of 150 samples, with a small LR."""
 
     TRUTH = Truth(("early_stop_premature",))
     ON = ("mlp", "sgd")
@@ -120,11 +120,11 @@ class StoppedEarly(Loop):
     def data(self) -> tuple[TensorDataset, TensorDataset]:
         train, held_out = super().data()
         self.pool = held_out
-        return train, TensorDataset(*(t[:50] for t in held_out.tensors))
+        return train, TensorDataset(*(t[:150] for t in held_out.tensors))
 
     def begin_epoch(self, writer: LossLensWriter) -> None:
         super().begin_epoch(writer)
-        drawn = torch.randperm(len(self.pool))[:50]
+        drawn = torch.randperm(len(self.pool))[:150]
         self.held_out.tensors = tuple(t[drawn] for t in self.pool.tensors)
 
     def after_validation(self) -> None:
@@ -145,5 +145,5 @@ class NotedChange(Loop):
         super().begin_epoch(writer)
         if self.epoch == 5:
             dropout = next(module for module in self.model.modules() if isinstance(module, nn.Dropout))
-            dropout.p = 0.7
+            dropout.p = 0.85
             writer.note("stronger dropout from here on", kind="config_change")

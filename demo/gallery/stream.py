@@ -154,7 +154,7 @@ class NotANumber(Loop):
 class FarSamples(Loop):
     """Six samples are in another unit, in every epoch."""
 
-    TRUTH = Truth(("outlier_samples", "bad_batch/recurring"), may=("memorization",))
+    TRUTH = Truth(("outlier_samples", "bad_batch/recurring"), may=("memorization", "batchnorm_drift"))
     ON = ("sgd", "cnn")
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,7 +164,7 @@ class FarSamples(Loop):
 class OtherNormalization(Loop):
     """From the sixth epoch on the inputs are normalised with other numbers."""
 
-    TRUTH = Truth(("input_shift",), epoch=5)
+    TRUTH = Truth(("input_shift",), may=("validation_mismatch",), epoch=5)
     ON = ("mlp", "cnn", "regression")
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - as of the loop

@@ -12,7 +12,8 @@ Why it matters:
 How it decides:
     All of it, over the last half of the epochs: a class has less than half of an even share and the largest has five times
     as many samples or more; samples of the rare classes lose three times as much as the others or more; and their number in a
-    batch explains half of the variance of the batch loss within epochs or more. Rare classes that are learned as well as the
+    batch explains half of the variance of the batch loss within epochs or more, or a quarter where they lose ten times as much:
+    what is left is then the spread among the neglected samples themselves. Rare classes that are learned as well as the
     others are none. Nor are classes that the criterion weighs, on purpose, nor tokens and pixels, which are always uneven. It
     explains a jump at a boundary where the mix of classes on both sides accounts for half of it or more.
 
@@ -53,6 +54,7 @@ def find(
     least_skew: float = 5.0,
     least_harder: float = 3.0,
     least_explained: float = 0.5,
+    far_harder: float = 10.0,
     level: float = 1e-6,
     least_batches: int = 30,
 ) -> Outcome:
@@ -64,6 +66,7 @@ def find(
         least_skew: times as many samples as a rare class that the largest class has.
         least_harder: times as much as the others that samples of rare classes lose.
         least_explained: part of the variance of the batch loss that follows their number.
+        far_harder: times as much from which on half of that part is enough.
         level: of that slope.
         least_batches: that must have been read in the last half of the epochs.
     """
@@ -89,7 +92,8 @@ def find(
     seen = f"their number explains {percent(rare.explained)} of the variance of the batch loss"
     if rare.batches < least_batches:
         return Checked(ID, f"{mix}; only {plural(rare.batches, 'batch')} were read late in the run")
-    if rare.skew < least_skew or not rare.harder >= least_harder or rare.explained < least_explained or rare.p > level:
+    enough = least_explained * (0.5 if rare.harder >= far_harder else 1.0)
+    if rare.skew < least_skew or not rare.harder >= least_harder or rare.explained < enough or rare.p > level:
         harder = "" if math.isnan(rare.harder) else f" and they lose {times(rare.harder)} as much as the others"
         return Checked(ID, f"{mix}, but {seen}{harder}: too little for a class that is neglected")
     return _finding(context, shares, rare, mix, seen)
