@@ -15,7 +15,7 @@ from tb_losslens.analysis.weights_between import Change, changed_between
 def weights_changed(context: Context) -> list[Finding]:
     """What other code changed and what was loaded between epochs, one finding each; empty where no weights change there."""
     changes, compared = changed_between(context.run)
-    first = {int(session.get("first_step", -1)) for session in context.run.sessions[1:]}
+    first = {session.get("first_step") for session in context.run.sessions[1:]}  # None of one without a batch
     swapped = context.found("weights_swapped")
     known = swapped.boundaries if swapped is not None else ()
     rows = {b.batch: b for b in context.boundaries if b.step not in first and b.index not in known}
