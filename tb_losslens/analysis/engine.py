@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tb_losslens.analysis import plain
@@ -24,6 +22,7 @@ from tb_losslens.analysis.unchecked import unchecked
 from tb_losslens.analysis.verdict import in_words, nothing_learned
 from tb_losslens.events.columns import BY_NAME, how_to_record
 from tb_losslens.store.run import Run
+from tb_losslens.store.uncollected import uncollected
 
 
 def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
@@ -33,20 +32,8 @@ def diagnose(run: Run, *, causes: Sequence[Cause] = CAUSES) -> Diagnosis:
     out to be a running mean, the causes after it judge the loss taken apart; the boundaries that are returned remain
     those of the curve as it was logged, since that is the one on the screen.
     """
-    with _uncollected():
+    with uncollected():
         return _diagnose(run, causes)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's search for cycles, of which there are none: over a million epochs it takes as long as all the rest."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
 
 
 def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:

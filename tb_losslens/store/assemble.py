@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.events.codec import LENGTHS, Chunk, Record
-from tb_losslens.store.columns import Trouble, join
+from tb_losslens.store.columns import Stored, Trouble, join, stored_of
 from tb_losslens.store.lists import Lists, gather
 from tb_losslens.store.pieces import Hole, Piece, resolve
 from tb_losslens.store.recording import Loss, Recording
@@ -39,6 +39,7 @@ class _Session:
     base: int = 0
 
     trouble: Trouble = field(default_factory=Trouble)
+    stored: Stored | None = None
     columns: dict[str, NDArray[Any] | None] = field(default_factory=dict)
 
     @property
@@ -53,7 +54,9 @@ class _Session:
     def column(self, name: str) -> NDArray[Any] | None:
         """Column `name` of all rows, also those left out; None if no chunk has it."""
         if name not in self.columns:
-            self.columns[name] = join(name, self.pieces, self.trouble)
+            if self.stored is None:
+                self.stored = stored_of(self.pieces) or ()
+            self.columns[name] = join(name, self.pieces, self.trouble, self.stored)
         return self.columns[name]
 
 

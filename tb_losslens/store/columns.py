@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,13 +37,26 @@ class Trouble:
     damaged: int = 0
 
 
-def join(name: str, pieces: Sequence[Piece], trouble: Trouble) -> NDArray[Any] | None:
+Stored = Sequence[Mapping[str, Any]]
+"""The columns of some pieces as they are stored, one mapping a piece."""
+
+
+def stored_of(pieces: Sequence[Piece]) -> Stored | None:
+    """What `join` takes as `stored`: None unless all rows of each piece are wanted, as they are stored."""
+    found = [piece.chunk.columns for piece in pieces]
+    packed = [columns.raw for columns in found if isinstance(columns, Packed)]
+    return packed if len(packed) == len(found) and not any(piece.skip for piece in pieces) else None
+
+
+def join(name: str, pieces: Sequence[Piece], trouble: Trouble, stored: Stored | None = None) -> NDArray[Any] | None:
     """Column `name` of all rows of `pieces`, possibly read-only; None if none of them has it.
+
+    `stored` is that of `stored_of`, for who joins many columns.
 
     Int64 if every part is an integer, with -1 where unknown; else float32 if every part is, else float64, with NaN
     where unknown (-1 in the parts that are integers).
     """
-    parts = _alike(name, pieces)
+    parts = _alike(name, stored) if stored else None
     if parts:
         joined = _bulk(parts[0].encoding, parts[0].dtype, parts, [piece.chunk.count for piece in pieces])
         if joined is not None:
@@ -62,12 +75,9 @@ def join(name: str, pieces: Sequence[Piece], trouble: Trouble) -> NDArray[Any] |
     return _glue(arrays, exact=name in EXACT) if known else None
 
 
-def _alike(name: str, pieces: Sequence[Piece]) -> list[Any] | None:
+def _alike(name: str, stored: Stored) -> list[Any] | None:
     """The parts of column `name` where each piece has one and all are of one kind, as nearly always; else None."""
-    stored = [piece.chunk.columns for piece in pieces]
-    if not all(type(columns) is Packed for columns in stored) or any(piece.skip for piece in pieces):
-        return None
-    parts = [columns.raw.get(name) for columns in stored if isinstance(columns, Packed)]
+    parts = [columns.get(name) for columns in stored]
     known = [part for part in parts if part is not None]
     if len(known) < len(parts) or len({(part.encoding, part.dtype) for part in known}) != 1:
         return None

@@ -22,6 +22,7 @@ from tb_losslens.store.ranks import merge, rank_of
 from tb_losslens.store.recording import Recording
 from tb_losslens.store.records import Damage, scan_records
 from tb_losslens.store.run import Run
+from tb_losslens.store.uncollected import uncollected
 
 _NEEDLE = PLUGIN_NAME.encode()
 
@@ -53,8 +54,9 @@ def load_runs(logdir: str | os.PathLike[str]) -> dict[str, Run]:
 
 
 def _read(directory: Path, name: str) -> Run | None:
-    recording = read_recording(directory)
-    return assemble(name, recording) if recording.anything else None
+    with uncollected():
+        recording = read_recording(directory)
+        return assemble(name, recording) if recording.anything else None
 
 
 def rank_directories(directory: Path) -> list[Path]:
