@@ -71,7 +71,7 @@ def test_eval_mode_all_along_is_said_but_explains_nothing() -> None:
 
 def test_what_came_before_a_late_watch_is_not_called_fine() -> None:
     run = train(model="dropout", epochs=6)
-    mode = run.float("train_mode")
+    mode = run.float("train_mode").copy()
     mode[: len(run) // 2] = np.nan
     late = replace(run, columns={**run.columns, "train_mode": mode})
     told = skipped(wrong_mode, late)
