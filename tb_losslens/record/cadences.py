@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter, thread_time
+from time import perf_counter
 
 import torch
 
 from tb_losslens.record import cadence
 from tb_losslens.record.cadence import DEEP, SPARSE, Cadence
+from tb_losslens.record.thread_clock import thread_time
 
 # what the build could use: to ask which devices there are would start their drivers, which a process that forks must not
 _MAY_HAVE_DEVICE = (

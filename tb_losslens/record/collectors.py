@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import thread_time
 from typing import Any
 
 from torch import Tensor
@@ -12,6 +11,7 @@ from tb_losslens.record.batch import Batch
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.row import Row
+from tb_losslens.record.thread_clock import thread_time
 
 _MOMENTS = (
     "forward_begins",

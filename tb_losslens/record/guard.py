@@ -7,8 +7,10 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Any
+
+from tb_losslens.record.thread_clock import thread_time
 
 MOST_SAID = 300
 """Characters of an error that a warning quotes, of its first line."""

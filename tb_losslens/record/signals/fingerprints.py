@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from tb_losslens.record.batch import Batch, tensors_of
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.data_sets import Samples
 from tb_losslens.record.signals.fingerprint_table import FingerprintTable, prints_of, words_of
+from tb_losslens.record.thread_clock import thread_time
 
 FIRST = 16
 """Changed targets of an epoch that are told one by one."""
