@@ -76,7 +76,7 @@ def huber_tiny_batches(seed: int) -> Setup:
     """Batches of eight, Huber loss, heavy noise, plain SGD."""
     train, held_out = split(linear_targets(1600 + 200, 12, noise=2.0, seed=seed), 200)
     model = nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 1))
-    return Setup(model, torch.optim.SGD(model.parameters(), lr=0.02), nn.HuberLoss(), *_loaders(train, held_out, 8), epochs=6)
+    return Setup(model, torch.optim.SGD(model.parameters(), lr=0.02), nn.HuberLoss(), *_loaders(train, held_out, 8), epochs=7)
 
 
 def adagrad_poisson(seed: int) -> Setup:

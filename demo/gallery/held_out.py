@@ -147,7 +147,7 @@ class OtherHeldOutLabels(Loop):
 class CutsAtNoise(Loop):
     """ReduceLROnPlateau without patience, on a held-out loss of thirty samples: the LR is gone after a few epochs."""
 
-    TRUTH = Truth(("plateau_scheduler/too_eager",), may=("lr_decrease", "lr_too_low"))
+    TRUTH = Truth(("plateau_scheduler/too_eager",), may=("lr_decrease",))
     ON = ("sgd", "regression")
 
     def __init__(self, base: str, seed: int) -> None:

@@ -233,7 +233,7 @@ class SameAugmentation(Loop):
 class FewSamples(Loop):
     """A large network passes twenty times over a few hundred samples: each pass begins lower."""
 
-    TRUTH = Truth(("memorization",), may=("overfitting", "insufficient_data", "epochal_sawtooth", "label_noise"))
+    TRUTH = Truth(("memorization",), may=("overfitting", "insufficient_data", "label_noise"))
     ON = ("mlp",)
 
     def __init__(self, base: str, seed: int) -> None:

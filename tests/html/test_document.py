@@ -183,7 +183,7 @@ def test_200_runs_are_one_file_of_a_few_megabytes() -> None:
 
 
 def test_no_run_at_all() -> None:
-    assert "0 runs" in words(read(to_html([], ["a", "b"])))
+    assert "0 runs" in words(read(to_html([], [("a", ""), ("b", "two epochs.")])))
 
 
 def test_many_boundaries_are_cut_to_the_strongest_and_it_is_said() -> None:
