@@ -96,7 +96,7 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
     if diagnosis.boundaries:
         console.print()
         console.print(_table(diagnosis.boundaries, boundaries))
-    if diagnosis.samples is not None:
+    if diagnosis.samples is not None and not diagnosis.plain:
         console.print()
         rows = _labelled()
         for sentence in diagnosis.samples.text:
@@ -193,7 +193,7 @@ def _print_rest(diagnosis: Diagnosis, console: Console) -> None:
     if fine:
         console.print()
         console.print(Text(f"checked and fine: {', '.join(fine)}", style="dim"))
-    if diagnosis.skipped:
+    if diagnosis.skipped and not diagnosis.plain:  # of which one sentence above says all
         console.print()
         console.print(Text("not checked:", style="dim"))
         by_remedy: dict[tuple[str, str], list[str]] = {}

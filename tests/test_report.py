@@ -103,6 +103,14 @@ def test_a_healthy_run_and_a_run_without_boundaries():
     assert "z" not in short.split()
 
 
+def test_what_a_plain_log_does_not_show_is_said_once():
+    recorded = a_diagnosis(unchecked="Not checked: all of it.")
+    assert recorded.skipped
+    for shown in (printed, Diagnosis.to_markdown):
+        assert "not checked" in shown(recorded).lower().replace("not checked: all of it", "")
+        assert "not checked" not in shown(replace(recorded, plain=True)).lower().replace("not checked: all of it", "")
+
+
 def test_problems_are_said():
     problem = "3 chunks are corrupt, 768 batches are lost"
     assert f"! {problem}" in printed(a_diagnosis(problems=(problem,)))

@@ -32,12 +32,12 @@ def to_markdown(diagnosis: Diagnosis, *, rows: int = 20) -> str:
             shape = b.shape.replace("_", " ") if b.shape != "none" else "–"
             parts.append(f"| {b.index + 1} | {b.step:,} | {signed(b.jump)} | {z} | {shape} | {escape(b.cause) or quiet} |")
         parts.append("")
-    if diagnosis.samples is not None:
+    if diagnosis.samples is not None and not diagnosis.plain:
         told = (*diagnosis.samples.text, *diagnosis.samples.untold)
         parts += ["### Samples", "", *(f"- {escape(text)}" for text in told), ""]
     if diagnosis.checked:
         parts += ["### Checked, fine", ""] + [f"- {escape(c.cause)}: {escape(c.text)}" for c in diagnosis.checked] + [""]
-    if diagnosis.skipped:
+    if diagnosis.skipped and not diagnosis.plain:  # of which one sentence above says all
         parts += ["### Not checked", ""]
         for item in diagnosis.skipped:
             parts.append(f"- {escape(item.cause)}: {escape(item.why)}" + (f" (`{item.how}`)" if item.how else ""))

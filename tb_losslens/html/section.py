@@ -22,11 +22,13 @@ def section(run: Run, diagnosis: Diagnosis, anchor: str) -> Markup:
     """Everything on one run; `anchor` is what the table of runs links to."""
     drawn = timeline(run, diagnosis)
     left = findings(diagnosis)
-    right = [panel for panel in (_boundary(run, diagnosis), samples_panel(diagnosis.samples)) if panel is not None]
+    # of a plain log one sentence of the head says all that it does not show
+    samples, left_out = (None, ()) if diagnosis.plain else (diagnosis.samples, diagnosis.skipped)
+    right = [panel for panel in (_boundary(run, diagnosis), samples_panel(samples)) if panel is not None]
     both = tag(
         "div", tag("div", left, class_="column"), tag("div", right, class_="column"), class_="columns" if left and right else ""
     )
-    rest = [panel for panel in (checked(diagnosis.checked), skipped(diagnosis.skipped)) if panel is not None]
+    rest = [panel for panel in (checked(diagnosis.checked), skipped(left_out)) if panel is not None]
     return tag(
         "article",
         _head(diagnosis),
