@@ -164,7 +164,7 @@ class FarSamples(Loop):
 class OtherNormalization(Loop):
     """From the sixth epoch on the inputs are normalised with other numbers."""
 
-    TRUTH = Truth(("input_shift",), may=("validation_mismatch",), epoch=5)
+    TRUTH = Truth(("input_shift",), may=("validation_mismatch", "overfitting"), epoch=5)
     ON = ("mlp", "cnn", "regression")
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - as of the loop
@@ -174,7 +174,7 @@ class OtherNormalization(Loop):
 class NoisyFromThere(Loop):
     """From the fifth epoch on the inputs are noisy."""
 
-    TRUTH = Truth(("input_shift",), epoch=4)
+    TRUTH = Truth(("input_shift",), may=("validation_mismatch", "overfitting"), epoch=4)
     ON = ("mlp", "cnn")
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - as of the loop
@@ -184,7 +184,7 @@ class NoisyFromThere(Loop):
 class OtherNumbering(Loop):
     """From the sixth epoch on the classes are numbered in another way."""
 
-    TRUTH = Truth(("target_shift",), may=("lr_too_high",), epoch=5)
+    TRUTH = Truth(("target_shift",), may=("lr_too_high", "overfitting"), epoch=5)
     ON = ("mlp", "cnn", "sgd")
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - as of the loop
@@ -194,7 +194,7 @@ class OtherNumbering(Loop):
 class OtherTargets(Loop):
     """From the sixth epoch on the targets are in another unit."""
 
-    TRUTH = Truth(("target_shift",), epoch=5)
+    TRUTH = Truth(("target_shift",), may=("overfitting",), epoch=5)
     ON = ("regression",)
 
     def sample(self, index: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - as of the loop

@@ -112,19 +112,29 @@ def _before(loss: Floats, row: int, start: float) -> float:
 
 
 def mechanism_before(context: Context, row: int) -> Finding | None:
-    """A finding that says why the loss rises and begins at `row` or before; None without one."""
+    """A finding that says why the loss rises and begins at `row` or before; None without one.
+
+    One that is proved and begins no more than an epoch before is taken for it, too, where no jump was measured to be explained.
+    """
     step = int(context.run.step[min(row, len(context.run) - 1)])
     for outcome in context.earlier:
         if not isinstance(outcome, Finding) or outcome.kind not in ("fault", "planned"):
             continue
         data = outcome.cause == "bad_batch" and outcome.strength != "possible"
-        if (outcome.cause in MECHANISMS and outcome.explains_jump) or data:
+        if outcome.cause in MECHANISMS or data:
             begins = min(outcome.steps, default=min((context.boundaries[k].step for k in outcome.boundaries), default=step))
-            if begins <= step:
+            sure = outcome.explains_jump or data
+            if begins <= step and (sure or (outcome.strength == "proved" and _is_near(context, begins, row))):
                 return outcome
         if outcome.cause == "incomplete_shuffle" and 0 in outcome.boundaries:
             return outcome  # it names boundaries, and is there from the first batch on
     return None
+
+
+def _is_near(context: Context, step: int, row: int) -> bool:
+    """True if `step` lies no more than an epoch before `row`."""
+    at = int(np.searchsorted(context.run.step, step))
+    return bool(context.epochs) and row - at <= max(map(len, context.epochs))
 
 
 def _levels(run: Run, *, samples: int = 64) -> Floats:

@@ -62,7 +62,7 @@ def gap_of(run: Run, curve: Curve, *, samples: int = 128, part: float = 0.5) -> 
     with np.errstate(over="ignore", invalid="ignore"):
         spread = float(around.std()) * math.sqrt(float(size.mean())) if len(around) > 1 else math.nan
     # the losses of single samples spread as their mean does; the held-out samples are the same in all three validations
-    less = min(1.0, max(0.0, float(curve.value[best + 1] / train[best]))) if train[best] > 0 else 1.0
+    less = min(1.0, max(0.0, float(curve.value[best + 1]) / float(train[best]))) if train[best] > 0 else 1.0
     error = spread * math.sqrt(1 / (3 * window * float(size.mean())) + less**2 / held)
     errors = float(smooth[best]) / error if error > 0 else math.nan
     lower = int((gaps > 0).sum())

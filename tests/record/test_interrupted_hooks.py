@@ -1,6 +1,7 @@
 """An interrupt (a stopped notebook cell, Ctrl-C) where CPython looks for one, in a dense step: torch and the recorder go on."""
 
 import contextlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,14 @@ from tests.record.test_lane_broken import Told
 from tests.record.training import loader, two_classes
 
 PACKAGE = str(Path(tb_losslens.__file__).parent)
+
+
+@pytest.fixture(autouse=True)
+def interrupts_are_handled():
+    """A process that was started in the background ignores them."""
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, kept)
 
 
 class Interrupt:

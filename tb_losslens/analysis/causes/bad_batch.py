@@ -94,17 +94,19 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
     known = {int(row) for bad in seen for row in (*bad.rows, *bad.quiet)}
     known |= {row for first, last, _ in relabelled for row in range(first, last + 1)}
     boxes = [span for span in box_spans(context.run) if not known & set(range(span[0] - 2, span[1] + 3))]
-    boxes = [span for span in boxes if not _recovers(context, span[0])]
+    boxes = [span for span in boxes if not _recovers(context, *span)]
     if boxes:
         out.append(_box(context, boxes))
     return out or [first or Checked(ID, _fine(context, seen))]
 
 
-def _recovers(context: Context, first: int) -> bool:
-    """True if row `first` lies where the loss still comes back from a jump that an earlier finding explains."""
+def _recovers(context: Context, first: int, last: int) -> bool:
+    """True if the rows first..last are a jump that an earlier finding explains, or lie where the loss comes back from it."""
     explained = {k for o in context.earlier if isinstance(o, Finding) and o.explains_jump for k in o.boundaries}
     boundaries = [b for b in context.boundaries if b.index in explained and b.significant]
-    return any(b.batch <= first < b.batch + max(b.m, b.recovery or 0) for b in boundaries)
+    return any(
+        b.batch <= first and (first < b.batch + b.m or last < b.batch + max(b.m, b.recovery or 0)) for b in boundaries
+    )
 
 
 def _fine(context: Context, quiet: list[BadRows], *, least: int = 10) -> str:

@@ -84,9 +84,8 @@ def find(
     said = f"the held-out loss is {number(gap.held_out)} {where}, the training loss {number(gap.train)}"
     if not (gap.size > part * curve.start and gap.errors > errors):
         return Checked(ID, f"{said}: not clearly below it anywhere")
-    before = mechanisms(context, int(run.step[min(int(curve.rows[gap.at]), len(run) - 1)]), but=("class_imbalance",))
-    if before:
-        return Checked(ID, f"{said}, which may be a consequence of {some([f'`{cause}`' for cause in before])}")
+    if context.found("incomplete_shuffle") is not None:
+        return Checked(ID, f"{said}; the training loss is that of samples in an order, and says nothing of their labels")
     reason = other_reason(run, curve, gap)
     if reason or context.found("validation_mismatch") is not None:
         return Checked(ID, f"{said}; {reason or 'but the validations have other inputs'}")

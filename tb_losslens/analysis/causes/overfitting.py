@@ -91,12 +91,6 @@ def find(
     slope, _ = rank_correlation(curve.rows[best + 1 :].astype(float), curve.train[best + 1 :])
     if not (fall > falls * learned and slope < 0):
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the training loss does not fall meanwhile")
-    steps = [int(run.step[min(int(row), len(run)) - 1]) for row in curve.rows]
-    risen = best + 1 + int(np.argmax(curve.value[best + 1 :] - curve.smooth[best] > noises * curve.noise))
-    old = mechanisms(context, steps[best])
-    new = [cause for cause in mechanisms(context, steps[risen], but=("insufficient_data",)) if cause not in old]
-    if new:
-        return Checked(ID, f"{where}, and rises to {number(curve.end)}, as {some([f'`{cause}`' for cause in new])} begins")
     if inputs_moved(curve, best):
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the validations have other inputs after it")
     return _finding(context, curve, share=rise.share, p=rise.p)
