@@ -170,7 +170,8 @@ class Cadence:
     def _learn(self, rows: int) -> None:
         """Takes what the last `rows` rows took: the first of them of the kind that was then decided, the others sparse."""
         now, spent = self._clock(), self._spent_so_far()
-        took, cost = (now - self._then) / rows, spent - self._before
+        # a training that goes on in another thread has another clock: that one step is none
+        took, cost = max(0.0, now - self._then) / rows, spent - self._before
         self._then, self._before = now, spent
         if self._rows <= _WARM_UP:
             return  # memory is taken, threads start, code is loaded: once

@@ -125,3 +125,14 @@ def test_they_have_none_where_they_would_cost_much():
     late = run(250e-6, 10e-6, 2e-3, rows=60_000, length=100)[40_000:]
     share = sum(kind != SPARSE for kind in late) * 2e-3 / (len(late) * 250e-6)
     assert share <= 1.25 * min(LEAST / 250e-6, MOST)
+
+
+def test_a_clock_that_goes_back_is_forgotten():
+    """Each thread has its own: where the loop goes on in another one, the steps after that are measured as ever."""
+    work = Work(2e-3, 10e-6, 210e-6)
+    cadence = Cadence(lambda: work.spent, lambda: work.now)
+    work.train(cadence, 60_000, 1000)
+    work.now -= 1e3
+    late = work.train(cadence, 60_000, 1000)[30_000:]
+    share = sum(kind != SPARSE for kind in late) * 200e-6 / (len(late) * 2e-3)
+    assert 0.5 * SHARE < share < 2 * max(SHARE, min(LEAST / 2e-3, MOST))
