@@ -51,7 +51,7 @@ class Loop:
     Attributes:
         TRUTH: what is wrong.
         ON: kinds of training (`BASES`) that have it.
-        base: the kind.
+        kind, base: the kind, by name and itself.
         epoch, step: where the training is.
     """
 
@@ -59,7 +59,7 @@ class Loop:
     ON: ClassVar[tuple[str, ...]] = tuple(BASES)
 
     def __init__(self, base: str, seed: int) -> None:
-        self.base, self.seed = BASES[base], seed
+        self.kind, self.base, self.seed = base, BASES[base], seed
         self.epochs, self.batch_size = self.base.epochs, self.base.batch_size
         self.epoch = self.step = 0
         torch.manual_seed(seed)

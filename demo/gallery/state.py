@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from demo.gallery.bases import BASES
 from demo.gallery.loop import Loop, Truth
 from tb_losslens import LossLensWriter
 
@@ -94,7 +93,7 @@ class ResumedWithoutOptimizer(Loop):
     def train(self, directory: str) -> None:
         last, self.epochs = self.epochs, 5
         super().train(directory)
-        other = type(self)(next(name for name in self.ON if self.base is BASES[name]), self.seed)
+        other = type(self)(self.kind, self.seed)
         other.model.load_state_dict(self.model.state_dict())
         other.epoch, other.step, other.epochs = self.epoch, self.step, last
         with LossLensWriter(directory) as writer:

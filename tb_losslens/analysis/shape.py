@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.boundaries import Cuts
-from tb_losslens.analysis.finding import Shape
+from tb_losslens.analysis.measured import Shape
 from tb_losslens.analysis.stats import Floats, finite, mean, median, moving_mean, robust_sigma
 
 
