@@ -32,7 +32,7 @@ DEEP = 4
 """Added to the reason where what single layers and samples say is read, too."""
 
 _EDGE_SHARE, _EDGE_LEAST = 0.04, 10
-_SURE_SHARE = 0.005
+_SURE_SHARE = 0.0025
 
 _NEW = 0.1
 _WARM_UP = 3
@@ -53,7 +53,8 @@ class Cadence:
         spent: gives the seconds that was spent on this so far.
         clock: gives the time in seconds.
         grant: seconds that may be spent at once.
-        sure: rows on either side of a boundary that are dense whatever was spent, if they cost no more than 0.5 % of an epoch.
+        sure: rows on either side of a boundary that are dense whatever was spent, or as many of them as cost no more than
+            0.25 % of an epoch.
 
     Attributes:
         every: batches from one dense row to the next, as of the newest one.
@@ -138,8 +139,10 @@ class Cadence:
 
     def _is_sure(self, index: int, length: int) -> bool:
         """True right beside a boundary: each epoch is compared with the next, however long ago the grant was spent."""
-        beside = index < self._sure or (length > 0 and index >= length - self._sure)
-        return beside and 2 * self._sure * self._extra <= _SURE_SHARE * self._step * length
+        rows = self._sure
+        while rows and not 2 * rows * self._extra <= _SURE_SHARE * self._step * length:  # also before a step is known
+            rows -= 1
+        return index < rows or (length > 0 and index >= length - rows)
 
     @property
     def _extra(self) -> float:
