@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tb_losslens.analysis.weight_records import optimizer_steps, recorded_weights
 from tb_losslens.store.run import Run, RunEvent
 
-QUIET = frozenset({"epoch_begin", "epoch_end", "validation_begin", "validation_end", "save"})
+QUIET = frozenset({"epoch_begin", "epoch_end", "validation_begin", "validation_end", "save", "probe"})
 """Kinds of events that do not say that somebody changes the weights."""
 
 
@@ -30,7 +30,7 @@ class Change:
 def changed_between(run: Run) -> tuple[list[Change], int]:
     """(changes of the weights between two epochs, boundaries compared).
 
-    A boundary is compared where the checksums of the same parameters are known at both ends, the optimisers count equally
+    A boundary is compared where the checksums of the same parameters are known at both ends, the optimisers made equally
     many steps at both, and no event in between says that a model was replaced or a change made. Where a state was loaded in
     between, weights that equal those of an earlier event are a change whatever the optimisers count and whatever was noted.
     """
@@ -48,7 +48,7 @@ def changed_between(run: Run) -> tuple[list[Change], int]:
             end, loaded, other = event, set(), False
         elif event.kind == "restore":
             loaded.add(str(event.fields.get("what", "model")))
-        elif event.kind not in QUIET:
+        elif event.kind not in QUIET and event.fields.get("about") != "probe":
             other = True
         elif event.kind == "epoch_begin" and end is not None:
             before, now = sums.get(id(end)), sums.get(id(event))
@@ -70,6 +70,7 @@ def _older(alike: Sequence[RunEvent], event: RunEvent) -> RunEvent | None:
 
 
 def _same_steps(end: RunEvent, begin: RunEvent) -> bool:
-    """True if all optimisers count as many steps at both ends."""
+    """True if all optimisers count as many steps at both ends; of one that counts none, as plain SGD, the steps are seen."""
     before, after = optimizer_steps(end), optimizer_steps(begin)
-    return bool(before) and all(step is not None for step in before) and before == after
+    seen = (end.fields.get("steps_outside") or 0) == (begin.fields.get("steps_outside") or 0)
+    return bool(before) and before == after and (None not in before or seen)

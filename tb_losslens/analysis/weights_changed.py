@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.explain import around, clear_where_named, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.probe_looks import moves
+from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import plural, signed, some
 from tb_losslens.analysis.weight_records import place
 from tb_losslens.analysis.weights_between import Change, changed_between
@@ -35,11 +39,17 @@ def _moved(context: Context, at: tuple[int, ...], every: bool) -> bool:
 
 def _effect(context: Context, at: tuple[int, ...], moved: bool) -> tuple[list[Evidence], list[Evidence]]:
     """Evidence for and against an effect on the loss."""
+    probed = moves(context.run, [context.boundaries[k].batch for k in at])
+    tested = []
+    if probed:
+        by = signed(median(np.array(probed)))
+        said = f"by experiment, the loss of the same training batch moves by {by} with them ({plural(len(probed), 'boundary')})"
+        tested = [Evidence(said)]
     if not moved:
-        return [], [Evidence("whether the loss moves for it cannot be told: cuts inside the epochs move as well", "loss")]
+        return tested, [Evidence("whether the loss moves for it cannot be told: cuts inside the epochs move as well", "loss")]
     level = signed(typical_excess(context.boundaries[k] for k in at))
     said = f"the loss moves there by {level}, beyond the trend beside it"
-    return [Evidence(said, "loss", around(context.boundaries[at[0]]))], []
+    return [Evidence(said, "loss", around(context.boundaries[at[0]])), *tested], []
 
 
 def _at(context: Context, changes: Sequence[Change]) -> tuple[tuple[int, ...], str]:

@@ -9,7 +9,8 @@ Why it matters:
 
 How it decides:
     The pooled direction is down, the first repeated pass is among the drops, the LR and the mode do not change with it,
-    the epochs hold the same samples, and the held-out loss does not fall along with the jumps. What the local trend
+    the epochs hold the same samples, and the held-out loss does not fall along with the jumps. With a probe it is an
+    experiment: the loss of the same training batch must fall against that of the same held-out batch. What the local trend
     (the placebo median) does not explain of the median jump is its share. A loss that gains back `rise` of each drop within
     the epoch gets nowhere: that is a sawtooth and left alone here. Where another cause already explains most of the drops,
     this one is not claimed. It is likely only where the LR and the samples of each epoch were recorded and neighbouring losses
@@ -37,6 +38,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Pooled, Skipped
 from tb_losslens.analysis.orders import ids_of
 from tb_losslens.analysis.position import profile
+from tb_losslens.analysis.probe_epochs import train_against_heldout
 from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed
 from tb_losslens.analysis.stats import median, sign_test
 from tb_losslens.analysis.text import number, p_value, percent, plural, signed, times
@@ -145,6 +147,9 @@ def _finding(
         (against if heldout > heldout_part * fall else evidence).append(Evidence(text))
     else:
         missing.append('val_loader = writer.wrap(val_loader, split="val")')
+    tested = train_against_heldout(run)
+    if tested is not None:
+        (evidence if tested.apart else against).append(tested.evidence)
     if smooth:
         said = f"each value shares {percent(smooth)} of its noise with the one before: a mean that starts anew drops, too"
         against.append(Evidence(said, "loss"))

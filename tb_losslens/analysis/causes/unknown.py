@@ -12,7 +12,8 @@ How it decides:
     finding that explains its jump; or a loss 10 sigma above and twice those around it, with a gap to all others that the
     tail of the others does not lead one to expect, or for more than ten batches in a row; or a loss that is not
     finite, or ends far above where it began. It lists the signals that would separate the causes which are left, with the line
-    of code for each.
+    of code for each. Where the probe looked, it says by experiment on which side the jump is: the state of the model, the first
+    updates, or the data and the logger.
 
 What to try:
     Record what is missing, and train a few epochs again.
@@ -33,6 +34,7 @@ from tb_losslens.analysis.changes import other_objects, restored_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import mostly_known
+from tb_losslens.analysis.probe_family import advice, family
 from tb_losslens.analysis.recordable import lines_there
 from tb_losslens.analysis.restarts import in_words, restarts
 from tb_losslens.analysis.surges import surges
@@ -46,6 +48,11 @@ TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean", "classes
 _LOOKED_AT = {"input_mean": "mean and spread of the inputs"}
 """What a signal stands for where more was looked at than its name says, or less than one may think."""
 
+_RECORD = "Record what is missing and train a few epochs again."
+_CONFIRM = (
+    "Evaluate one fixed batch just before and after such a boundary: if its loss is unchanged, look at the data or the logger; "
+    "if it changed, at the state. `writer.set_probe()` does that at each."
+)
 _LOADED = "`load_state_dict` was called there, on the model or the optimiser"
 
 
@@ -98,15 +105,18 @@ def _boundaries(context: Context) -> Outcome:
     again = f"Run the batches around step {most.step:,} again with the same weights, in this order and in another."
     size = number(abs(most.z), 2)
     others = other_objects(run, context.epochs, left)
+    side = family(run, left)
     return Finding(
         ID, "unknown", "possible", "Nothing recorded explains it",
         f"{what}, and none of the causes that could be tested explains it."
-        + "".join(f" {other.capitalize()}." for other in others),
+        + "".join(f" {other.capitalize()}." for other in others)
+        + (f" {side.said}." if side is not None else ""),
         detail=most.shape, boundaries=tuple(b.index for b in left), steps=tuple(b.step for b in left[:20]),
         explains_jump=False,
         evidence=(
             Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {size}× the noise beside it", "loss", span),
             Evidence(up_and_down(pooled, repeated=context.found("repeated_order") is not None)),
+            *([] if side is None else [side.evidence]),
             *([] if changed and not known else [Evidence(_looked_at(known))]),
             *(Evidence(said, name, span) for name, said in changed.items()),
             *([] if restored_at(run, most.batch, reach=0) is None else [Evidence(_LOADED)]),
@@ -114,9 +124,8 @@ def _boundaries(context: Context) -> Outcome:
             *(Evidence(in_words(run, one), "step", span) for one in restarts(run) if one.row == most.batch),
         ),
         missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),
-        advice="Record what is missing and train a few epochs again." if missing else again,
-        confirm="Evaluate one fixed batch just before and after such a boundary: if its loss is unchanged, look at the data "
-        "or the logger; if it changed, at the state.",
+        advice=advice(side.side) if side is not None else _RECORD if missing else again,
+        confirm=again if side is not None else _CONFIRM,
     )  # fmt: skip
 
 
