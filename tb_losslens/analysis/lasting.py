@@ -117,11 +117,23 @@ def _judge(
     likely = likely[np.argsort(-np.abs(change[likely]))[:most]]
     for k in likely.tolist():
         around = values[max(0, rows[k] - 2 * size) : rows[k] + 2 * size]
-        z[k], clear[k] = _against(means, int(rows[k]), size, white=noise(around) * math.sqrt(2 / size), clear_z=clear_z)
+        z[k], clear[k] = against_cuts(means, int(rows[k]), size, white=noise(around) * math.sqrt(2 / size), clear_z=clear_z)
     return _Judged(z, clear)
 
 
-def _against(means: Floats, row: int, size: int, *, white: float, clear_z: float, least: int = 10) -> tuple[float, bool]:
+def against_cuts(
+    means: Floats, row: int, size: int, *, white: float, clear_z: float, least: int = 10
+) -> tuple[float, bool]:
+    """(distance of the change of level at `row` from that at cuts around, in their standard deviations; whether it is clear).
+
+    Args:
+        means: moving means of `size` values, see `moving_mean`.
+        row: first row after the change.
+        size: of the window.
+        white: standard deviation of the change that the noise of the batches alone makes.
+        clear_z: distance from which on it is clear, where it is beyond each of the cuts, too.
+        least: cuts; with fewer nothing is clear.
+    """
     places = _places(row, size, len(means) + size - 1)
     here, there = float(_change(means, np.array([row]), size)[0]), _change(means, places, size)
     places, there = places[np.isfinite(there)], there[np.isfinite(there)]

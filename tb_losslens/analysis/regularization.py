@@ -36,10 +36,10 @@ class Raise:
     alone: bool
 
 
-def settings_of(run: Run) -> Mapping[str, Any]:
-    """The newest whole snapshot of the settings; empty where none was taken."""
+def settings_of(run: Run, *, first: bool = False) -> Mapping[str, Any]:
+    """The newest whole snapshot of the settings, or the first one; empty where none was taken."""
     taken = [event.fields.get("config") for event in run.events if event.kind in ("epoch_begin", "epoch_end")]
-    return next((config for config in reversed(taken) if isinstance(config, Mapping)), {})
+    return next((config for config in (taken if first else reversed(taken)) if isinstance(config, Mapping)), {})
 
 
 def dropout_rate(settings: Mapping[str, Any]) -> float:
@@ -134,6 +134,16 @@ def _rate(value: Any, *, most: bool = False) -> float:
         total = sum(rates.values())
         return max(rates, default=0.0) if most else sum(r * n for r, n in rates.items()) / total if total else math.nan
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+
+def kind_of(key: str) -> str:
+    """Which of "dropout" and "weight_decay" a setting is, "" for neither."""
+    return "dropout" if _DROPOUT.match(key) else "weight_decay" if _DECAY.match(key) else ""
+
+
+def value_of(value: Any) -> float:
+    """Such a setting as a number; NaN for none. Of modules that are counted by rate it is their mean."""
+    return _rate(value)
 
 
 def setting_code(kind: str, value: float, why: str) -> str:

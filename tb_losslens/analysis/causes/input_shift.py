@@ -51,6 +51,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.changes import model_replaced, planned_at
 from tb_losslens.analysis.context import Context, Outcome
@@ -62,6 +63,7 @@ from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_move
 from tb_losslens.analysis.input_name import ADVICE, ELSEWHERE, INDICES, MAY_BE_OTHERS, TITLES, named, repair
 from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
 from tb_losslens.analysis.input_proof import Proof, proofs
+from tb_losslens.analysis.inside_report import inputs_inside
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
 from tb_losslens.analysis.other_samples import other_samples
@@ -90,6 +92,24 @@ class _Seen:
 
 
 def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) -> list[Outcome]:
+    """At boundaries, and where the loss rises inside an epoch: what changes there changes the levels of two epochs."""
+    inside = inputs_inside(context, ID)
+    at_boundaries = _at_boundaries(context, least_effect=least_effect, most_shifts=most_shifts)
+    if not inside:
+        return at_boundaries
+    told = np.array([step for one in inside for step in one.steps])
+    kept = [one for one in at_boundaries if isinstance(one, Finding) and not _is_of(context, one, told)]
+    return [*inside, *kept]
+
+
+def _is_of(context: Context, finding: Finding, steps: NDArray[np.int64]) -> bool:
+    """True if each boundary of a finding that is not proved borders on the epoch of one of `steps`."""
+    rows = np.flatnonzero(np.isin(context.run.step, steps))
+    around = [(context.epochs[k].first, context.epochs[k + 1].last) for k in finding.boundaries]
+    return finding.strength != "proved" and all(((rows >= a) & (rows < b)).any() for a, b in around)
+
+
+def _at_boundaries(context: Context, *, least_effect: float, most_shifts: int) -> list[Outcome]:
     """Decides from all of it together; planned and other boundaries are findings of their own.
 
     Args:

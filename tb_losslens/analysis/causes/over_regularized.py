@@ -40,6 +40,7 @@ import math
 from tb_losslens.analysis.both_modes import BothModes, in_both_modes
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.inside_report import raised_inside
 from tb_losslens.analysis.learned import Learned, learned
 from tb_losslens.analysis.raised_report import raised_report
 from tb_losslens.analysis.regularization import (
@@ -87,15 +88,18 @@ def find(
         return Skipped(ID, "the settings of model and optimiser were not read", _HOW)
     raised = raises(context.run, context.boundaries)
     found = [one for kind, items in raised.items() for item in items if (one := raised_report(context, ID, kind, item))]
+    found += raised_inside(context, ID)
     if found:
         return [*found]
     if any(context.found(cause) is not None for cause in ("vanishing_gradients", "bad_init", "loss_misuse")):
         return Checked(ID, "another cause keeps the model from learning")
-    dropped = _by_dropout(context, dropout_rate(settings), rates=rates, hidden=hidden, half=half)
+    began = settings_of(context.run, first=True)  # what came later was not there all along
+    rate, decay = (min(of(settings), of(began)) for of in (dropout_rate, weight_decay))
+    dropped = _by_dropout(context, rate, rates=rates, hidden=hidden, half=half)
     if isinstance(dropped, Finding):
         return dropped
     life = half_life(context.run, settings)
-    decayed = _by_decay(context, weight_decay(settings), life, epochs=epochs, shrinks=shrinks, quarter=quarter)
+    decayed = _by_decay(context, decay, life, epochs=epochs, shrinks=shrinks, quarter=quarter)
     return decayed if isinstance(decayed, Finding) else Checked(ID, f"{dropped}; {decayed}")
 
 

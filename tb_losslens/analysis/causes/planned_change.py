@@ -13,7 +13,8 @@ How it decides:
     something was changed that is not changed at most boundaries. Where several things were changed at once they are
     reported as a set, and none is chosen. It is likely where no boundary without a change moves the same way, else
     possible; a plain note that speaks of a change is possible at most. Where as many boundaries move without a change, it is
-    not claimed.
+    not claimed. Inside an epoch the same holds for a rise of the loss that its placebos do not know (`shifts.py`): a note at it
+    is likely, settings that the end of the epoch shows are possible.
 
 What to try:
     Compare the loss term by term, or on fixed data, before and after the change; make one change at a time.
@@ -38,6 +39,7 @@ from tb_losslens.analysis.change_set import ChangeSet, change_sets, lr_change
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import around, clear_where_named, excess, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped, Strength
+from tb_losslens.analysis.inside_report import changes_inside
 from tb_losslens.analysis.stats import finite, median, robust_sigma
 from tb_losslens.analysis.text import lower_first, number, plural, signed, some
 
@@ -47,14 +49,22 @@ REQUIRES: tuple[str, ...] = ("loss",)
 _RATES = ("lr_increase", "lr_decrease")
 
 
-def find(context: Context, *, beyond: float = 3.5, most_steps: int = 50) -> Outcome:
-    """One finding for all boundaries with a change at which the loss moves, else what was changed.
+def find(context: Context, *, beyond: float = 3.5, most_steps: int = 50) -> Outcome | list[Outcome]:
+    """One finding for all boundaries with a change at which the loss moves, and one for each such change inside an epoch.
 
     Args:
         context: the run and its measurement.
         beyond: standard deviations of the other boundaries by which one must differ where all of them move.
         most_steps: bounds `Finding.steps`.
     """
+    at_boundaries = _at_boundaries(context, beyond=beyond, most_steps=most_steps)
+    inside = changes_inside(context, ID)
+    if not inside:
+        return at_boundaries
+    return [at_boundaries, *inside] if isinstance(at_boundaries, Finding) else [*inside]
+
+
+def _at_boundaries(context: Context, *, beyond: float, most_steps: int) -> Outcome:
     if context.pooled.reason:
         return Skipped(ID, context.pooled.reason, "")
     sets = change_sets(context.run, context.epochs, context.boundaries)

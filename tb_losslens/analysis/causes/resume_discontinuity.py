@@ -17,8 +17,9 @@ How it decides:
     nothing. Inside one process, weights that differ between the end of an epoch and the begin of the next while the
     optimisers count no step were changed by other code (`weights_changed`, or `stale_weights` where they equal an earlier
     state). If `load_state_dict` was called on the model there, it is called planned, since somebody wrote that line: a
-    rollback to the best weights. An optimiser that loses its state once, where a state was loaded, the model or the scheduler
-    replaced, or the step jumps, is told too. It explains the jump where the loss moves at the same boundary.
+    rollback to the best weights. Inside an epoch, where the loss rises, the norm of the weights may not have changed by more
+    than the step before moved them. An optimiser that loses its state once, where a state was loaded, the model or the
+    scheduler replaced, or the step jumps, is told too. It explains the jump where the loss moves at the same boundary.
 
 What to try:
     Save and load the weights, the optimiser, the scheduler and the step together.
@@ -44,6 +45,7 @@ from tb_losslens.analysis.restarts import Restart, in_words, restarts
 from tb_losslens.analysis.text import signed
 from tb_losslens.analysis.weight_records import place
 from tb_losslens.analysis.weights_changed import weights_changed
+from tb_losslens.analysis.weights_inside import weights_inside
 
 ID = "resume_discontinuity"
 REQUIRES: tuple[str, ...] = ()
@@ -55,6 +57,7 @@ def find(context: Context) -> list[Outcome]:
     seen = restarts(run)
     changed = weights_changed(context)
     at = {k for finding in changed for k in finding.boundaries}
+    changed += weights_inside(context, ID)
     changed += [finding for finding in optimizer_lost(context) if not at & set(finding.boundaries)]
     if not seen and not changed:
         return [Checked(ID, "one process recorded all of it")]

@@ -25,7 +25,7 @@ What to try:
 
 When it is wrong:
     A curriculum that is not noted looks like this, unless it goes on in small steps, which is a drift and no shift. Pseudo-
-    labels that are renewed more than three times are none. Targets that change inside an epoch are left to `bad_batch`. A shift
+    labels that are renewed more than three times are none. A span of batches with other targets is left to `bad_batch`. A shift
     in the last epoch may be that of one epoch. Another data source without an effect on the loss is called harmless.
     False-alarm rate: none for proofs; the p-value for the rest. Inputs that move with the mix are its consequence; other inputs
     of the same samples are `input_shift`.
@@ -49,6 +49,7 @@ from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed
 from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.noted import notes_at
 from tb_losslens.analysis.relabelled_span import relabelled_spans
+from tb_losslens.analysis.target_begin import begin_of
 from tb_losslens.analysis.target_levels import TargetStep, target_steps
 from tb_losslens.analysis.target_proof import LASTING, ONE_EPOCH, target_proofs
 from tb_losslens.analysis.target_report import ADVICE, ADVICE_PLANNED, TITLES, quiet_targets, relabelled_somewhere, repair
@@ -147,17 +148,19 @@ def _finding(context: Context, events: Sequence[_Event], rises: Sequence[int], *
     boundary = context.boundaries[first.at]
     at = tuple(k for event in events for k in event.boundaries if k < len(context.boundaries))
     evidence = [said for event in events for said in _seen(context, event)]
+    inside = begin_of(run, context.epochs[first.at + 1]) if len(events) == 1 and first.detail == LASTING else None
+    evidence += inside.evidence if inside is not None else ()
     other_model = model_replaced(run, [context.boundaries[k] for k in at])
     starts = [event.at for event in events]
     lasting = [k for k in starts if k in rises]
-    moves = (jumps(context, at) or bool(lasting)) and other_model is None
+    moves = (inside.moves if inside is not None else jumps(context, at) or bool(lasting)) and other_model is None
     against = []
     if other_model is not None:
         against.append(Evidence(f"{other_model}, which moves the loss by itself", "loss"))
-    elif moves:
+    elif inside is None and moves:
         said = f"the loss moves by {signed(excess(boundary))} at boundary {first.at + 1}"
         evidence.append(Evidence(said, "loss", around(boundary)))
-    else:
+    elif not moves:
         said = f"the loss moves by {signed(excess(boundary))} there, no more than at other cuts"
         against.append(Evidence(said, "loss", around(boundary)))
     if first.detail == LASTING and _is_last(context, events[-1]):
@@ -167,6 +170,9 @@ def _finding(context: Context, events: Sequence[_Event], rises: Sequence[int], *
     if is_planned:
         evidence.append(Evidence(f"somebody noted the change: {_noted(context, first)}"))
     where = f"boundar{'y' if len(starts) == 1 else 'ies'} {some([k + 1 for k in starts])}"
+    steps = tuple(context.boundaries[k].step for k in at)
+    if inside is not None:
+        where, at, steps = f"step {inside.step:,}, inside an epoch", (), (inside.step,)
     then = ", and stay so" if first.detail == LASTING else " for one epoch"
     proved = all(event.proofs for event in events)
     sources = not moves and all(not event.proofs and {step.signal for step in event.steps} == {"source"} for event in events)
@@ -179,14 +185,14 @@ def _finding(context: Context, events: Sequence[_Event], rises: Sequence[int], *
         detail=first.detail,
         score=(0.9 if moves else 0.7) + (0.05 if proved else 0.0),
         boundaries=at,
-        steps=tuple(context.boundaries[k].step for k in at),
-        share=share_against_rest(context, starts) if moves else None,
+        steps=steps,
+        share=share_against_rest(context, starts) if moves and inside is None else None,
         explains_jump=moves,
         evidence=tuple(evidence),
         against=tuple(against),
         advice=ADVICE_PLANNED if is_planned else ADVICE[bool(first.proofs)],
         fix="" if is_planned else repair(context, first.at, [step.signal for step in first.steps]),
-        confirm=f"Load the targets of one batch before and after step {boundary.step:,}: they must be equal.",
+        confirm=f"Load the targets of one batch before and after step {steps[0]:,}: they must be equal.",
     )
 
 

@@ -33,6 +33,7 @@ from tb_losslens.analysis.change_at import change_at
 from tb_losslens.analysis.changes import other_objects, restored_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.inside_report import unexplained_inside
 from tb_losslens.analysis.known import mostly_known
 from tb_losslens.analysis.probe_family import advice, family
 from tb_losslens.analysis.recordable import lines_there
@@ -60,6 +61,7 @@ def find(context: Context) -> Outcome | list[Outcome]:
     """Names what nothing explains, at boundaries and inside epochs, and what to record."""
     end = lost(context) or ends_high(context)
     rises = surges(context)
+    rises += unexplained_inside(replace(context, earlier=(*context.earlier, *rises)))
     inside: list[Outcome] = [*([end] if end else []), *rises, *spikes(replace(context, earlier=(*context.earlier, *rises)))]
     at_boundaries = _boundaries(context)
     if not inside:
