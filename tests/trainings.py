@@ -110,6 +110,7 @@ def train(
     per_epoch = len(x) // batch_size if drop_last else math.ceil(len(x) / batch_size)
     total = per_epoch * epochs
     factor = schedule if callable(schedule) else lambda s, t, p: schedule_factor(str(schedule), s, t, p)
+    parameters = list(net.parameters())
     loader = {
         "class": "DataLoader", "batch_size": batch_size, "shuffle": shuffle, "drop_last": drop_last, "workers": 0,
         "sampler": "RandomSampler" if shuffle else "SequentialSampler", "generator": False, "dataset_size": len(x),
@@ -121,7 +122,9 @@ def train(
         seen: list[NDArray[np.int64]] = []
         for index, ids in enumerate(_batches(ids_now, batch_size, drop_last)):
             step = rec.rows
-            net.train(training_mode(step, epoch) if training_mode else True)
+            mode = training_mode(step, epoch) if training_mode else True
+            if net.training != mode:
+                net.train(mode)
             inputs, targets = x[ids], y[ids]
             if change_inputs is not None:
                 inputs = change_inputs(inputs, step, epoch)
@@ -136,12 +139,13 @@ def train(
                 loss = change_loss(loss, losses)
             opt.zero_grad()
             loss.backward()
-            norm = _norm(net)
+            norm = norm_at_step = _norm(parameters)
             if clip is not None:
-                torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
+                torch.nn.utils.clip_grad_norm_(parameters, clip)
+                norm_at_step = _norm(parameters)
             rec.put(
                 loss=float(loss.detach()), lr=opt.param_groups[0]["lr"], epoch=epoch, index=index, batch_size=len(ids),
-                train_mode=float(net.training), grad_norm=norm, grad_norm_at_step=_norm(net), time=1e9 + 1e-3 * step,
+                train_mode=float(net.training), grad_norm=norm, grad_norm_at_step=norm_at_step, time=1e9 + 1e-3 * step,
             )  # fmt: skip
             if inputs.is_floating_point():
                 finite = torch.isfinite(inputs)
@@ -171,8 +175,9 @@ def train(
     return _run(name, rec, {**known, **(facts or {})}, logged)
 
 
-def _norm(net: nn.Module) -> float:
-    return float(torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in net.parameters() if p.grad is not None])))
+def _norm(parameters: list[nn.Parameter]) -> float:
+    grads = [p.grad for p in parameters if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(grads))))
 
 
 def _run(
