@@ -11,7 +11,7 @@ RUNS ?= demo/runs
 # where `make demo` serves; 0 is any free port
 PORT ?= 0
 
-.PHONY: demo demo-runs gallery test soak setup page lint screenshots clean help
+.PHONY: demo demo-runs gallery test soak setup page lint lint-python lint-page test-page screenshots clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -54,15 +54,22 @@ demo: demo-runs
 gallery: setup
 	$(PY) -m demo.gallery --out demo/gallery_runs
 
-lint: setup
+lint: lint-python lint-page
+
+lint-python: setup
 	$(PY) -m ruff check .
 	$(PY) -m mypy
+
+lint-page: setup
 	$(PY) frontend/npm.py run check
 	$(PY) frontend/npm.py run lint
 
-# one thread each: as many trainings run side by side as there are cores
-test: setup $(PROTOC) lint
+test-page: setup
 	$(PY) frontend/npm.py test
+
+# one thread each: as many trainings run side by side as there are cores
+test: setup $(PROTOC)
+	@$(MAKE) --jobs=2 lint test-page
 	@$(PY) -m tests.browser
 	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=auto --dist=loadfile
 
