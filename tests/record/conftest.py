@@ -1,6 +1,15 @@
 import pytest
 
+from tests.record.processes import Server
 from tests.record.training import Recorded
+
+
+@pytest.fixture(scope="session")
+def server():
+    """One for all files: it takes seconds to import torch."""
+    one = Server()
+    yield one
+    one.close()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import pytest
 
 from tb_losslens.store.logdir import load_runs
 from tests.record.kills import CHUNK_SECONDS, HOOKS, LOG, SHORT, Counted, check_hooks, check_logged, check_short, late_in_file
-from tests.record.processes import Server
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -87,13 +86,6 @@ def test_the_tail_stays_and_the_run_is_live_for_a_minute_only(tmp_path):
 WAYS = pytest.mark.parametrize(
     ("body", "check"), [(LOG, check_logged), (HOOKS, check_hooks), (SHORT, check_short)], ids=["logged", "hooks", "short"]
 )
-
-
-@pytest.fixture(scope="module")
-def server():
-    one = Server()
-    yield one
-    one.close()
 
 
 @WAYS

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from tb_losslens.store.logdir import load_runs
-from tests.record.processes import Server
 
 HEAD = """
 import os, signal, sys, warnings
@@ -21,13 +20,6 @@ torch.set_num_threads(1)
 from tb_losslens.record.writer import LossLensWriter
 logdir = sys.argv[1]
 """
-
-
-@pytest.fixture(scope="module")
-def server():
-    one = Server()
-    yield one
-    one.close()
 
 
 @pytest.fixture

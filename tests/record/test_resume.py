@@ -10,7 +10,6 @@ from tb_losslens.record.writer import LossLensWriter
 from tb_losslens.store.logdir import load_runs, read_recording
 from tests.analysis.contexts import findings
 from tests.record.kills import LOG, Counted, check_logged
-from tests.record.processes import Server
 
 
 def write(logdir, first, value, rows=50, **kwargs):
@@ -47,14 +46,12 @@ def test_a_resume_that_goes_back(purged, tmp_path):
     assert bool(findings(log_overlap, run)) != purged
 
 
-def test_a_resume_after_kill_9(tmp_path):
+def test_a_resume_after_kill_9(server, tmp_path):
     """The tail of the dead process goes into the event file, and what the new session overtakes stays there."""
-    server = Server()
     training = Counted(server, tmp_path / "one", LOG)
     training.wait_for(400)
     training.script.send(signal.SIGKILL)
     training.script.finish(-signal.SIGKILL)
-    server.close()
     check_logged(training.run(), training.done)
     written = len(training.run())
     write(training.logs / "run", 300, -1.0, rows=200)

@@ -5,8 +5,6 @@ import textwrap
 
 import pytest
 
-from tests.record.processes import Server
-
 SCRIPT = """
 import json, os, sys
 sys.path.insert(0, os.getcwd())
@@ -68,13 +66,6 @@ print(json.dumps({
 dist.barrier()
 dist.destroy_process_group()
 """
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 def run(server, tmp_path, wrap):
