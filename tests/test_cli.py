@@ -266,6 +266,7 @@ def test_the_demo_needs_a_checkout_and_says_so(tmp_path, capsys, monkeypatch):
 
 def test_the_demo_trains_and_then_serves(tmp_path, capsys, monkeypatch):
     (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "__init__.py").touch()  # else the one of PYTHONPATH comes first, and trains for minutes
     for name in ("run", "serve"):
         (tmp_path / "demo" / f"{name}.py").write_text(f"import sys; print('{name}', *sys.argv[1:], file=open('log', 'a'))")
     monkeypatch.setattr("tb_losslens.cli.__file__", str(tmp_path / "tb_losslens" / "cli.py"))
