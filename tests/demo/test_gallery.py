@@ -13,10 +13,10 @@ import pytest
 from demo.gallery.catalogue import LOOPS, Training, train, trainings
 from demo.gallery.judge import HEALTHY, NOTHING, Score, judge, summary
 from demo.gallery.loop import Truth
-from demo.training import train_all
 from tb_losslens import Diagnosis, Run, diagnose, load_runs
 from tb_losslens.analysis.causes import CAUSES
 from tb_losslens.analysis.finding import Finding
+from tests.demo.here import train_here
 
 PART = (
     Training("Loop", "mlp", 5),
@@ -40,8 +40,7 @@ PART = (
 def scores(tmp_path_factory: pytest.TempPathFactory) -> Mapping[Training, Score]:
     logdir: Path = tmp_path_factory.mktemp("gallery")
     table = {f"run{number}": one for number, one in enumerate(PART)}
-    stopped = [done.error for done in train_all(partial(train, table), list(table), logdir) if done.error]
-    assert not stopped, "\n".join(stopped)
+    train_here(partial(train, table), table, logdir)
     loaded = load_runs(str(logdir))
     return {one: judge(LOOPS[one.loop].TRUTH, diagnose(loaded[run])) for run, one in table.items()}
 

@@ -25,10 +25,17 @@ def serve(logdir: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A logdir with one run."""
+    logdir = tmp_path_factory.mktemp("served")
+    assert [done.error for done in train_all(train, ["adam_at_0_1"], logdir)] == [""]
+    return logdir
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_prints_one_address_and_stops_cleanly(tmp_path: Path, stop: signal.Signals):
-    assert [done.error for done in train_all(train, ["adam_at_0_1"], tmp_path)] == [""]
-    server = serve(tmp_path)
+def test_prints_one_address_and_stops_cleanly(logdir: Path, stop: signal.Signals):
+    server = serve(logdir)
     assert server.stdout is not None
     try:
         address = server.stdout.readline().strip()
