@@ -67,11 +67,12 @@ lint-page: setup
 test-page: setup
 	$(PY) frontend/npm.py test
 
-# one thread each: as many trainings run side by side as there are cores
+# one thread each: as many trainings run side by side as there are cores.
+# The order of the files is that of tests/conftest.py.
 test: setup $(PROTOC)
 	@$(MAKE) --jobs=2 lint test-page
 	@$(PY) -m tests.browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=auto --dist=loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 soak: setup
 	$(PY) -m pytest -s tests/soak
