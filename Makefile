@@ -69,10 +69,11 @@ test-page: setup
 
 # one thread each: as many trainings run side by side as there are cores.
 # The order of the files is that of tests/conftest.py.
+# Tests start a hundred processes: none should compile the package anew.
 test: setup $(PROTOC)
 	@$(MAKE) --jobs=2 lint test-page
 	@$(PY) -m tests.browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(PY) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 soak: setup
 	$(PY) -m pytest -s tests/soak
