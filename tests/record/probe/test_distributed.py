@@ -4,7 +4,7 @@ import warnings
 from collections import Counter
 
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
@@ -52,8 +52,21 @@ def process(rank, folder):
     distributed.destroy_process_group()
 
 
-def test_no_collective_is_added(tmp_path):
-    multiprocessing.spawn(process, (tmp_path,), nprocs=2)
+SCRIPT = """
+import pathlib, sys
+from tests.record.probe.test_distributed import process
+process(int(sys.argv[1]), pathlib.Path(sys.argv[2]))
+"""
+
+
+def test_no_collective_is_added(server, tmp_path):
+    scripts = []
+    for rank in range(2):
+        directory = tmp_path / str(rank)
+        directory.mkdir()
+        scripts.append(server.start(directory, SCRIPT, str(rank), str(tmp_path)))
+    for script in scripts:
+        script.finish()
     for rank in range(2):
         (alone, _, _), (probed, looked, failed) = torch.load(tmp_path / f"{rank}.pt", weights_only=False)
         assert looked > 0
