@@ -148,10 +148,13 @@ def train(
                 train_mode=float(net.training), grad_norm=norm, grad_norm_at_step=norm_at_step, time=1e9 + 1e-3 * step,
             )  # fmt: skip
             if inputs.is_floating_point():
-                finite = torch.isfinite(inputs)
-                rec.put(input_mean=float(inputs.mean()), input_std=float(inputs.std()), input_nonfinite=float((~finite).sum()))
+                mean = float(inputs.mean())  # finite only where all of them are
+                nonfinite = 0.0 if math.isfinite(mean) else float((~torch.isfinite(inputs)).sum())
+                rec.put(input_mean=mean, input_std=float(inputs.std()), input_nonfinite=nonfinite)
             if classify:
-                rec.classes.append(np.stack(np.unique(targets.numpy(), return_counts=True), axis=1).astype(np.int64))
+                counts = np.bincount(targets.numpy())
+                there = np.flatnonzero(counts)
+                rec.classes.append(np.stack([there, counts[there]], axis=1).astype(np.int64))
             else:
                 rec.put(target_mean=float(targets.mean()), target_std=float(targets.std()))
             if per_sample:
