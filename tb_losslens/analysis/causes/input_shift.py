@@ -22,9 +22,11 @@ How it decides:
     what it is called: another data set (its size or its sample ids changed), normalization (one scale and offset is read on
     the way to the model, or fits each place of a sample that is looked at), constant (next to nothing of the spread is left),
     layout (places changed places and come back equal, or vary too little for a random change), augmentation (something random
-    grew, or no place moves while the spread grows by no scale). Else it has no name but what was measured. Planned if somebody
-    noted a `config_change` there. It explains the jump where the loss moves at the same boundary, or where the loss of whole
-    epochs takes a step up there and keeps it, unless the model was replaced there.
+    grew, or no place moves while the spread grows by no scale). Else it has no name but what was measured. Where the batches
+    that were read tell at which of them inside an epoch it began, that one is named; a step of mean or spread where the loss
+    rises inside an epoch is a change as well. Planned if somebody noted a `config_change` there. It explains the jump where the
+    loss moves at the same boundary or batch, or where the loss of whole epochs takes a step up there and keeps it, unless the
+    model was replaced there.
 
 What to try:
     The same preprocessing, with the same constants, in every epoch and in validation; a note where a change is meant.
@@ -63,6 +65,7 @@ from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_move
 from tb_losslens.analysis.input_name import ADVICE, ELSEWHERE, INDICES, MAY_BE_OTHERS, TITLES, named, repair
 from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
 from tb_losslens.analysis.input_proof import Proof, proofs
+from tb_losslens.analysis.input_step import relocated
 from tb_losslens.analysis.inside_report import inputs_inside
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.late_inputs import how_many_read, late_inputs
@@ -91,22 +94,30 @@ class _Seen:
     late: bool = False
 
 
-def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3) -> list[Outcome]:
-    """At boundaries, and where the loss rises inside an epoch: what changes there changes the levels of two epochs."""
-    inside = inputs_inside(context, ID)
-    at_boundaries = _at_boundaries(context, least_effect=least_effect, most_shifts=most_shifts)
+def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3, near: int = 5) -> list[Outcome]:
+    """At boundaries, and inside epochs: what changes there changes the levels of two of them.
+
+    Args:
+        context: the run and its measurement.
+        least_effect: see `_at_boundaries`.
+        most_shifts: the same.
+        near: steps between what the inputs and what the loss say that are one place.
+    """
+    known = _at_boundaries(context, least_effect=least_effect, most_shifts=most_shifts)
+    known = [relocated(context, one) if isinstance(one, Finding) else one for one in known]
+    begun = {step for one in known if isinstance(one, Finding) and not one.boundaries for step in one.steps}
+    inside = [one for one in inputs_inside(context, ID) if not any(abs(step - one.steps[0]) <= near for step in begun)]
     if not inside:
-        return at_boundaries
+        return known
     told = np.array([step for one in inside for step in one.steps])
-    kept = [one for one in at_boundaries if isinstance(one, Finding) and not _is_of(context, one, told)]
-    return [*inside, *kept]
+    return [*inside, *(one for one in known if isinstance(one, Finding) and not _is_of(context, one, told))]
 
 
 def _is_of(context: Context, finding: Finding, steps: NDArray[np.int64]) -> bool:
     """True if each boundary of a finding that is not proved borders on the epoch of one of `steps`."""
     rows = np.flatnonzero(np.isin(context.run.step, steps))
     around = [(context.epochs[k].first, context.epochs[k + 1].last) for k in finding.boundaries]
-    return finding.strength != "proved" and all(((rows >= a) & (rows < b)).any() for a, b in around)
+    return finding.strength != "proved" and bool(around) and all(((rows >= a) & (rows < b)).any() for a, b in around)
 
 
 def _at_boundaries(context: Context, *, least_effect: float, most_shifts: int) -> list[Outcome]:

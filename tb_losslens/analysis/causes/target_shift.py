@@ -148,7 +148,9 @@ def _finding(context: Context, events: Sequence[_Event], rises: Sequence[int], *
     boundary = context.boundaries[first.at]
     at = tuple(k for event in events for k in event.boundaries if k < len(context.boundaries))
     evidence = [said for event in events for said in _seen(context, event)]
-    inside = begin_of(run, context.epochs[first.at + 1]) if len(events) == 1 and first.detail == LASTING else None
+    # a change inside an epoch shows in the next one as well, at the samples that came before it
+    once = {event.at for event in events} <= {first.at, first.at + 1} and first.detail == LASTING
+    inside = begin_of(run, context.epochs[first.at + 1]) if once else None
     evidence += inside.evidence if inside is not None else ()
     other_model = model_replaced(run, [context.boundaries[k] for k in at])
     starts = [event.at for event in events]
