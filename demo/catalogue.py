@@ -8,6 +8,7 @@ from demo.causes import (
     cosine_restarts,
     dropout_raised,
     forgot_train_mode,
+    forgotten_within_a_pass,
     healthy_baseline,
     nan_logged_as_zero,
     optimizer_rebuilt,
@@ -71,6 +72,7 @@ CAUSES: tuple[ModuleType, ...] = (
     overfitting,
     dropout_raised,
     plateau_per_batch,
+    forgotten_within_a_pass,
 )
 """Trainings beyond the articles."""
 

@@ -31,6 +31,7 @@ LABELS = {
     "lr_decrease": "LR step",
     "wrong_mode": "mode",
     "memorization": "seen before",
+    "epochal_sawtooth": "seen before",
     "running_mean": "running mean",
     "input_shift": "other inputs",
     "target_shift": "other targets",

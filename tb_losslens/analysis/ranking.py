@@ -7,12 +7,14 @@ from dataclasses import replace
 
 from tb_losslens.analysis.finding import Boundary, Finding, Pooled
 
-_SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1, "hidden_state_reset": 1}
+_SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1, "epochal_sawtooth": -1, "hidden_state_reset": 1}
 """Way in which the loss moves by a cause that has one."""
 _SYMPTOM = "validation_spike"
 """Named by what else was found, and of the held-out loss alone: it comes after all others."""
 _HARM = (("incomplete_shuffle", "repeated_order"), ("insufficient_data", "overfitting"))
 """Pairs of faults, of which the first does the harm."""
+_SEEN_BEFORE = ("memorization", "epochal_sawtooth")
+"""A loss that is lower for samples that were seen before, and are remembered or forgotten again."""
 _HELD_OUT = ("label_noise", "insufficient_data", "overfitting")
 """What a model that learns its samples by heart shows in the held-out loss."""
 _STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
@@ -30,7 +32,7 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     out = sorted(findings, key=_key)
     for reason, result in _HARM:
         _put_before(out, reason, result)
-    seen = next((f for f in out if f.cause == "memorization" and f.explains_jump), None)
+    seen = next((f for f in out if f.cause in _SEEN_BEFORE and f.explains_jump), None)
     after = [f for f in out if f.cause in _HELD_OUT and f.strength != "possible"] if seen is not None else []
     if seen is not None and after:
         out = [f for f in out if f not in after]

@@ -99,14 +99,12 @@ def by_exposures(run: Run, seen: Visits, *, most: int = 12) -> Found:
 
 def by_gap(run: Run, seen: Visits) -> Found:
     """How the loss of a sample goes with how long ago it was seen, against others of its batch and itself at other times."""
-    used = np.isfinite(seen.loss) & by_turn(run)[seen.row] & (seen.before > 0)
-    length = float(np.median([len(e) for e in run.epochs])) if run.epochs else 1.0
-    if used.sum() < 100:
+    if _with_gap(run, seen).sum() < 100:
         return None, "too few losses of samples that came before were read"
-    slope = _slope(seen.before[used] / length, seen.loss[used], [seen.row[used], seen.of[used]])
+    slope = slope_by_gap(run, seen)
     if slope is None:
         return None, "too few losses of the same samples were read, or all were last seen equally long ago"
-    out = {"slope": slope.value, "p": slope.p, "losses": int(used.sum())}
+    out = {"slope": slope.value, "p": slope.p, "losses": slope.count}
     size = f"{signed(slope.value)} for each epoch since it was last seen ({p_value(slope.p)})"
     if slope.p >= 0.01:
         return out, f"The loss of a sample does not go with how long ago it was seen: {size}."
@@ -114,12 +112,30 @@ def by_gap(run: Run, seen: Visits) -> Found:
 
 
 @dataclass(frozen=True)
-class _Slope:
+class Slope:
+    """A slope with its standard error, the two-sided p that it is 0, and how many losses it rests on."""
+
     value: float
+    error: float
     p: float
+    count: int
 
 
-def _slope(x: Floats, y: Floats, within: list[NDArray[np.int64]], *, rounds: int = 3) -> _Slope | None:
+def slope_by_gap(run: Run, seen: Visits, *, least: int = 100) -> Slope | None:
+    """Change of a sample's loss for each epoch since it was last seen; None with fewer than `least` losses of such samples."""
+    used = _with_gap(run, seen)
+    length = float(np.median([len(e) for e in run.epochs])) if run.epochs else 1.0
+    if used.sum() < least:
+        return None
+    return _slope(seen.before[used] / length, seen.loss[used], [seen.row[used], seen.of[used]])
+
+
+def _with_gap(run: Run, seen: Visits) -> NDArray[np.bool_]:
+    """Visits of samples that came before, with a loss that was read in turn."""
+    return np.isfinite(seen.loss) & by_turn(run)[seen.row] & (seen.before > 0)
+
+
+def _slope(x: Floats, y: Floats, within: list[NDArray[np.int64]], *, rounds: int = 3) -> Slope | None:
     """Slope of y on x after the means of each grouping are taken out of both; None where x does not vary within them.
 
     Two groupings are taken out in turns, which is exact in the limit; each group costs one degree of freedom.
@@ -140,7 +156,7 @@ def _slope(x: Floats, y: Floats, within: list[NDArray[np.int64]], *, rounds: int
     error = float(np.sqrt(left / free / square))
     if not math.isfinite(value) or not math.isfinite(error):
         return None
-    return _Slope(value, float(2 * t_sf(abs(value) / error, free)) if error > 0 else 0.0)
+    return Slope(value, error, float(2 * t_sf(abs(value) / error, free)) if error > 0 else 0.0, len(x))
 
 
 def _ranks(group: NDArray[np.int64], values: Floats) -> Floats:

@@ -18,6 +18,7 @@ from tb_losslens.analysis.causes import (
     batchnorm_drift,
     class_imbalance,
     early_stop_premature,
+    epochal_sawtooth,
     exploding_gradients,
     hidden_nonfinite,
     hidden_state_reset,
@@ -78,6 +79,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         hidden_state_reset,
         # regressions
         incomplete_shuffle,
+        epochal_sawtooth,
         memorization,
         target_shift,
         input_shift,
