@@ -297,3 +297,24 @@ class ForgetsText(Loop):
         for group in made.param_groups:
             group["lr"] *= 3
         return made
+
+
+class FewInABatch(Loop):
+    """Two samples in a batch, with an LR to match: the loss strays by as much as it falls in the whole training."""
+
+    TRUTH = Truth(("small_batch_noise",), may=("memorization",))
+    ON = ("mlp", "sgd", "regression", "transformer")
+
+    def __init__(self, base: str, seed: int) -> None:
+        super().__init__(base, seed)
+        self.batch_size, self.epochs = 2, 3
+
+    def data(self) -> tuple[TensorDataset, TensorDataset]:
+        train, held_out = super().data()
+        return TensorDataset(*(t[:1024] for t in train.tensors)), held_out
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        made = super().make_optimizer()
+        for group in made.param_groups:
+            group["lr"] /= 8
+        return made

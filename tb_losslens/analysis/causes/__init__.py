@@ -44,6 +44,7 @@ from tb_losslens.analysis.causes import (
     repeated_order,
     resume_discontinuity,
     running_mean,
+    small_batch_noise,
     smoothed_metric,
     target_shift,
     unknown,
@@ -107,6 +108,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         plateau_scheduler,
         validation_spike,
         # what is left
+        small_batch_noise,
         batch_noise,
         unknown,
     )
