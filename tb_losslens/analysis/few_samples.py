@@ -49,12 +49,14 @@ def batch_noise_of(run: Run, *, blocks: int = 10, least: int = 12, first: int = 
     if len(loss) < blocks * least or not samples >= 1 or not np.isfinite(loss).all():
         return None
     parts = np.array_split(loss, blocks)
-    sigma = median(np.array([noise(part) for part in parts]))
-    level = median(np.array([mean(part) for part in parts[blocks // 2 :]]))
     start = max(least, min(len(parts[0]), round(first / samples)))
-    learned = mean(loss[:start]) - mean(parts[-1])
-    error = sigma * math.sqrt(1 / start + 1 / len(parts[-1]))
-    return BatchNoise(samples, sigma, level, learned, error, _of_four(parts))
+    with np.errstate(over="ignore", invalid="ignore"):
+        sigma = median(np.array([noise(part) for part in parts]))
+        level = median(np.array([mean(part) for part in parts[blocks // 2 :]]))
+        learned = mean(loss[:start]) - mean(parts[-1])
+        error = sigma * math.sqrt(1 / start + 1 / len(parts[-1]))
+        found = BatchNoise(samples, sigma, level, learned, error, _of_four(parts))
+    return found if all(map(math.isfinite, (sigma, level, learned, error))) else None
 
 
 def _of_four(parts: list[Floats]) -> float:
@@ -79,13 +81,14 @@ def share_of_sampling(run: Run, *, least: int = 30) -> tuple[float, int]:
     count = np.diff(lists.offsets)
     here = np.flatnonzero((count > 1) & by_turn(run) & (count == run.float("batch_size")))
     expected = np.full(len(run), np.nan)
-    for row in here.tolist():
-        expected[row] = np.var(np.asarray(lists[row], dtype=np.float64), ddof=1) / count[row]
     among = within = 0.0
-    for epoch in run.epochs:
-        one, changes = finite(expected[epoch.first : epoch.last]), finite(np.diff(run.loss[epoch.first : epoch.last]))
-        if len(one) and len(changes):
-            within += len(one) * float(one.mean())
-            among += len(one) * float((changes**2).mean()) / 2
-    known = len(here) >= least and within > 0 and math.isfinite(among)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for row in here.tolist():
+            expected[row] = np.var(np.asarray(lists[row], dtype=np.float64), ddof=1) / count[row]
+        for epoch in run.epochs:
+            one, changes = finite(expected[epoch.first : epoch.last]), finite(np.diff(run.loss[epoch.first : epoch.last]))
+            if len(one) and len(changes):
+                within += len(one) * float(one.mean())
+                among += len(one) * float((changes**2).mean()) / 2
+    known = len(here) >= least and within > 0 and math.isfinite(among) and math.isfinite(within)
     return (among / within if known else math.nan), len(here)
