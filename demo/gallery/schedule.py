@@ -147,3 +147,16 @@ class NotedChange(Loop):
             dropout = next(module for module in self.model.modules() if isinstance(module, nn.Dropout))
             dropout.p = 0.85
             writer.note("stronger dropout from here on", kind="config_change")
+
+
+class FarTooLow(Loop):
+    """The LR is a hundredth of what it should be: the training goes straight downhill and nowhere."""
+
+    TRUTH = Truth(("lr_too_low",))
+    ON = ("mlp", "sgd", "regression", "transformer", "lstm")
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        made = super().make_optimizer()
+        for group in made.param_groups:
+            group["lr"] /= 100
+        return made

@@ -31,6 +31,7 @@ from tb_losslens.analysis.causes import (
     lr_decrease,
     lr_increase,
     lr_too_high,
+    lr_too_low,
     memorization,
     missing_zero_grad,
     optimizer_reset,
@@ -106,6 +107,7 @@ CAUSES: tuple[Cause, ...] = tuple(
         overfitting,
         early_stop_premature,
         plateau_scheduler,
+        lr_too_low,
         validation_spike,
         # what is left
         small_batch_noise,

@@ -85,6 +85,8 @@ def find(
         why = f"`{other}` was found" if other else "the curve is smoothed, or leaves its level for good"
         return Checked(ID, f"{why}: its noise of {number(seen.noise)} is not that of the samples alone")
     size = f"batches of {number(seen.samples)} stray by {number(seen.noise)}"
+    if context.found("lr_too_low") is not None:
+        return Checked(ID, f"{size}; that the loss fell by {number(seen.learned)} only has another reason (`lr_too_low`)")
     if seen.learned < clear * seen.error or not seen.level > 0:
         return Checked(ID, f"{size}, and the loss falls by {number(seen.learned)}: there is no trend that it hides")
     part_of_all = of_learned if seen.samples <= few else 2 * of_learned
