@@ -6,7 +6,7 @@ What is true: with four samples a batch the batch statistics are very noisy. In 
 raise the loss; the running statistics, which validation uses, average over many batches and stay usable. So the
 training loss lies above the validation loss with batches of 4 (`batchnorm_batch_4`) and below it with 128
 (`batchnorm_batch_128`, which can afford to learn the samples by heart a little). Nothing of it is tied to an epoch
-boundary, but for that faint memorisation.
+boundary, but for that faint memorisation. The curve of the run with batches of 4 is rough by the noise of so few samples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from demo.expect import Expect
 from tb_losslens import LossLensWriter
 
 EXPECT = {
-    "batchnorm_batch_4": Expect(kinds=("benign", "unknown"), first=("", "memorization", "unknown")),
+    "batchnorm_batch_4": Expect(
+        kinds=("benign", "unknown"), first=("memorization", "unknown", "small_batch_noise"), also=("small_batch_noise",)
+    ),
     "batchnorm_batch_128": Expect(kinds=("benign", "unknown"), first=("", "memorization", "unknown")),
 }
 

@@ -12,8 +12,8 @@ How it decides:
     Two equalities of statistics. Within the batches the variance of single losses over their number is what which samples were
     drawn does to the loss; it must be the variance between batches, within `match`. And four neighbouring batches must stray
     half as far as one, as the root of the number of samples says. Then the size: in batches of `few` samples at most the noise
-    is `of_level` of the loss or `of_learned` of all that the run learned (four times as many samples would still be too few to
-    show a tenth of that); in larger ones it is twice that part. Where single losses were not read it is possible only.
+    is `of_level` of the loss or `of_learned` of all that the run learned: four times as many samples would still be too few to
+    show a tenth of that. Larger batches are not judged. Where single losses were not read it is possible only.
 
 What to try:
     Nothing is broken. Read a mean over as many batches as it says, or take larger batches where the run allows it.
@@ -69,7 +69,7 @@ def find(
         context: the run and its measurement.
         few: samples in a batch that count as few.
         of_level: noise of such a batch over the loss, at least.
-        of_learned: noise of such a batch over what the run learned, at least; twice that for larger batches.
+        of_learned: noise of such a batch over what the run learned, at least.
         any_level: noise over the loss there, at least.
         match: factor that the variance between batches may be off from what the one within them leads one to expect.
         halves: the same for the noise of four batches against half of that of one.
@@ -89,9 +89,10 @@ def find(
         return Checked(ID, f"{size}; that the loss fell by {number(seen.learned)} only has another reason (`lr_too_low`)")
     if seen.learned < clear * seen.error or not seen.level > 0:
         return Checked(ID, f"{size}, and the loss falls by {number(seen.learned)}: there is no trend that it hides")
-    part_of_all = of_learned if seen.samples <= few else 2 * of_learned
-    of_all = seen.noise >= part_of_all * seen.learned and seen.noise >= any_level * seen.level
-    if not of_all and not (seen.samples <= few and seen.noise >= of_level * seen.level):
+    if seen.samples > few:
+        return Checked(ID, f"{size}, which are more than {few} samples")
+    of_all = seen.noise >= of_learned * seen.learned and seen.noise >= any_level * seen.level
+    if not of_all and seen.noise < of_level * seen.level:
         return Checked(ID, f"{size}, the loss is at {number(seen.level)} and fell by {number(seen.learned)}: the trend shows")
     ratio, read = share_of_sampling(run)
     if not 1 / match <= ratio <= match and not math.isnan(ratio):
