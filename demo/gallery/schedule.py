@@ -150,7 +150,7 @@ class NotedChange(Loop):
 
 
 class FarTooLow(Loop):
-    """The LR is a hundredth of what it should be: the training goes straight downhill and nowhere."""
+    """The LR is a hundredth of what it should be, a thousandth for numbers: straight downhill, and nowhere."""
 
     TRUTH = Truth(("lr_too_low",))
     ON = ("mlp", "sgd", "regression", "transformer", "lstm")
@@ -158,5 +158,5 @@ class FarTooLow(Loop):
     def make_optimizer(self) -> torch.optim.Optimizer:
         made = super().make_optimizer()
         for group in made.param_groups:
-            group["lr"] /= 100
+            group["lr"] /= 1000 if self.kind == "regression" else 100
         return made

@@ -22,7 +22,8 @@ When it is wrong:
     Small updates that have another reason are left to it: gradients that vanish, a bad initialisation, clipping to a tenth of
     the norm, an LR that decays or rises by more than a cosine does. A training that begins from a good model, one of which
     the loss of the best constant is unknown, and one of fewer than 200 batches are not judged. Whether more epochs would help
-    at a usual LR is not asked here: there the slope flattens. False-alarm rate: none on healthy trainings so far.
+    at a usual LR is not asked here: there a tenth of the loss is soon gone, and the slope flattens. False-alarm rate: none on
+    healthy trainings so far.
 
 References:
     Smith, A disciplined approach to neural network hyper-parameters, 2018. Karpathy, A recipe for training neural networks,
@@ -60,11 +61,11 @@ def find(
     context: Context,
     *,
     least: int = 200,
-    least_epochs: int = 3,
+    least_epochs: int = 5,
     errors: float = 5.0,
     straight: float = 0.5,
-    moved: float = 1.0,
-    gone: float = 0.3,
+    moved: float = 0.5,
+    gone: float = 0.1,
     held: float = 0.3,
 ) -> Outcome:
     """One finding, or how much the slope has flattened.
