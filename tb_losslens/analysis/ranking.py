@@ -11,8 +11,15 @@ _SIGN = {"lr_increase": 1, "lr_decrease": -1, "memorization": -1, "epochal_sawto
 """Way in which the loss moves by a cause that has one."""
 _SYMPTOM = "validation_spike"
 """Named by what else was found, and of the held-out loss alone: it comes after all others."""
-_HARM = (("incomplete_shuffle", "repeated_order"), ("insufficient_data", "overfitting"))
+_HARM = (
+    ("incomplete_shuffle", "repeated_order"),
+    ("insufficient_data", "overfitting"),
+    ("validation_mismatch", "overfitting"),
+    ("input_shift", "validation_mismatch"),
+)
 """Pairs of faults, of which the first does the harm."""
+_NO_LATER = "input_shift"
+"""The reason of a pair that must not begin after what it is the reason of."""
 _SEEN_BEFORE = ("memorization", "epochal_sawtooth")
 """A loss that is lower for samples that were seen before, and are remembered or forgotten again."""
 _HELD_OUT = ("label_noise", "insufficient_data", "overfitting")
@@ -26,8 +33,9 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     A proof outranks a correlation only if it also explains the jump; otherwise it stands beside it. Within a group the
     strength of the evidence decides, then the share of the jump, then the score. Sorted samples come before the repeated order
     that is proved beside them, where neither explains the jump: the sorting does the harm. So do too few samples, before the
-    overfitting to them. And where samples that were seen before explain the jumps, a held-out loss that rises meanwhile follows
-    from the same, and stands right after it.
+    overfitting to them, and other inputs in validation before it; what made them others in training comes before that. And
+    where samples that were seen before explain the jumps, a held-out loss that rises meanwhile follows from the same, and
+    stands right after it.
     """
     out = sorted(findings, key=_key)
     for reason, result in _HARM:
@@ -44,9 +52,11 @@ def _put_before(out: list[Finding], reason: str, result: str) -> None:
     """Moves the fault `reason` to right before the fault `result` where it stands behind it and neither explains the jump."""
     beside = [f.cause for f in out if not f.explains_jump and f.kind == "fault"]
     if reason in beside and result in beside[: beside.index(reason)]:
-        moved = next(f for f in out if f.cause == reason)
+        moved, other = (next(f for f in out if f.cause == cause) for cause in (reason, result))
+        if reason == _NO_LATER and (not moved.steps or not other.steps or moved.steps[0] > other.steps[0]):
+            return
         out.remove(moved)
-        out.insert(next(i for i, f in enumerate(out) if f.cause == result), moved)
+        out.insert(out.index(other), moved)
 
 
 def _key(finding: Finding) -> tuple[int, int, float, float]:

@@ -39,6 +39,15 @@ def test_sorted_samples_come_before_their_repeated_order_where_neither_explains(
     assert order(replace(again, explains_jump=True), unmixed) == ["repeated_order", "incomplete_shuffle"]
 
 
+def test_inputs_that_became_others_come_before_what_validation_shows_of_them() -> None:
+    shift = finding("input_shift", "fault", "likely", explains_jump=False, steps=(300,), score=0.1)
+    mismatch = finding("validation_mismatch", "fault", "likely", explains_jump=False, steps=(399,), score=0.2)
+    rises = finding("overfitting", "fault", "likely", explains_jump=False, steps=(159,), score=0.9)
+    assert order(rises, mismatch, shift) == ["input_shift", "validation_mismatch", "overfitting"]
+    later = replace(shift, steps=(450,))
+    assert order(rises, mismatch, later) == ["validation_mismatch", "overfitting", "input_shift"]
+
+
 def test_a_held_out_loss_that_rises_stands_right_after_the_samples_that_were_seen_before() -> None:
     rises = finding("overfitting", "fault", "likely", explains_jump=False)
     few = finding("insufficient_data", "fault", "likely", explains_jump=False, score=0.9)
