@@ -202,7 +202,8 @@ class LossLensWriter(Calls, SummaryWriter):
     def _epoch_ended(self, recorder: Recorder) -> None:
         elapsed = max(time.perf_counter() - self._begin, 1e-9)
         empty = {"empty_passes": self._empty_passes} if self._empty_passes else {}
-        cost = {"overhead": round(self._guard.spent / elapsed, 4), "elapsed": round(elapsed, 2)}
+        took = max(0.0, self._guard.spent - self._guard.stood)  # while others had the processor nothing was recorded
+        cost = {"overhead": round(took / elapsed, 4), "elapsed": round(elapsed, 2)}
         recorder.facts({**recorder.loss_facts(), **empty, **cost})
         self._write_summary(recorder)
 
