@@ -36,9 +36,13 @@ def record(
     metric: str = "held_out",
     held_out: int = 400,
     samples: int = 800,
+    drawn: bool = False,
     **settings: Any,
 ) -> Run:
-    """A real loop; `metric` is what the scheduler is given: held_out, train, last, accuracy or batch (after each of them)."""
+    """A real loop; `metric` is what the scheduler is given: held_out, train, last, accuracy or batch (after each of them).
+
+    With `drawn` each validation has other samples.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     x, y, held_x, held_y = dataset(data, samples)
@@ -63,10 +67,11 @@ def record(
                 if metric == "batch":
                     scheduler.step(loss.item())
             net.eval()
+            chosen = torch.randperm(len(held_x))[:held_out] if drawn else torch.arange(len(held_x))[:held_out]
             with torch.no_grad():
-                output = net(held_x[:held_out])
-                value = criterion(output if classes else output.squeeze(1), held_y[:held_out]).item()
-                right = (output.argmax(1) == held_y[:held_out]).float().mean().item()
+                output = net(held_x[chosen])
+                value = criterion(output if classes else output.squeeze(1), held_y[chosen]).item()
+                right = (output.argmax(1) == held_y[chosen]).float().mean().item()
             writer.add_scalar("Loss/val", value, epoch)
             given = {"held_out": value, "train": sum(losses) / len(losses), "accuracy": right, "last": losses[-1]}
             if metric != "batch":
@@ -158,6 +163,14 @@ def test_a_plateau_that_was_kept_for_half_of_the_run() -> None:
 def test_cuts_of_a_plateau_are_what_the_scheduler_is_for(options: dict[str, Any], seed: int) -> None:
     said = checked(plateau_scheduler, trained(seed=seed, **options))
     assert "cut" in said
+
+
+def test_cuts_after_which_nothing_falls_any_more_are_too_eager_where_what_was_learned_holds_for_others() -> None:
+    """The LR is gone after a few epochs, so that the held-out loss, which is noisy, cannot show that it would have fallen."""
+    run = trained(optimizer="sgd", lr=0.02, patience=0, held_out=30, drawn=True, epochs=16)
+    assert run.float("lr")[-1] < 1e-4 * run.float("lr")[0]
+    (finding,) = findings(plateau_scheduler, run)
+    assert (finding.detail, finding.strength) == ("too_eager", "likely")
 
 
 def test_learning_by_heart_is_a_plateau_of_the_held_out_loss() -> None:
