@@ -14,7 +14,7 @@ from tb_losslens.analysis.divergence import diverged
 from tb_losslens.analysis.finding import Finding
 from tb_losslens.analysis.learned import learned
 from tb_losslens.analysis.once import once_a_run
-from tb_losslens.analysis.stats import Floats, median, row_median
+from tb_losslens.analysis.stats import Floats, mean, median, row_median
 from tb_losslens.store.run import Run
 
 MECHANISMS = ("missing_zero_grad", "input_shift", "target_shift", "wrong_mode", "lr_increase", "resume_discontinuity")
@@ -48,7 +48,7 @@ class BlowUp:
 
 
 def blow_up(
-    run: Run, *, fold: float = 1.5, far: float = 5.0, long: int = 10, most: float = 0.05, large: int = 16
+    run: Run, *, fold: float = 1.5, far: float = 5.0, long: int = 10, most: float = 0.05, large: int = 16, late: int = 20
 ) -> BlowUp | None:
     """The excursion that did harm; None without one.
 
@@ -62,6 +62,7 @@ def blow_up(
         long: batches for which it lasts then.
         most: part of the loss of the best constant that is gone at the end, up to which nothing was learned or kept.
         large: samples.
+        late: batches after which something must have been learned that an excursion undoes, unless it is one of `far`.
     """
     loss = run.loss
     if len(loss) < 2 or not math.isfinite(loss[0]):
@@ -92,7 +93,9 @@ def blow_up(
     row += int(np.argmax(loss[row:] > fold * start))
     highest = loss[above & enough] if (above & enough).any() else levels
     top, length, before = float(np.nanmax(highest)), int(above.sum()), _before(loss, row, start)
-    if known.constant and known.last > (1 - most) * known.start:
+    stuck = known.constant and known.last > (1 - most) * known.start
+    # of a loss that had never left the constant, a level of little more than that is a stretch of hard samples
+    if stuck and (row <= late or mean(loss[row // 2 : row]) < (1 - most) * known.start or top > far * start):
         return BlowUp(row, "stuck", before, top, known.last, length, start)
     if float(np.nanmax(levels)) > far * start and length >= long:
         return BlowUp(row, "excursion", before, top, known.last, length, start)

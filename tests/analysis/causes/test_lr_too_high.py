@@ -165,6 +165,23 @@ def test_a_single_leap_counts_where_the_batch_is_large_and_nothing_is_learned_af
     assert blow_up(small) is None
 
 
+def test_a_stretch_of_hard_batches_of_a_loss_that_never_left_the_constant_is_no_excursion() -> None:
+    """As where weight decay takes away all that is learned."""
+    rng = np.random.default_rng(0)
+    losses = 1 + 0.05 * rng.standard_normal(400)
+    losses[300:304] = 1.7
+    columns: dict[str, Any] = {
+        "loss": losses, "lr": np.full(400, 0.1), "loss_identity": np.zeros(400), "update_ratio": np.full(400, 0.5),
+        "target_mean": np.zeros(400), "target_std": np.ones(400), "batch_size": np.full(400, 32),
+    }  # fmt: skip
+    facts = {"identities": ["mse/mean"], "loss_source": "criterion"}
+    run = replace(Run.from_arrays(**columns, epoch_length=50), facts=facts)
+    assert blow_up(run) is None
+    harm = blow_up(replace(run, columns={**run.columns, "loss": np.where(np.arange(400) < 300, losses - 0.5, losses)}))
+    assert harm is not None
+    assert (harm.kind, harm.row) == ("stuck", 300)
+
+
 def test_a_loss_that_grows_on_its_way_to_infinity_is_a_sign_by_itself() -> None:
     rng = np.random.default_rng(0)
     losses = 1 + 0.1 * rng.standard_normal(300)
