@@ -13,7 +13,8 @@ How it decides:
     up with it or lies higher in each epoch after it, it is why. Constant dropout is judged by
     experiment: the same weights know twice as much in evaluation mode, and less than half was learned in training mode. The
     probe has the same samples for both, and is asked from a rate of a half on; the held-out loss from 0.7 on; from 0.8 on it is
-    enough that nothing was learned in either. Weight decay is judged by the half-life of the weights under it alone, ln 2 (1 -
+    enough that nothing was learned in either, or less than a quarter in training mode, where a quarter of what the same weights
+    know is taken away. Weight decay is judged by the half-life of the weights under it alone, ln 2 (1 -
     momentum) / (lr wd), where that is below half an epoch, or for optimisers that mix it with the gradient by its pull, where
     that is larger than the gradient in the first batches; the weights must have shrunk to half, and less than a quarter be
     learned.
@@ -81,7 +82,7 @@ def find(
         half: part of the best constant's loss that was learned in training mode, at most, under dropout.
         epochs: half-life of the weights.
         shrinks: norm of the weights at the end over that at the start.
-        quarter: the same as `half` under weight decay.
+        quarter: the same as `half` under weight decay; from the last of the `rates` on also as `half` and `hidden` together.
     """
     settings = settings_of(context.run)
     if not settings:
@@ -95,7 +96,7 @@ def find(
         return Checked(ID, "another cause keeps the model from learning")
     began = settings_of(context.run, first=True)  # what came later was not there all along
     rate, decay = (min(of(settings), of(began)) for of in (dropout_rate, weight_decay))
-    dropped = _by_dropout(context, rate, rates=rates, hidden=hidden, half=half)
+    dropped = _by_dropout(context, rate, rates=rates, hidden=hidden, half=half, quarter=quarter)
     if isinstance(dropped, Finding):
         return dropped
     life = half_life(context.run, settings)
@@ -104,7 +105,7 @@ def find(
 
 
 def _by_dropout(
-    context: Context, most: float, *, rates: tuple[float, float, float], hidden: float, half: float
+    context: Context, most: float, *, rates: tuple[float, float, float], hidden: float, half: float, quarter: float
 ) -> Finding | str:
     """The finding for constant dropout, or what there is."""
     least, without_probe, alone = rates
@@ -120,7 +121,8 @@ def _by_dropout(
     stuck = part.constant and most >= alone and max(came, known / part.start) < 0.1
     lost = (pair.training - pair.evaluation) / known if known > 0.1 * part.start else 0.0
     levels = f"{number(pair.training)} in training mode, and {number(pair.evaluation)} in evaluation mode, {pair.whose}"
-    if not stuck and not (lost > hidden and came < half):
+    strong = most >= alone and lost > quarter and came < quarter
+    if not stuck and not strong and not (lost > hidden and came < half):
         return f"{said}; the loss is {levels}, after {number(part.start)} at first"
     if not stuck and not pair.probed and most < without_probe:
         return f"{said}; the loss is {levels}: dropout, wrong labels or augmentation, which writer.set_probe() would tell"

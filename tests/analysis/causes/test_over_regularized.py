@@ -160,6 +160,15 @@ def test_dropout_that_leaves_nothing_in_either_mode(tmp_path: Path) -> None:
     assert any("without a signal" in text for text in finding.against)
 
 
+def test_dropout_that_leaves_little_in_either_mode(tmp_path: Path) -> None:
+    """Less than half of what the weights know is hidden, but they know little: four of five units are missing."""
+    run = record(tmp_path, dropout=0.8, data="gaussian", optimizer="Adam", epochs=8)
+    (finding,) = findings(over_regularized, run)
+    assert finding.detail == "dropout"
+    share = next(float(text.split("takes away ")[1].split()[0]) for text in finding.evidence if "takes away" in text)
+    assert 25 < share < 50
+
+
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("data", ["digits", "gaussian"])
 def test_usual_dropout_is_fine(tmp_path: Path, rate: float, data: str) -> None:
