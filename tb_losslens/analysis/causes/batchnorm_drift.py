@@ -126,6 +126,12 @@ def _filled(run: Run, curve: Curve, *, usual: float = 0.05) -> Mask:
     return np.array([not weight_of_start(row, slowest) > usual for row in curve.rows.tolist()], dtype=bool)
 
 
+def _of_start(run: Run, curve: Curve, *, much: float = 0.25) -> Mask:
+    """True for validations whose averages still hold a quarter of what they began with, by their momentum."""
+    known = [m for m in momenta(run) if math.isfinite(m)]
+    return np.array([bool(known) and weight_of_start(row, min(known)) > much for row in curve.rows.tolist()], dtype=bool)
+
+
 def _by_experiment(
     run: Run, curve: Curve, tests: Sequence[Experiment], read: Sequence[Statistics], *, lost: float, same: float, off: float
 ) -> list[int]:
@@ -166,8 +172,9 @@ def _by_statistics(
         return []
     lacks = np.array([(v - t) / max(unit_of(curve.start, t), _TINY) for v, t in zip(curve.value, curve.train, strict=True)])
     lasting = [int(k) for k in np.flatnonzero(known & (wide >= off) & (lacks >= lost))]
-    # a larger running variance is what a few large samples make, and no error
-    plain = all(read[k].log_ratio < 0 or read[k].mean >= 0.5 * off for k in lasting)
+    # a larger running variance is what a few large samples make, and no error, unless it is that from before the training
+    begun = _of_start(run, curve)
+    plain = all(read[k].log_ratio < 0 or read[k].mean >= 0.5 * off or begun[k] for k in lasting)
     return lasting if plain and known.sum() >= 3 and len(lasting) >= most * known.sum() else []
 
 

@@ -44,6 +44,7 @@ def trained(
     momentum: float | None = 0.1,
     samples: int = 1600,
     held_scale: float = 1.0,
+    scale: float = 1.0,
     frozen: bool = False,
     train_mode: bool = False,
     probe: bool = True,
@@ -52,7 +53,7 @@ def trained(
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y, held_x, held_y = dataset("gaussian")
-    x, y, held_x = x[:samples], y[:samples], held_x * held_scale
+    x, y, held_x = scale * x[:samples], y[:samples], held_x * held_scale * scale
     model, criterion = network(momentum), nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     with LossLensWriter(str(directory)) as writer:
@@ -161,6 +162,15 @@ def test_without_a_probe_the_statistics_of_the_layers_show_it(tmp_path: Path) ->
         assert "standard deviations of the batch from its mean" in " ".join(finding.evidence)
     blind = replace(run, ragged={k: v for k, v in run.ragged.items() if not k.startswith("bn_")})
     assert "set_probe" in skipped(batchnorm_drift, blind).how
+
+
+def test_a_variance_from_before_the_training_is_no_matter_of_a_few_large_samples(tmp_path: Path) -> None:
+    """It begins at 1, which is far too large here, and the momentum keeps most of it for the whole run."""
+    run = trained(tmp_path, momentum=0.001, probe=False, scale=0.1)
+    read = [v.batch for v in run.validations if v.batch < len(run) and len(run.ragged["bn_mean_gap"][v.batch])]
+    found = findings(batchnorm_drift, run)
+    assert bool(found) == (len(read) >= 3)
+    assert all((f.detail, f.strength) == ("momentum_low", "likely") for f in found)
 
 
 def test_healthy_twin_is_fine(tmp_path: Path) -> None:
