@@ -11,12 +11,13 @@ How it decides:
     The best validation is that of the least median of three, since the least single value is picked for its noise. After it
     the held-out loss must rise with a trend over four validations or more (rank correlation, p < 0.02), by several times its
     own noise, and lose a quarter or more of what was learned, from the first batches to the best; and the training loss must
-    fall meanwhile. A quarter, since every net that is trained to its end gives a little back, and the next seed, another split
-    or a lower LR move the end by some hundredths of what was learned: less than that is no reason to change a training. Who
-    keeps weights that lost a quarter could have stopped long before the best, and it is said where. Where nothing worth the
-    name was learned there is nothing to lose, and it is not claimed. It is a symptom: where a fault or a planned change begins
-    at or before the best validation, it is called possible, as what may follow from that; and where samples that were seen
-    before explain the jumps of the training loss, `memorization` is why those move, and this stands beside it.
+    fall meanwhile, and not go up first by more than that. A quarter, since every net that is trained to its end gives a little
+    back, and the next seed, another split or a lower LR move the end by some hundredths of what was learned: less than that is
+    no reason to change a training. Who keeps weights that lost a quarter could have stopped long before the best: it is said
+    where. Where nothing worth the name was learned there is nothing to lose, and it is not claimed. It is a symptom: where a
+    fault or a planned change begins at or before the best validation, it is called possible, as what may follow from that; and
+    where samples that were seen before explain the jumps of the training loss, `memorization` is why those move, and this
+    stands beside it.
 
 What to try:
     Stop at the best epoch and keep its weights. Then more data, augmentation, weight decay, dropout, or a smaller model.
@@ -87,13 +88,22 @@ def find(
     if not rise.lasts(level=level, noises=noises, lost=lost):
         gone = percent(max(rise.share, 0.0))
         return Checked(ID, f"{where}, and ends at {number(curve.end)}: {gone} of what was learned is lost again")
-    fall = median(curve.train[best : best + 3]) - median(curve.train[-3:])
+    fall = _trained(curve) - median(curve.train[-3:])
     slope, _ = rank_correlation(curve.rows[best + 1 :].astype(float), curve.train[best + 1 :])
     if not (fall > falls * learned and slope < 0):
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the training loss does not fall meanwhile")
+    top = float(np.nanmax(curve.train[best + 1 :]))
+    if top - _trained(curve) > fall:
+        return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the training loss goes up to {number(top)} first")
     if inputs_moved(curve, best):
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the validations have other inputs after it")
     return _finding(context, curve, share=rise.share, p=rise.p)
+
+
+def _trained(curve: Curve) -> float:
+    """Training loss at the best validation: what it was thrown up to right after that is no level to fall from."""
+    best = curve.best
+    return float(np.fmin(curve.train[best], median(curve.train[best : best + 3])))
 
 
 def _finding(context: Context, curve: Curve, *, share: float, p: float) -> Finding:
@@ -103,7 +113,7 @@ def _finding(context: Context, curve: Curve, *, share: float, p: float) -> Findi
     step = int(run.step[min(row, len(run)) - 1])
     span = (max(0, row - 1), len(run))
     level = float(curve.smooth[best])
-    most, least = number(median(curve.train[best : best + 3])), number(median(curve.train[-3:]))
+    most, least = number(_trained(curve)), number(median(curve.train[-3:]))
     best_at = f"{place(run, chosen)}, {number(level)}"
     evidence = [
         Evidence(f"the held-out loss is best {best_at}, and ends at {number(curve.end)}", "loss", span),
