@@ -28,7 +28,7 @@ _STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
 
 
 def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Findings, best first: why the loss moved, then what is wrong beside it, then what is expected, then what is unknown.
+    """Findings, best first: why the loss moved, then what is wrong beside it or was proved to be changed, then the rest.
 
     A proof outranks a correlation only if it also explains the jump; otherwise it stands beside it. Within a group the
     strength of the evidence decides, then the share of the jump, then the score. Sorted samples come before the repeated order
@@ -67,6 +67,8 @@ def _key(finding: Finding) -> tuple[int, int, float, float]:
         group = 0 if finding.kind == "artifact" else 1
     elif finding.kind in ("artifact", "fault") and finding.strength != "possible":
         group = 2
+    elif finding.kind == "planned" and finding.strength == "proved":
+        group = 2  # a state that was changed: more to act on than what is expected
     elif finding.kind == "unknown":
         group = 3
     elif finding.explains_jump:

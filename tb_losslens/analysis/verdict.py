@@ -97,10 +97,15 @@ def in_words(
             parts.append(_why(other))
     elif best.explains_jump and best.share is not None and moved:
         parts.append(f"It accounts for {percent(best.share)} of the jump")
-    beside = next((f for f in findings[1:] if f.kind == "fault" and not f.explains_jump), None)
+    beside = next((f for f in findings[1:] if _stands_beside(f)), None)
     if beside is not None and best.explains_jump:
         parts.append(f"Beside it: {lower_first(beside.title)} ({beside.strength})")
     return Words(headline, sentences([noted, *parts]), aside, short if moved else lower_first(best.title), kind)
+
+
+def _stands_beside(finding: Finding) -> bool:
+    """True for what has nothing to do with the jumps and is not to be overlooked: faults, and a held-out loss that spikes."""
+    return not finding.explains_jump and (finding.kind == "fault" or finding.cause == "validation_spike")
 
 
 def _order_too(best: Finding, findings: Sequence[Finding]) -> str:

@@ -30,6 +30,17 @@ def test_a_proof_that_does_not_explain_stands_beside_what_does() -> None:
     assert order(proof, expected, cause) == ["lr_increase", "repeated_order", "memorization"]
 
 
+def test_what_was_proved_to_be_changed_comes_before_what_is_expected() -> None:
+    """Older weights that were loaded on purpose at one boundary, where the loss drops at each."""
+    loaded = finding("resume_discontinuity", "planned", "proved", explains_jump=False)
+    expected = finding("memorization", "benign", "likely")
+    assert order(expected, loaded) == ["resume_discontinuity", "memorization"]
+    cause = finding("lr_increase", "fault", "likely")
+    assert order(loaded, expected, cause) == ["lr_increase", "resume_discontinuity", "memorization"]
+    guess = replace(loaded, strength="likely")
+    assert order(guess, expected) == ["memorization", "resume_discontinuity"]
+
+
 def test_sorted_samples_come_before_their_repeated_order_where_neither_explains() -> None:
     again = finding("repeated_order", "fault", "proved", explains_jump=False)
     unmixed = finding("incomplete_shuffle", "fault", "likely", explains_jump=False)
