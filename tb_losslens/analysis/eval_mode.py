@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.cuts import Cut, measure_rows
+from tb_losslens.analysis.explain import boundaries_that_jump
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import plural, signed
@@ -103,7 +104,8 @@ def moved_inside(context: Context, changes: set[int], *, most: int = 20) -> list
     """The first `most` changes of mode inside an epoch at which the loss clearly moves."""
     boundaries = [b.batch for b in context.boundaries]
     reach = max(50, len(context.run) // max(len(context.epochs), 1))
-    cuts = measure_rows(context.run.loss, sorted(changes - set(boundaries))[:most], reach=reach, others=boundaries)
+    rows = sorted(changes - set(boundaries))[:most]
+    cuts = measure_rows(context.run.loss, rows, reach=reach, others=boundaries_that_jump(context))
     return [cut for cut in cuts if cut.clear]
 
 

@@ -115,6 +115,16 @@ def jumps(context: Context, indices: Iterable[int], *, located_z: float = 3.5) -
     return sum(score > located_z for score in scores) >= 2 or sum(score < -located_z for score in scores) >= 2
 
 
+def boundaries_that_jump(context: Context) -> list[int]:
+    """Rows of the boundaries at which the loss may jump by itself: the significant ones, or all where they have a direction.
+
+    A comparison around an event inside an epoch must end there. At the others nothing happens, and it may go on across them:
+    an event close to the end of an epoch would have hardly any batches after it. All of them where none was measured.
+    """
+    every = bool(context.pooled.reason) or context.pooled.direction != 0
+    return [boundary.batch for boundary in context.boundaries if every or boundary.significant]
+
+
 def is_gradual(context: Context, indices: Sequence[int], rows: int) -> bool:
     """True if all of so many `rows` at which the loss changes its level are boundaries, and it does not jump at them.
 

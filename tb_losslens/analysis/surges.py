@@ -7,6 +7,7 @@ import numpy as np
 from tb_losslens.analysis.bad_rows import loss_distance
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.cuts import measure_rows
+from tb_losslens.analysis.explain import boundaries_that_jump
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.outliers import loss_level, spans
 from tb_losslens.analysis.stats import finite, median, moving_mean
@@ -39,8 +40,7 @@ def surges(
     if not groups:
         return []
     epoch = int(np.median([len(e) for e in context.epochs])) if context.epochs else len(run)
-    marks = [b.batch for b in context.boundaries]
-    onsets = measure_rows(run.loss, [a for a, _ in groups], reach=max(60, epoch), others=marks)
+    onsets = measure_rows(run.loss, [a for a, _ in groups], reach=max(60, epoch), others=boundaries_that_jump(context))
     return [
         _surge(context, group) for group, cut in zip(groups, onsets, strict=True) if cut.clear and min(cut.jump, cut.excess) > 0
     ]

@@ -38,7 +38,14 @@ import numpy as np
 from tb_losslens.analysis.changes import planned_at
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.cuts import measure_rows
-from tb_losslens.analysis.explain import around, clear_where_named, jumps, share_against_rest, typical_excess
+from tb_losslens.analysis.explain import (
+    around,
+    boundaries_that_jump,
+    clear_where_named,
+    jumps,
+    share_against_rest,
+    typical_excess,
+)
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Kind, Skipped
 from tb_losslens.analysis.probe_looks import moves
 from tb_losslens.analysis.stats import median
@@ -168,7 +175,7 @@ def _inside(context: Context, swaps: Sequence[Swap], *, most: int = 20) -> Findi
     boundaries = [b.batch for b in context.boundaries]
     reach = max(50, len(run) // max(len(context.epochs), 1))
     rows = sorted({swap.row for swap in swaps} - set(boundaries))[:most]
-    clear = [cut for cut in measure_rows(run.loss, rows, reach=reach, others=boundaries) if cut.clear]
+    clear = [cut for cut in measure_rows(run.loss, rows, reach=reach, others=boundaries_that_jump(context)) if cut.clear]
     if not clear:
         return None
     first = clear[0]
