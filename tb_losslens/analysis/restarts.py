@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tb_losslens.analysis.text import plural
-from tb_losslens.analysis.weight_records import optimizer_steps, place, recorded_weights
+from tb_losslens.analysis.weight_records import Recorded, optimizer_steps, place, recorded_weights
 from tb_losslens.store.run import Run, RunEvent
 
 
@@ -25,6 +25,7 @@ class Restart:
         had, has: parameters with optimiser state before it and at its begin, None where unknown.
         other: the weights that the run ended with were recorded, and those that it begins with equal no recorded ones.
         loaded: the process before loaded a state into the model after its last step.
+        validated: the weights are those of a validation after the last step, as averaged ones, and not those of the training.
     """
 
     row: int
@@ -35,6 +36,7 @@ class Restart:
     has: int | None
     other: bool = False
     loaded: bool = False
+    validated: bool = False
 
     @property
     def stale(self) -> bool:
@@ -75,8 +77,16 @@ def restarts(run: Run) -> list[Restart]:
             next((count for e in after if (count := _with_state(e)) is not None), None),
             begin is not None and not same and not loaded and _ended_at(run, row, start, [e for e, _ in sums], begin[0]),
             loaded,
+            bool(same) and _validated_only(sums, same),
         )
     return list(out.values())
+
+
+def _validated_only(sums: Sequence[Recorded], same: Sequence[RunEvent]) -> bool:
+    """True if the weights of the training at the newest batch are in `sums`, and `same` are those of validations there."""
+    newest = sums[-1][0].batch
+    ended = any(event.kind == "epoch_end" and event.batch == newest for event, _ in sums)
+    return ended and all(event.batch == newest and event.kind.startswith("validation") for event in same)
 
 
 def _ended_at(run: Run, row: int, start: float, recorded: Sequence[RunEvent], begin: RunEvent) -> bool:
@@ -102,6 +112,9 @@ def in_words(run: Run, restart: Restart) -> str:
     parts = []
     if restart.stale and restart.weights is not None:
         parts.append(f"its weights equal those {place(restart.weights)}")
+    elif restart.validated and restart.weights is not None:
+        ran = f"its weights equal those that the validation {place(restart.weights)} ran with, as averaged ones that were saved"
+        parts.append(f"{ran}, and not those that the training ended with")
     elif restart.weights is not None:
         parts.append(f"its weights equal those recorded last, {place(restart.weights)}")
     elif restart.other and restart.newest is not None:

@@ -52,15 +52,16 @@ class _Between:
 def looked_at(run: Run) -> Looked:
     """Compares the weights at the end of an epoch, at both ends of the validations after it, and at the next begin.
 
-    Only where the optimisers took no step in between, the same tensors are counted, no other model took the place of the one
-    before, and the loss is still finite. Weights that equal those of an earlier end of an epoch are older ones that were
-    loaded, and none of a validation. Inside an epoch the weights before a validation are not known: there only what changes
-    between its own two ends counts.
+    Only where the same process goes on, the optimisers took no step in between, the same tensors are counted, no other model
+    took the place of the one before, and the loss is still finite. Weights that equal those of an earlier end of an epoch are
+    older ones that were loaded, and none of a validation. Inside an epoch the weights before a validation are not known: there
+    only what changes between its own two ends counts.
     """
     recorded = recorded_weights(run)
     sums = {id(event): value for event, value in recorded}
     broken = first_nonfinite(run)
     stop = broken.row if broken is not None and broken.lasting else len(run)
+    began = {session.get("first_step") for session in run.sessions[1:]}
     swaps: list[Swap] = []
     compared = put_back = 0
     seen, opened = _Between(), None
@@ -82,7 +83,8 @@ def looked_at(run: Run) -> Looked:
                 swaps += [inner] if inner is not None else []
             opened = None
         elif event.kind == "epoch_begin":
-            if seen.end is not None and seen.pairs and event.batch < len(run):
+            goes_on = event.batch < len(run) and int(run.step[event.batch]) not in began
+            if seen.end is not None and seen.pairs and goes_on:
                 known, swap, back = _at_boundary(recorded, sums, seen, event)
                 compared, put_back = compared + known, put_back + back
                 swaps += [swap] if swap is not None else []

@@ -26,7 +26,8 @@ What to try:
 
 When it is wrong:
     A new training that is meant, in a directory that was used before, is the same thing: give it a directory of its own.
-    Weights that a process averages after its last epoch, and that the next one begins with, are other ones: that is right.
+    Weights that a process averages after its last epoch, and that the next one begins with, are other ones: that is right. If a
+    validation ran with them it is proved that they are these, and called planned where the loss moves.
     Plain SGD has no state to lose. An optimiser whose state is loaded after the first epoch began looks lost.
     False-alarm rate: none on checksums that are recorded right. One process that builds its optimiser anew again and again,
     or without anything else beside it, is `optimizer_reset`.
@@ -61,15 +62,25 @@ def find(context: Context) -> list[Outcome]:
     changed += [finding for finding in optimizer_lost(context) if not at & set(finding.boundaries)]
     if not seen and not changed:
         return [Checked(ID, "one process recorded all of it")]
-    found: list[Outcome] = [*changed, *(_finding(context, one) for one in seen if one.stale or one.other or one.lost)]
+    found: list[Outcome] = [*changed, *(_finding(context, one) for one in seen if _differs(context, one))]
     return found or [Checked(ID, "; ".join(in_words(run, one) for one in seen))]
+
+
+def _differs(context: Context, restart: Restart) -> bool:
+    """True if it has another state; weights that a validation ran with are others only where the loss shows it."""
+    return restart.stale or restart.other or restart.lost or (restart.validated and _moved(context, restart)[1])
+
+
+def _moved(context: Context, restart: Restart) -> tuple[tuple[int, ...], bool]:
+    """(the boundary of a restart or none, whether the loss moves there)."""
+    at = tuple(b.index for b in context.boundaries if b.batch == restart.row)
+    return at, bool(at) and jumps(context, at)
 
 
 def _finding(context: Context, restart: Restart) -> Finding:
     run, row = context.run, restart.row
     step = f"{run.step[row]:,}"
-    at = tuple(b.index for b in context.boundaries if b.batch == row)
-    moved = bool(at) and jumps(context, at)
+    at, moved = _moved(context, restart)
     evidence = [Evidence(in_words(run, restart), "step", (max(0, row - 1), row + 1))]
     against = []
     if moved:
@@ -85,7 +96,9 @@ def _finding(context: Context, restart: Restart) -> Finding:
         wrong.append("other weights than the run ended with")
     if restart.lost:
         wrong.append("an optimiser without state")
-    weights = restart.stale or restart.other
+    if restart.validated:
+        wrong.append("the weights that the last validation ran with")
+    weights = restart.stale or restart.other or restart.validated
     if restart.loaded and weights:
         evidence.append(Evidence("the process before loaded a state into the model after its last step"))
     return Finding(
@@ -111,6 +124,6 @@ def _kind(restart: Restart, moved: bool) -> Kind:
     """A fault, unless the process before had gone back by itself, or other weights (as averaged ones) show no effect."""
     if restart.lost:
         return "fault"
-    if restart.loaded:
+    if restart.loaded or restart.validated:
         return "planned"
     return "fault" if restart.stale or moved else "unknown"
