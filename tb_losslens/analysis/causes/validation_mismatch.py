@@ -12,8 +12,9 @@ How it decides:
     spread that is half as large again, or less by as much; or a spread three times or a third as large. Both against all
     batches taken together and against the batch in their middle: a few training samples that are far out move the one and not
     the other. It must be so in all validations from some one on, two at least, and the held-out loss must lack a quarter of
-    what the training loss has learned, or a tenth where the means are a whole spread apart. Augmentation and another sample of
-    the same data stay far below that.
+    what the training loss has learned, or a tenth where the means are a whole spread apart. Or it is so in a single validation,
+    at which the held-out loss spikes, and neither is so at a later one. Augmentation and another sample of the same data stay
+    far below that.
 
 What to try:
     The same preprocessing, with the constants of the training data, in both; augmentation aside.
@@ -33,10 +34,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out_curve import Curve, held_out_curve, place
+from tb_losslens.analysis.held_out_spikes import held_out_spikes
 from tb_losslens.analysis.known import by_turn
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.stats import Floats, median
@@ -88,14 +91,22 @@ def find(
     size = f"{number(float(off[known].max()), 2)} spreads from that in training"
     by = times(float(np.exp(median(wide))))
     said = f"the inputs of {plural(int(known.sum()), 'validation')} have a mean up to {size}, and a spread that differs by {by}"
-    if differ[first:].sum() < least:
-        return Checked(ID, said)
     rows = np.flatnonzero(differ[first:]) + first
+    if len(rows) < least:
+        rows = _in_spikes(curve, differ)
+    if not len(rows):
+        return Checked(ID, said)
     learned = curve.start - curve.train[rows]
     gap = median((curve.value[rows] - curve.train[rows]) / np.where(learned > 0, learned, np.nan))
     if not gap > (little if median(off[rows]) > 1 else lost):
         return Checked(ID, f"{said}, which the held-out loss does not show")
-    return _finding(run, curve, rows, held=held, train=train, gap=gap)
+    return _finding(run, curve, rows, held=held, train=train, gap=gap, passing=not differ[first:].sum() >= least)
+
+
+def _in_spikes(curve: Curve, differ: NDArray[np.bool_]) -> Rows:
+    """The validations of which the inputs differ in spikes of the held-out loss that are over."""
+    high = [k for spike in held_out_spikes(curve) if spike.back is not None for k in range(spike.first, spike.back)]
+    return np.array([k for k in high if differ[k]], dtype=np.int64)
 
 
 def _known(value: object) -> float:
@@ -127,12 +138,16 @@ def _of_training(run: Run, curve: Curve) -> tuple[Floats, Floats]:
     return out, middle
 
 
-def _finding(run: Run, curve: Curve, rows: Rows, *, held: Floats, train: Floats, gap: float) -> Finding:
+def _finding(run: Run, curve: Curve, rows: Rows, *, held: Floats, train: Floats, gap: float, passing: bool) -> Finding:
     first = int(rows[0])
     start = not first
+    others = np.setdiff1d(np.arange(len(curve)), rows) if passing else np.arange(first)
     mean, std = (number(median(held[rows, k])) for k in (0, 1))
     of_train = tuple(number(median(train[rows, k])) for k in (0, 1))
     since = "in all validations" if start else f"in all validations from that {place(run, curve.validations[first])} on"
+    if passing:
+        more = f" and {plural(len(rows) - 1, 'other')}" if len(rows) > 1 else ""
+        since = f"in the validation {place(run, curve.validations[first])}{more}"
     span = (int(curve.rows[first - 1]) if first else 0, int(curve.rows[-1]))
     evidence = [
         Evidence(f"inputs of the validations: mean {mean}, spread {std}, {since} ({len(rows)})"),
@@ -140,15 +155,15 @@ def _finding(run: Run, curve: Curve, rows: Rows, *, held: Floats, train: Floats,
         Evidence(f"the held-out loss lacks {percent(min(gap, 9.99))} of what the training loss has learned", "loss", span),
     ]
     if not start:
-        before = number(median(held[:first, 0]))
-        spread = number(median(held[:first, 1]))
-        evidence.append(Evidence(f"the validations before had a mean of {before} and a spread of {spread}"))
+        usual, spread = (number(median(held[others, k])) for k in (0, 1))
+        which = "other validations" if passing else "validations before"
+        evidence.append(Evidence(f"the {which} had a mean of {usual} and a spread of {spread}"))
     return Finding(
         ID, "fault", "likely", "Validation inputs are not those of training",
         f"The model is given inputs of mean {mean} and spread {std} in validation, and of mean {of_train[0]} and spread "
         f"{of_train[1]} in training, {since}.",
-        detail="from_start" if start else "from_epoch", score=0.8, steps=(int(run.step[max(0, int(curve.rows[first]) - 1)]),),
-        explains_jump=False, evidence=tuple(evidence),
+        detail="one_validation" if passing else "from_start" if start else "from_epoch", score=0.8,
+        steps=(int(run.step[max(0, int(curve.rows[first]) - 1)]),), explains_jump=False, evidence=tuple(evidence),
         against=(Evidence("it changes the validation value, not the training loss at the boundary"),),
         advice="Give both the same preprocessing, with the constants of the training data; augmentation aside.",
         fix=(

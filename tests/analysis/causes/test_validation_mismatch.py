@@ -92,6 +92,24 @@ def test_other_preprocessing_in_both_is_the_healthy_twin(tmp_path: Path) -> None
     assert "a mean up to 0.0" in checked(validation_mismatch, both)
 
 
+def test_in_one_validation_that_spikes_with_it(tmp_path: Path) -> None:
+    run = record(tmp_path, held_out=lambda epoch, x: x + 2 * (epoch == 4))
+    (finding,) = findings(validation_mismatch, run)
+    assert (finding.detail, finding.strength, finding.explains_jump) == ("one_validation", "likely", False)
+    assert finding.steps == (int(run.step[run.validations[4].batch - 1]),)
+    assert "in the validation after epoch 4" in finding.text
+    assert "the other validations had a mean of" in finding.evidence[-1]
+    spike = next(f for f in diagnose(run).findings if f.cause == "validation_spike")
+    assert "`validation_mismatch`" in spike.text
+
+
+def test_a_validation_that_spikes_with_inputs_of_the_usual_size_is_none(tmp_path: Path) -> None:
+    """Its inputs are given in another order than its labels."""
+    run = record(tmp_path, held_out=lambda epoch, x: x.roll(1, 0) if epoch == 4 else x)
+    assert run.validations[4].value > run.validations[3].value + 0.5
+    checked(validation_mismatch, run)
+
+
 def test_a_last_validation_alone_is_too_few(tmp_path: Path) -> None:
     assert findings(validation_mismatch, record(tmp_path, held_out=lambda epoch, x: x + 2 * (epoch == 7))) == []
 
