@@ -9,7 +9,8 @@ Why it matters:
 
 How it decides:
     A cut by a fifth or more that stands out from the changes of the LR around it, and a loss that moves down at the same row,
-    more than at boundaries without a cut.
+    more than at boundaries without a cut. A cut that comes together with another optimiser, other batches or trained layers is
+    one of a set, of which none is chosen (`planned_change`).
 
 What to try:
     Nothing to fix. An earlier cut costs the noise that still explores, a later one costs time.
@@ -32,6 +33,7 @@ from tb_losslens.analysis.explain import excess, is_gradual
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
 from tb_losslens.analysis.lr_effect import also_explained, change_in_words, comparison, effect_of, places
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
+from tb_losslens.analysis.lr_with_others import changed_with, not_chosen
 from tb_losslens.analysis.text import number, plural, signed
 
 ID = "lr_decrease"
@@ -49,6 +51,11 @@ def find(context: Context, *, most_ratio: float = 0.8, least_share: float = 0.3)
     cuts = [step for step in lr_steps(context) if step.ratio <= most_ratio]
     if not cuts:
         return Checked(ID, "the learning rate is never cut at once")
+    mixed = changed_with(context, cuts)
+    if len(mixed) == len(cuts):
+        said = f"the learning rate is cut {change_in_words(cuts)} at {places(context, cuts)}"
+        return Checked(ID, f"{said}, {not_chosen(mixed)}")
+    cuts = [step for step in cuts if step.row not in mixed]
     reaction = _reaction(context, cuts)
     effect = effect_of(context, cuts, -1)
     said = f"the learning rate is cut {change_in_words(cuts)} at {places(context, cuts)}"

@@ -18,7 +18,8 @@ How it decides:
     Whether it was meant is asked after that. Planned: a `config_change` beside it, a rise that begins with the run (warm-up),
     and restarts that the loss recovers from. What the LR did is counted exactly, at all its rises; where the loss followed is
     measured, and said apart. A run that never comes back, or stops being finite, came to harm: then the LR that it was raised
-    to is too high, if it had no such LR before.
+    to is too high, if it had no such LR before. A rise that comes together with two other changes or more, as another
+    optimiser and other batches, is one of a set, of which none is chosen (`planned_change`).
 
 What to try:
     Build the scheduler once, step it in its own unit; raise the LR over some hundred steps, and no higher than the run bears.
@@ -58,6 +59,7 @@ from tb_losslens.analysis.lr_harm import count_of, harm_after, within_noise
 from tb_losslens.analysis.lr_repair import lr_fix
 from tb_losslens.analysis.lr_steps import LrStep, lr_steps
 from tb_losslens.analysis.lr_unit import unit_finding, wrong_unit
+from tb_losslens.analysis.lr_with_others import changed_with, not_chosen
 from tb_losslens.analysis.lr_words import ADVICE, ADVICE_HARMED, WORDS, only_later, rises_how, some_of
 from tb_losslens.analysis.schedule import (
     RESTARTING,
@@ -82,10 +84,15 @@ def find(context: Context, *, least_ratio: float = 1.2, most_boundaries: float =
         least_ratio: smallest rise that is asked for an effect.
         most_boundaries: an unknown scheduler that is back at its first LR at this part of the boundaries is reset.
     """
-    rises = [step for step in lr_steps(context) if step.ratio >= least_ratio]
+    every = [step for step in lr_steps(context) if step.ratio >= least_ratio]
+    mixed = changed_with(context, every, least=2)
+    rises = [step for step in every if step.row not in mixed]
     wrong = wrong_unit(context)
     out: list[Outcome] = [] if wrong is None else [unit_finding(context, wrong, ID)]
     if not rises or wrong is not None:  # whatever else it does then follows from that
+        if not out and mixed:
+            said = f"the learning rate rises at {places(context, every)} ({change_in_words(every)})"
+            return [Checked(ID, f"{said}, {not_chosen(mixed)}")]
         return out or [Checked(ID, "the learning rate never rises at once")]
     groups: dict[tuple[str, bool], list[LrStep]] = {}
     for step in rises:
