@@ -54,7 +54,7 @@ def find(context: Context, *, errors: float = 2.5, reached: float = 0.8, noises:
         context: the run and its measurement.
         errors: standard errors by which the later held-out losses must go on falling.
         reached: part of the plan from which on it counts as done.
-        noises: of the last held-out losses above the best, from which on they have risen.
+        noises: of the last held-out losses above the best median, from which on they have risen.
     """
     run, curve = context.run, held_out_curve(context)
     if curve is None:
@@ -73,7 +73,7 @@ def find(context: Context, *, errors: float = 2.5, reached: float = 0.8, noises:
         return Checked(ID, f"{_ended(plan, waited)}, but {few} are too few to tell if the held-out loss had flattened")
     if slope.errors < errors:
         return Checked(ID, f"{_ended(plan, waited)}, and the held-out loss does not fall beyond its noise: {_fell(slope)}")
-    above = median(curve.value[-min(curve.window, waited) :]) - float(curve.value.min()) if waited else 0.0
+    above = median(curve.value[-min(curve.window, waited) :]) - float(curve.smooth.min()) if waited else 0.0
     if above > noises * curve.noise:
         return Checked(ID, f"{_ended(plan, waited)}, and the last held-out losses lie {number(above)} above the best")
     third = max(1, len(curve) // 3)
