@@ -147,7 +147,7 @@ def outside_updates(run: Run) -> Mapping[int, int]:
     """Updates of the running statistics around a validation that no step made, by its row; negative: they were set back.
 
     Between two rows whose counts were read, with that validation alone between them: only what is more or less than the rows
-    account for, each with as many as usual.
+    account for, each with as many as usual, and those in evaluation mode with none.
     """
     counts = run.float("bn_updates")
     known = np.flatnonzero(counts >= 0)
@@ -155,8 +155,9 @@ def outside_updates(run: Run) -> Mapping[int, int]:
     if len(known) < 3 or not len(rows):
         return {}
     steps = np.diff(counts[known])
-    usual = median(steps / np.diff(known))
-    more = steps - usual * np.diff(known)
+    trained = np.diff(np.cumsum(run.float("train_mode") != 0)[known])  # of an unknown mode too
+    usual = median(steps[trained > 0] / trained[trained > 0]) if (trained > 0).any() else 0.0
+    more = steps - usual * trained
     place = np.searchsorted(known, rows)
     inside = (place > 0) & (place < len(known))
     rows, at = rows[inside], place[inside] - 1
