@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import TensorDataset
 
-from demo.data import split, tanh_targets
+from demo.data import linear_targets, split
 from demo.gallery.loop import Loop, Truth
 from tb_losslens import LossLensWriter
 
@@ -41,7 +41,7 @@ class OverfitsNumbers(Overfits):
     ON = ("regression",)
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
-        return split(tanh_targets(300 + 512, 10, noise=0.8, seed=self.seed), 512)
+        return split(linear_targets(300 + 512, 10, noise=0.8, seed=self.seed), 512)
 
     def make_model(self) -> nn.Module:
         return nn.Sequential(nn.Linear(10, 256), nn.ReLU(), nn.Linear(256, 1))
@@ -157,7 +157,7 @@ class CutsAtNoise(Loop):
         super().__init__(base, seed)
         self.epochs = 20
         for group in self.optimizer.param_groups:
-            group["lr"] /= 30 if base == "regression" else 10
+            group["lr"] /= 30
         self.scheduler = ReduceLROnPlateau(self.optimizer, factor=0.1, patience=0)
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
