@@ -116,6 +116,25 @@ def test_a_resume_after_a_validation_with_averaged_weights_is_fine(tmp_path: Pat
     assert "its weights equal those recorded last" in checked(resume_discontinuity, run)
 
 
+def test_weights_that_the_last_validation_ran_with_are_planned_where_the_loss_moves(tmp_path: Path) -> None:
+    """Without the record of that validation they are other weights, and a fault."""
+
+    def saved(states: dict[int, Any]) -> dict[str, Any]:
+        last = states[EPOCHS]
+        return {**last, "model": {name: value / 8 for name, value in last["model"].items()}}
+
+    run = resumed(tmp_path, saved)
+    (finding,) = findings(resume_discontinuity, run)
+    assert finding.kind == "fault"
+    at = next(i for i, e in enumerate(run.events) if e.kind == "epoch_end" and e.batch == EPOCHS * 50)
+    begin = next(e for e in run.events[at:] if e.kind == "epoch_begin" and e.batch == EPOCHS * 50)
+    validated = replace(run.events[at], kind="validation_end", fields={"parameters": begin.fields["parameters"]})
+    run = replace(run, events=(*run.events[: at + 1], validated, *run.events[at + 1 :]))
+    (finding,) = findings(resume_discontinuity, run)
+    assert (finding.kind, finding.strength, finding.explains_jump) == ("planned", "proved", True)
+    assert "the weights that the last validation ran with" in finding.text
+
+
 def test_a_process_that_went_back_by_itself_before_it_ended_is_no_fault(tmp_path: Path) -> None:
     """As where the best weights are loaded at the end of a training."""
     run = resumed(tmp_path, lambda states: states[2])
