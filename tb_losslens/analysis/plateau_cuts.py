@@ -123,20 +123,20 @@ def _went(run: Run, row: int, slope: Downhill, rate: Floats) -> float:
 
 
 def generalises(
-    run: Run, row: int, coming: float, *, least: int = 4, falls: float = 0.7, part: float = 0.3, near: float = 0.5
+    run: Run, row: int, learned: float, *, least: int = 4, falls: float = 0.7, part: float = 0.3, near: float = 0.25
 ) -> bool:
     """True if the held-out loss goes on falling after `row`, by `part` of what the training loss falls by there, or more.
 
     A training that learns its samples by heart goes downhill as well, and a cut may be right there. Where the cuts left nothing
-    to fall, it is enough that the two losses lie no further apart after `row` than `near` of the fall that was `coming`, with
-    two standard errors: what was learned until then held for other samples.
+    to fall, it is enough that the two losses lie no further apart after `row` than `near` of what was `learned`, with two
+    standard errors: that held for other samples.
     """
     after = [v for v in run.validations if v.batch > row and math.isfinite(v.value)]
     if len(after) < least:
         return False
     values = np.array([v.value for v in after])
     apart = float(values.mean()) - mean(run.loss[row : after[-1].batch])
-    if coming > 0 and apart + 2 * float(values.std(ddof=1)) / math.sqrt(len(values)) <= near * coming:
+    if learned > 0 and apart + 2 * float(values.std(ddof=1)) / math.sqrt(len(values)) <= near * learned:
         return True
     rho, _ = rank_correlation(np.arange(len(values)), values)
     trained = downhill(run, after[0].batch, after[-1].batch)

@@ -91,7 +91,7 @@ def find(
     for cut in cuts:
         limit = 1.0 if never else most
         eager = cut.too_eager(errors=errors, least=least, most=limit)
-        if eager and (never or one.metric != HELD_OUT or generalises(run, cut.row, cut.coming)):
+        if eager and (never or one.metric != HELD_OUT or generalises(run, cut.row, cut.learned)):
             return too_eager(context, settings, one, cut, wrong_way=never, cause=ID)
     for cut in cuts:
         if one.metric and cut.too_late(len(run), least=least, kept=kept):
