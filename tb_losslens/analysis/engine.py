@@ -16,6 +16,7 @@ from tb_losslens.analysis.noted import notes_at, with_notes
 from tb_losslens.analysis.ranking import marked, ranked
 from tb_losslens.analysis.recordable import helpful
 from tb_losslens.analysis.samples import samples
+from tb_losslens.analysis.shifts import quiet_inside
 from tb_losslens.analysis.stats import noise
 from tb_losslens.analysis.unchanged import unchanged_weights
 from tb_losslens.analysis.unchecked import unchecked
@@ -70,7 +71,7 @@ def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:
     findings = ranked(o for o in outcomes if isinstance(o, Finding))
     boundaries, pooled = marked(first.boundaries, first.pooled, findings), first.pooled
     notes = notes_at(run, boundaries)
-    words = in_words(pooled, boundaries, findings, len(run), notes=notes)
+    words = in_words(pooled, boundaries, findings, len(run), notes=notes, inside=quiet_inside(run))
     if still is not None:
         words = nothing_learned(still, words)
     findings = with_notes(findings, notes)

@@ -73,6 +73,12 @@ def shifts(run: Run) -> tuple[Shift, ...]:
     return tuple(out)
 
 
+def quiet_inside(run: Run) -> str:
+    """That the loss of a run, recorded batch by batch, never rises beyond what cuts around show; "" if it is too short."""
+    long = len(run) >= 16 * _LEAST and run.has("loss") and bool(np.isfinite(run.loss).all())
+    return "" if run.plain or not long or shifts(run) else "The loss never rises beyond what cuts around show"
+
+
 def _steep(loss: Floats, begins: list[int], epoch: int, *, candidate: float = 5.0, most: int = 20) -> list[Shift]:
     """Rises within a few batches: measured as a boundary is, with the cuts of the same epoch as placebos.
 

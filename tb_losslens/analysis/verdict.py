@@ -53,8 +53,11 @@ def in_words(
     batches: int,
     *,
     notes: Mapping[int, str] | None = None,
+    inside: str = "",
 ) -> Words:
     """The verdict of a run; `findings` are ranked, `boundaries` marked, `notes` what the user noted at some of them.
+
+    `inside` is what is said of a run without boundaries in which nothing was found.
 
     The first finding gives the kind. It gives the second sentence too, or its own headline where it acts inside an epoch or
     the loss stops being finite.
@@ -69,7 +72,8 @@ def in_words(
     if best is None or best.cause == "batch_noise":
         second = next((f for f in findings if f.cause != "batch_noise" and not f.explains_jump), None)
         also = f"Beside it: {lower_first(second.title)} ({second.strength})" if second is not None and best else ""
-        return Words(headline, sentences([pooled.reason or (best.text if best else ""), also]), aside, short, kind)
+        said = pooled.reason or (best.text if best else "")
+        return Words(headline, sentences([said, also, inside if best is None else ""]), aside, short, kind)
     if moved and best.detail == "nonfinite":
         # the training ends there, whatever its boundaries did before
         return Words(best.title, sentences([_why(best), headline]), "", lower_first(best.title), kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tb_losslens import diagnose
 from tb_losslens.analysis.shifts import shifts
 from tb_losslens.store.run import Run
 
@@ -102,3 +103,14 @@ def test_a_step_at_a_boundary_is_left_to_it() -> None:
     loss = curve(0)
     loss[360:] *= 3
     assert not of(loss)
+
+
+def test_a_run_of_one_epoch_is_told_whether_its_loss_rises() -> None:
+    loss = curve(0)
+    quiet = diagnose(Run.from_arrays(loss=loss, epoch_length=1000))
+    assert quiet.verdict.endswith("The loss never rises beyond what cuts around show.")
+    loss[337:] *= 2
+    rises = diagnose(Run.from_arrays(loss=loss, epoch_length=1000))
+    assert rises.kind == "unknown"
+    assert "inside an epoch" in rises.headline
+    assert "never rises" not in rises.verdict

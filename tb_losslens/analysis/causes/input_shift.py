@@ -48,23 +48,21 @@ References:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.changes import model_replaced, planned_at
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.epoch_pool import Levels
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out import held_out_rises
-from tb_losslens.analysis.input_levels import InputLevels, Moved, class_mix_moves, input_levels, moved, place_moves
+from tb_losslens.analysis.input_levels import Moved, class_mix_moves, input_levels, moved
 from tb_losslens.analysis.input_name import ADVICE, ELSEWHERE, INDICES, MAY_BE_OTHERS, TITLES, named, repair
 from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
-from tb_losslens.analysis.input_proof import Proof, proofs
+from tb_losslens.analysis.input_proof import proofs
+from tb_losslens.analysis.input_report import Seen, in_short, is_sure, measured_at
 from tb_losslens.analysis.input_step import relocated
 from tb_losslens.analysis.inside_report import inputs_inside
 from tb_losslens.analysis.known import by_turn
@@ -76,22 +74,6 @@ from tb_losslens.events.columns import how_to_record
 
 ID = "input_shift"
 REQUIRES: tuple[str, ...] = ("epoch",)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """All that is known of the inputs: levels, where they move, proofs by boundary, where the class mix moves.
-
-    Beside it the levels of the loss, the boundaries at which it rises for good, and whether hardly a batch was read since.
-    """
-
-    levels: InputLevels
-    moved: Moved
-    proofs: dict[int, list[Proof]]
-    class_mix: frozenset[int]
-    loss: Levels
-    rises: tuple[int, ...]
-    late: bool = False
 
 
 def find(context: Context, *, least_effect: float = 0.05, most_shifts: int = 3, near: int = 5) -> list[Outcome]:
@@ -156,21 +138,21 @@ def _at_boundaries(context: Context, *, least_effect: float, most_shifts: int) -
     if len(at) > most_shifts:
         return [Checked(ID, f"the inputs change at {plural(len(at), 'boundary')} and never for good")]
     mix = frozenset(class_mix_moves(run, context.epochs))
-    seen = _Seen(levels, steps, by_boundary, mix, loss, rises, late is not None)
+    seen = Seen(levels, steps, by_boundary, mix, loss, rises, late is not None)
     planned = [k for k in at if planned_at(run, context.boundaries[k].batch) is not None]
     groups = (planned, [k for k in at if k not in planned])
     out: list[Outcome] = [_finding(context, group, at, seen, is_planned=group is planned) for group in groups if group]
     return out + [somewhere(context, proof, loss) for proof in open_ones]
 
 
-def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], seen: _Seen, *, is_planned: bool) -> Finding:
+def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], seen: Seen, *, is_planned: bool) -> Finding:
     run, k = context.run, at[0]
     boundary, levels = context.boundaries[k], seen.levels
     proved = seen.proofs.get(k, [])
     others = [j for j in all_shifts if j != k]
     detail, reason = named(context, k, (levels, seen.moved, others), proved, other_classes=k in seen.class_mix)
-    evidence = [*(proof.evidence for proof in proved), *_measured(context, k, seen), *reason]
-    if proved and not _is_sure(k, seen):
+    evidence = [*(proof.evidence for proof in proved), *measured_at(context, k, seen), *reason]
+    if proved and not is_sure(k, seen):
         first, last = min(p.between[0] for p in proved) + 1, max(p.between[-1] for p in proved) + 1
         how = "rises for good" if k in seen.rises and not boundary.significant else "stands out"
         said = f"between boundaries {first} and {last} not every epoch was compared; at {k + 1} alone the loss {how}"
@@ -211,9 +193,9 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
     return Finding(
         ID,
         "planned" if is_planned else "benign" if harmless else "fault",
-        "proved" if all(_is_sure(j, seen) for j in at) else "likely" if stays else "possible",
+        "proved" if all(is_sure(j, seen) for j in at) else "likely" if stays else "possible",
         TITLES.get(detail, "Inputs changed") + (", without effect so far" if harmless else ""),
-        f"{'The inputs change' if measured or loss_moves else INDICES} at {where}: {_in_short(k, seen)}"
+        f"{'The inputs change' if measured or loss_moves else INDICES} at {where}: {in_short(k, seen)}"
         + (" at the first." if len(at) > 1 else ", and stay so." if stays else "."),
         detail=detail,
         score=(0.3 if harmless else 0.85 if loss_moves else 0.7) + (0.1 if proved and not harmless else 0.0),
@@ -227,43 +209,3 @@ def _finding(context: Context, at: Sequence[int], all_shifts: Sequence[int], see
         fix="" if is_planned else repair(context, detail, k),
         confirm=f"Load the samples of one batch before and after step {boundary.step}: they must be equal.",
     )
-
-
-def _is_sure(k: int, seen: _Seen) -> bool:
-    """True if a change at boundary k is proved, and that it is there does not rest on the loss."""
-    return k in seen.proofs and (k in seen.moved.all() or any(len(proof.between) == 1 for proof in seen.proofs[k]))
-
-
-def _measured(context: Context, k: int, seen: _Seen) -> list[Evidence]:
-    """What the levels do at boundary k."""
-    levels, steps = seen.levels, seen.moved
-    span = (context.epochs[k].first, context.epochs[k + 1].last)
-    out = []
-    if k in (*steps.means, *steps.logs):
-        before, after = levels.means.middle[k], levels.means.middle[k + 1]
-        old, new = math.exp(levels.logs.middle[k]), math.exp(levels.logs.middle[k + 1])
-        factor = f"a factor of {number(new / old, 2)}"
-        out.append(Evidence(f"the mean of the inputs goes from {number(before)} to {number(after)}", "input_mean", span))
-        out.append(Evidence(f"their spread goes from {number(old)} to {number(new)} ({factor})", "input_std", span))
-    if k in steps.samples:
-        old, new = (math.exp(float(value)) for value in levels.samples.middle[k : k + 2])
-        said = f"the means of the samples of a batch lie within {number(old)} before, within {number(new)} after"
-        out.append(Evidence(said, "sample_level_max", span))
-    if k in steps.places:
-        moves = np.abs(place_moves(levels, k, [j for j in steps.all() if j != k]))
-        most = number(float(np.nanmax(moves)) / levels.unit, 2) if np.isfinite(moves).any() else "some"
-        share = f"{steps.places[k]} of {plural(len(levels.places), 'place')} of a sample"
-        out.append(Evidence(f"{share} have another mean, by up to {most} times the spread of the inputs", "input_mean", span))
-    return out
-
-
-def _in_short(k: int, seen: _Seen) -> str:
-    levels, steps = seen.levels, seen.moved
-    if k in (*steps.means, *steps.logs):
-        (before, after), (old, new) = levels.means.middle[k : k + 2], np.exp(levels.logs.middle[k : k + 2])
-        return f"mean {number(before)} to {number(after)}, spread {number(old)} to {number(new)}"
-    if k in steps.places:
-        return f"{steps.places[k]} of {plural(len(levels.places), 'place')} of a sample take another mean, mean and spread stay"
-    if k in steps.samples:
-        return "the samples of a batch differ from each other by another amount"
-    return str(seen.proofs[k][0].evidence) if k in seen.proofs else "another level"
