@@ -134,6 +134,17 @@ class SlowStatistics(Loop):
         return model
 
 
+class SlowStatisticsOfLayers(SlowStatistics):
+    """The same between linear layers."""
+
+    ON = ("mlp", "sgd")
+
+    def make_model(self) -> nn.Module:
+        return nn.Sequential(
+            nn.Linear(20, 64), nn.BatchNorm1d(64, momentum=0.001), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 6)
+        )
+
+
 class OtherHeldOutLabels(Loop):
     """In one validation the labels are those of other classes."""
 

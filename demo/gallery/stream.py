@@ -249,6 +249,20 @@ class FewSamples(Loop):
         return nn.Sequential(nn.Linear(20, 512), nn.ReLU(), nn.Linear(512, 6))
 
 
+class FewImages(FewSamples):
+    """The same with images: a convolution passes over four hundred of them."""
+
+    ON = ("cnn",)
+
+    def data(self) -> tuple[TensorDataset, TensorDataset]:
+        train, held_out = Loop.data(self)
+        x, y = (t[:480] for t in train.tensors)
+        return TensorDataset(x + 1.5 * torch.randn_like(x), y), held_out
+
+    def make_model(self) -> nn.Module:
+        return Loop.make_model(self)
+
+
 class ForgetsWithinAPass(Loop):
     """Half of the labels are drawn at random and the LR is high: what is learned of a sample is lost until it comes back."""
 
