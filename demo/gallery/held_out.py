@@ -135,13 +135,16 @@ class SlowStatistics(Loop):
 
 
 class SlowStatisticsOfLayers(SlowStatistics):
-    """The same between linear layers."""
+    """The same between linear layers, of which the first begins with a large bias: the statistics do not know the mean."""
 
     ON = ("mlp", "sgd")
 
     def make_model(self) -> nn.Module:
+        first = nn.Linear(20, 64)
+        with torch.no_grad():
+            first.bias += 4
         return nn.Sequential(
-            nn.Linear(20, 64), nn.BatchNorm1d(64, momentum=0.001), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 6)
+            first, nn.BatchNorm1d(64, momentum=0.001), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 6)
         )
 
 

@@ -86,9 +86,9 @@ class _Deep(nn.Module):
 
 
 class LargeLayers(Loop):
-    """A deep network whose layers each make a signal, and its gradient, twice as large."""
+    """A deep network whose layers each make a signal, and its gradient, half as large again: its loss begins far too high."""
 
-    TRUTH = Truth(("exploding_gradients",), may=("lr_too_high", "bad_init"))
+    TRUTH = Truth(("bad_init", "exploding_gradients"), may=("lr_too_high",))
     ON = ("mlp", "sgd")
 
     def make_model(self) -> nn.Module:

@@ -255,9 +255,10 @@ class FewImages(FewSamples):
     ON = ("cnn",)
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
-        train, held_out = Loop.data(self)
-        x, y = (t[:480] for t in train.tensors)
-        return TensorDataset(x + 1.5 * torch.randn_like(x), y), held_out
+        train, held_out = (
+            TensorDataset(x + 0.8 * torch.randn_like(x), y) for x, y in (part.tensors for part in Loop.data(self))
+        )
+        return TensorDataset(*(t[:480] for t in train.tensors)), held_out
 
     def make_model(self) -> nn.Module:
         return Loop.make_model(self)

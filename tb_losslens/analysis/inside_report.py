@@ -5,6 +5,7 @@ from __future__ import annotations
 from tb_losslens.analysis.changes import planned_at
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.input_step import input_step
 from tb_losslens.analysis.inside import (
     INPUTS,
     OTHERS,
@@ -21,6 +22,7 @@ from tb_losslens.analysis.text import lower_first, number, some
 from tb_losslens.analysis.unexplained import missing_lines
 
 _MOST = 3
+_NEAR = 5
 _WORDS = {"dropout": "dropout", "weight_decay": "weight decay"}
 
 
@@ -53,11 +55,13 @@ def raised_inside(context: Context, cause: str) -> list[Finding]:
 
 
 def inputs_inside(context: Context, cause: str) -> list[Finding]:
-    """Mean or spread of the inputs takes a step where the loss rises."""
+    """Mean or spread of the inputs takes a step where the loss rises, and keeps it: a span of other inputs is `bad_batch`."""
     out = []
+    around = max([len(epoch) for epoch in context.epochs], default=len(context.run) // 4)
     for shift in open_shifts(context)[:_MOST]:
         moved = signals_there(context.run, shift, INPUTS)
-        if not moved:
+        step_there = input_step(context.run, max(0, shift.row - around), min(len(context.run), shift.row + around))
+        if not moved or step_there is None or abs(step_there[0] - shift.row) > _NEAR:
             continue
         step = step_of(context, shift)
         planned = planned_at(context.run, shift.row) is not None

@@ -39,6 +39,7 @@ def changed_between(run: Run) -> tuple[list[Change], int]:
     for event, value in recorded:
         alike.setdefault(value, []).append(event)
     sums = {id(event): value for event, value in recorded}
+    lost = {gap.row for gap in run.gaps}
     changes, compared = [], 0
     end: RunEvent | None = None
     loaded: set[str] = set()
@@ -55,7 +56,7 @@ def changed_between(run: Run) -> tuple[list[Change], int]:
             same_tensors = end.fields.get("checksum_skipped") == event.fields.get("checksum_skipped")
             if before and now and same_tensors and end.batch == event.batch:
                 older = _older(alike[now], event) if before != now else None
-                sure = not other and (_same_steps(end, event) or "optimizer" in loaded)
+                sure = not other and (_same_steps(end, event, seen=event.batch not in lost) or "optimizer" in loaded)
                 if sure or (older is not None and "model" in loaded):
                     compared += 1
                     if before != now:
@@ -69,8 +70,11 @@ def _older(alike: Sequence[RunEvent], event: RunEvent) -> RunEvent | None:
     return next((e for e in reversed(alike) if e.batch < event.batch and e.time <= event.time), None)
 
 
-def _same_steps(end: RunEvent, begin: RunEvent) -> bool:
-    """True if all optimisers count as many steps at both ends; of one that counts none, as plain SGD, the steps are seen."""
+def _same_steps(end: RunEvent, begin: RunEvent, *, seen: bool) -> bool:
+    """True if all optimisers count as many steps at both ends.
+
+    Of one that counts none, as plain SGD, each step is seen, unless (with `seen` False) batches are missing there.
+    """
     before, after = optimizer_steps(end), optimizer_steps(begin)
-    seen = (end.fields.get("steps_outside") or 0) == (begin.fields.get("steps_outside") or 0)
+    seen &= (end.fields.get("steps_outside") or 0) == (begin.fields.get("steps_outside") or 0)
     return bool(before) and before == after and (None not in before or seen)
