@@ -171,6 +171,9 @@ def _by_statistics(
     if not unseen.all() or not known.any():
         return []
     lacks = np.array([(v - t) / max(unit_of(curve.start, t), _TINY) for v, t in zip(curve.value, curve.train, strict=True)])
+    # as long as little is learned the held-out loss can lack little
+    best = min((value for value in curve.train.tolist() if math.isfinite(value)), default=math.nan)
+    known &= curve.start - curve.train >= 0.5 * (curve.start - best)
     lasting = [int(k) for k in np.flatnonzero(known & (wide >= off) & (lacks >= lost))]
     # a larger running variance is what a few large samples make, and no error, unless it is that from before the training
     begun = _of_start(run, curve)
