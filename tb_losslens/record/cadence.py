@@ -32,7 +32,7 @@ DEEP = 4
 """Added to the reason where what single layers and samples say is read, too."""
 
 _EDGE_SHARE, _EDGE_LEAST = 0.04, 10
-_SURE_SHARE = 0.0025
+_SURE_SHARE = 0.0015
 
 _NEW = 0.1
 _WARM_UP = 3
@@ -54,7 +54,7 @@ class Cadence:
         clock: gives the time in seconds.
         grant: seconds that may be spent at once.
         sure: rows on either side of a boundary that are dense whatever was spent, or as many of them as cost no more than
-            0.25 % of an epoch.
+            0.15 % of an epoch.
 
     Attributes:
         every: batches from one dense row to the next, as of the newest one.

@@ -113,7 +113,7 @@ def test_unusual_rows_are_few():
 
 def test_each_boundary_has_dense_rows_where_they_cost_next_to_nothing():
     """Long after what is granted is spent, and with an income that pays for a row now and then only."""
-    step, extra, length = 5e-3, 1e-3, 400
+    step, extra, length = 5e-3, 0.7e-3, 400
     late = run(step, 10e-6, 10e-6 + extra, rows=40_000, length=length)[20_000:]
     beside = [late[i + j] for i in range(length, len(late), length) for j in (-2, -1, 0, 1)]
     assert set(beside) == {BOUNDARY}
@@ -122,7 +122,7 @@ def test_each_boundary_has_dense_rows_where_they_cost_next_to_nothing():
 
 
 def test_each_boundary_has_one_on_either_side_where_two_would_cost_too_much():
-    step, extra, length = 5e-3, 2e-3, 400
+    step, extra, length = 5e-3, 1.2e-3, 400
     late = run(step, 10e-6, 10e-6 + extra, rows=40_000, length=length)[20_000:]
     assert {late[i + j] for i in range(length, len(late), length) for j in (-1, 0)} == {BOUNDARY}
     assert SPARSE in {late[i + j] for i in range(length, len(late), length) for j in (-2, 1)}
