@@ -17,6 +17,7 @@ from tb_losslens.analysis.inside import (
     step_of,
 )
 from tb_losslens.analysis.regularization import kind_of, setting_code, value_of
+from tb_losslens.analysis.restarts import in_words, restarts
 from tb_losslens.analysis.shifts import Shift
 from tb_losslens.analysis.text import lower_first, number, some
 from tb_losslens.analysis.unexplained import missing_lines
@@ -113,11 +114,16 @@ def unexplained_inside(context: Context) -> list[Finding]:
     for shift in open_shifts(context)[:_MOST]:
         step = step_of(context, shift)
         there = signals_there(context.run, shift, (*INPUTS, *OTHERS))
+        begun = [in_words(context.run, one) for one in restarts(context.run) if abs(one.row - shift.row) <= 1]
         found = Finding(
             "unknown", "unknown", "possible", f"The loss rises at step {step:,}, inside an epoch",
             f"At step {step:,}, inside an epoch, {rise_in_words(shift)}. Nothing that was recorded explains it.",
             detail="step_up" if shift.back is None else "transient", score=0.55, steps=(step,), explains_jump=False,
-            evidence=(size_of(shift), *(Evidence(said, name, _span(shift)) for name, said in there.items())),
+            evidence=(
+                size_of(shift),
+                *(Evidence(said, "step", _span(shift)) for said in begun),
+                *(Evidence(said, name, _span(shift)) for name, said in there.items()),
+            ),
             missing=missing_lines(context),
             advice=f"Look at what the code does at step {step:,}: the batch, its targets, weights or settings that are changed "
             "within an epoch.",

@@ -57,11 +57,11 @@ def shifts(run: Run) -> tuple[Shift, ...]:
 
     A rise that lasts (`_lasting`) or one that is steep, however soon the loss comes back (`_steep`).
     """
-    bad = np.flatnonzero(~np.isfinite(run.loss))
-    loss = run.loss[: int(bad[0])] if len(bad) else run.loss
+    loss = _known(run.loss)
     if len(loss) < 16 * _LEAST:
         return ()
-    begins = [epoch.first for epoch in run.epochs if epoch.first < len(loss)]
+    # the rows on both sides of missing ones are no neighbours
+    begins = sorted({one for one in (*(e.first for e in run.epochs), *(gap.row for gap in run.gaps)) if one < len(loss)})
     epoch = int(median(np.diff(np.array(begins)))) if len(begins) > 1 else len(loss) // 8
     found = {shift.row: shift for shift in (*_steep(loss, begins, epoch), *_lasting(loss, begins, epoch))}
     out: list[Shift] = []
@@ -71,6 +71,23 @@ def shifts(run: Run) -> tuple[Shift, ...]:
         elif found[row].z > out[-1].z:
             out[-1] = found[row]
     return tuple(out)
+
+
+def _known(loss: Floats, *, lasting: int = 5, most: float = 0.05) -> Floats:
+    """The loss up to where it is not finite for `lasting` rows; a single such row has the value before it.
+
+    Empty where more than `most` of the rows are such.
+    """
+    bad = ~np.isfinite(loss)
+    if not bad.any():
+        return loss
+    run_of = np.convolve(bad, np.ones(lasting), "valid") >= lasting
+    end = int(np.argmax(run_of)) if run_of.any() else len(loss)
+    known = ~bad[:end]
+    if not known.any() or known.mean() < 1 - most:
+        return loss[:0]
+    last = np.maximum.accumulate(np.where(known, np.arange(end), -1))
+    return loss[np.where(last >= 0, last, int(np.argmax(known)))]
 
 
 def quiet_inside(run: Run) -> str:

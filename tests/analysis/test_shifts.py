@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tb_losslens import diagnose
 from tb_losslens.analysis.shifts import shifts
-from tb_losslens.store.run import Run
+from tb_losslens.store.run import Gap, Run
 
 
 def curve(seed: int, *, epochs: int = 10, length: int = 60, noise: float = 0.15) -> np.ndarray:
@@ -97,6 +99,24 @@ def test_a_loss_that_ends_is_judged_as_far_as_it_goes() -> None:
     loss[337:] *= 3
     loss[560:] = np.nan
     assert [abs(row - 337) <= 2 for row, _ in of(loss)] == [True]
+
+
+def test_single_values_that_are_none_change_nothing() -> None:
+    loss = curve(0)
+    loss[337:] *= 3
+    expected = of(loss)
+    loss[[3, 100, 401, 402]] = np.nan, np.inf, np.nan, np.nan
+    assert [row for row, _ in of(loss)] == [row for row, _ in expected] != []
+    loss[::10] = np.nan
+    assert not of(loss)
+
+
+def test_rows_beside_missing_ones_are_no_neighbours() -> None:
+    loss = curve(0)
+    loss[337:] *= 3
+    run = Run.from_arrays(loss=loss, epoch_length=60)
+    assert shifts(run)
+    assert not shifts(replace(run, gaps=(Gap(337, 50),)))
 
 
 def test_a_step_at_a_boundary_is_left_to_it() -> None:
