@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tb_losslens.analysis.bad_report import bad_batch_finding, shown_around
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
-from tb_losslens.analysis.stats import finite
+from tb_losslens.analysis.stats import Floats, finite
 from tb_losslens.analysis.text import number
 from tb_losslens.store.run import Run
 
@@ -47,6 +47,34 @@ def lost_by_gradient(run: Run, row: int) -> int | None:
     while first > 0 and bad[first - 1] and np.isfinite(run.loss[first - 1]) and skipped[first] != 1:
         first -= 1
     return first if first < row else None
+
+
+def thrown_off(run: Run, row: int) -> bool:
+    """True if the loss of `row` is so far above all before it that its gradient is lost for its size, and not for its batch.
+
+    An operation without a derivative leaves the loss what it was. A loss in which float32 has no digit left for those before
+    has been thrown off, by the updates before it where the batch is as the others: known by its inputs and targets, whose
+    size must be about that of other batches. False where these are not known.
+    """
+    fold = 1 / float(np.finfo(np.float32).eps)
+    before = finite(run.loss[:row])
+    with np.errstate(over="ignore"):
+        if not len(before) or not run.loss[row] > fold * float(np.abs(before).max()):
+            return False
+    if run.float("input_nonfinite")[row] != 0 or not _as_others(_size(run, "input"), row):
+        return False
+    classes = run.ragged.get("classes")
+    labelled = classes is not None and row < len(classes) and bool(np.diff(classes.offsets)[row])
+    return labelled or _as_others(_size(run, "target"), row)
+
+
+def _size(run: Run, of: str) -> Floats:
+    return np.asarray(np.hypot(run.float(f"{of}_mean"), run.float(f"{of}_std")))
+
+
+def _as_others(sizes: Floats, row: int, *, fold: float = 3.0) -> bool:
+    others = finite(np.delete(sizes, row))
+    return len(others) > 0 and bool(sizes[row] <= fold * others.max())
 
 
 def lost_gradient(context: Context, row: int, broken: int) -> Finding:

@@ -12,7 +12,7 @@ from tb_losslens.analysis.bad_rows import NonFinite
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.known import by_turn
-from tb_losslens.analysis.lost_gradient import guarded, lost_by_gradient, lost_gradient, open_before
+from tb_losslens.analysis.lost_gradient import guarded, lost_by_gradient, lost_gradient, open_before, thrown_off
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.text import number, plural, some
 from tb_losslens.events.columns import how_to_record
@@ -140,6 +140,10 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
         said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
         return Checked("bad_batch", f"{said}: it diverged, which one batch does not do")
     before = lost_by_gradient(run, row) if broken.lasting and not bad_input else None
+    if before is not None and thrown_off(run, before):
+        at, loss, most = f"{run.step[before]:,}", number(run.loss[before]), number(float(np.nanmax(run.loss[:before])))
+        said = f"the loss of step {at} is {loss}, after {most} at most, with inputs and targets as the others have them"
+        return Checked("bad_batch", f"{said}: it was thrown off by the updates before, and no batch is to blame")
     if before is not None:
         return lost_gradient(context, before, row)
     if broken.lasting and broken.inputs == 0 and row <= untrained:

@@ -112,3 +112,44 @@ def test_a_step_that_the_loss_scaler_left_out_is_none(tmp_path: Path) -> None:
     skipped = np.zeros(len(run))
     skipped[AT + 1] = 1.0
     assert lost_by_gradient(replace(run, columns={**run.columns, "amp_skipped": skipped}), AT + 1) is None
+
+
+def test_a_loss_that_the_updates_threw_off_blames_no_batch(tmp_path: Path) -> None:
+    """A recurrent net that adds up over 40 steps: the first update makes the loss huge, and the gradient of that overflows."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    x = torch.randn(1600, 40, 2)
+    y = x[:, :, 0].sum(1, keepdim=True) / 8
+    rnn, head = nn.RNN(2, 48, batch_first=True, nonlinearity="relu"), nn.Linear(48, 1)
+    nn.init.eye_(rnn.weight_hh_l0)
+
+    class _Last(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn, self.head = rnn, head
+
+        def forward(self, given: Tensor) -> Tensor:
+            out: Tensor = self.head(self.rnn(given)[0][:, -1])
+            return out
+
+    net, criterion = _Last(), nn.MSELoss()
+    opt = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9)
+    with LossLensWriter(str(tmp_path)) as writer:
+        writer.watch(net, opt, criterion=criterion)
+        for _ in range(2):
+            for inputs, targets in writer.wrap(DataLoader(TensorDataset(x, y), batch_size=32, shuffle=True)):
+                loss = criterion(net(inputs), targets)
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+    run = load_runs(tmp_path)["."]
+    assert 1e20 < run.loss[1] < np.inf
+    assert lost_by_gradient(run, 2) == 1
+    assert "thrown off by the updates" in checked(bad_batch, run)
+    assert [one.cause for one in diagnose(run).findings if one.kind == "fault"] == ["lr_too_high"]
+    large = run.float("input_std").copy()
+    large[1] = 1e12  # the batch itself is why
+    spoilt = replace(run, columns={**run.columns, "input_std": large})
+    assert findings(bad_batch, spoilt)[0].steps == (1,)
+    unknown = replace(run, columns={name: run.columns[name] for name in run.columns if not name.startswith("target_")})
+    assert findings(bad_batch, unknown)[0].steps == (1,)
