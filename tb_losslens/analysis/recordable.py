@@ -11,12 +11,14 @@ from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Run
 
 _WRAP, _WATCH = how_to_record("sample_ids"), how_to_record("input_mean")
+_CRITERION = how_to_record("loss_identity")
 
 
 def lines_there(run: Run, lacking: Sequence[str] = ()) -> dict[str, str]:
     """The recording lines that this training has, each with why a signal of it, the columns `lacking`, may still be missing.
 
-    A loader that was wrapped has told what it is; a model and an optimiser that are watched have told theirs.
+    A loader that was wrapped has told what it is; a model and an optimiser that are watched have told theirs, and so has a
+    criterion that is a module: of a function there is its name, and its calls are not seen.
     """
     loader = run.facts.get("loader")
     out = {}
@@ -24,6 +26,9 @@ def lines_there(run: Run, lacking: Sequence[str] = ()) -> dict[str, str]:
         out[_WRAP] = str(loader.get("ids") or "the loader is wrapped already")
     if run.facts.get("model") and run.facts.get("optimizer"):
         out[_WATCH] = f"the model is watched already, {_gives_none(run, lacking)}"
+    criterion = run.facts.get("criterion")
+    if isinstance(criterion, Mapping) and "weighted" in criterion:
+        out[_CRITERION] = "the criterion is watched already, and what it was given does not tell"
     return out
 
 

@@ -31,6 +31,7 @@ class Signal:
 
 
 _WATCH = "writer.watch(model, optimizer, criterion=criterion)"
+_CRITERION = "writer.watch(criterion=criterion)     # a module, as nn.CrossEntropyLoss(): calls of functions are not seen"
 _SCALAR = 'writer.add_scalar("Loss/train", loss, step)'
 _WRAP = "train_loader = writer.wrap(train_loader)"
 
@@ -151,10 +152,14 @@ SIGNALS: tuple[Signal, ...] = (
         _WATCH,
     ),
     Signal(
-        "loss_identity", "loss is", "", "which function of output and target the loss is, -1 none: facts.identities", _WATCH
+        "loss_identity", "loss is", "", "which function of output and target the loss is, -1 none: facts.identities", _CRITERION
     ),
     Signal(
-        "output_kind", "output is", "", "0 anything, 1 probabilities, 2 log probabilities, 3 within 0..1, -1 unknown", _WATCH
+        "output_kind",
+        "output is",
+        "",
+        "0 anything, 1 probabilities, 2 log probabilities, 3 within 0..1, -1 unknown",
+        _CRITERION,
     ),
     Signal(
         "input_relation",
@@ -206,10 +211,12 @@ SIGNALS: tuple[Signal, ...] = (
         "loss by class",
         "",
         "triples (class, samples, sum of their losses) where the losses of single samples are known, the 32 largest counts",
-        _WATCH,
+        _CRITERION,
         True,
     ),
-    Signal("sample_loss_max", "largest loss of a sample", "", "largest loss of a single sample, where these are known", _WATCH),
+    Signal(
+        "sample_loss_max", "largest loss of a sample", "", "largest loss of a single sample, where these are known", _CRITERION
+    ),
     Signal("sample_loss_max_id", "its sample", "", "dataset index of the sample with the largest loss", _WRAP),
 )
 

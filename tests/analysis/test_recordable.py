@@ -19,6 +19,7 @@ from tb_losslens.store.run import Run
 
 WRAP = "train_loader = writer.wrap(train_loader)"
 WATCH = "writer.watch(model, optimizer, criterion=criterion)"
+CRITERION = "writer.watch(criterion=criterion)     # a module, as nn.CrossEntropyLoss(): calls of functions are not seen"
 
 
 class _Stream(IterableDataset[Any]):
@@ -99,3 +100,33 @@ def test_a_line_that_is_missing_is_advised() -> None:
     assert WRAP in {item["how"] for item in missing(run)}
     skipped = Skipped("repeated_order", "sample ids are unknown", WRAP)
     assert helpful(run, skipped) is skipped
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_a_loss_that_is_a_function_asks_for_a_criterion(tmp_path: Path, watched: bool) -> None:
+    """What the loss is a function of cannot be told where `functional.cross_entropy` is called, and that is what is said."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    x = torch.randn(800, 12)
+    y = (x[:, 0] > 0).long()
+    net, criterion = nn.Linear(12, 2), nn.CrossEntropyLoss()
+    opt = torch.optim.SGD(net.parameters(), lr=0.1)
+    with LossLensWriter(str(tmp_path)) as writer:
+        writer.watch(net, opt)
+        if watched:
+            writer.watch(criterion=criterion)
+        for _ in range(3):
+            for inputs, targets in writer.wrap(DataLoader(TensorDataset(x, y), batch_size=20, shuffle=True)):
+                loss = criterion(net(inputs), targets) if watched else nn.functional.cross_entropy(net(inputs), targets)
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+                writer.log_batch(loss)
+    diagnosis = diagnose(load_runs(tmp_path)["."])
+    skipped = {item.cause: item for item in diagnosis.skipped}
+    if watched:
+        assert CRITERION not in lines(diagnosis)
+        assert "bad_init" not in skipped
+    else:
+        assert skipped["bad_init"].how == CRITERION
+        assert "integers" not in skipped["bad_init"].why

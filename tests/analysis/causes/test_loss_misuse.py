@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from tb_losslens import LossLensWriter, load_runs
 from tb_losslens.analysis.causes import loss_misuse
 from tb_losslens.analysis.engine import diagnose
+from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings, skipped
 from tests.analysis.recorded import Change, record
@@ -206,7 +207,7 @@ def floor_run(lowest: float) -> Run:
 def test_losses_that_press_on_the_floor_are_possible_where_no_function_is_known() -> None:
     (finding,) = findings(loss_misuse, floor_run(math.log1p(9 / math.e)))
     assert (finding.strength, finding.detail) == ("possible", "softmax_before_cross_entropy")
-    assert finding.missing == ("writer.watch(model, optimizer, criterion=criterion)",)
+    assert finding.missing == (how_to_record("loss_identity"),)
 
 
 @pytest.mark.parametrize("lowest", [1.2, 1.44, 1.6])
