@@ -20,12 +20,14 @@ class Smoothing:
         window: w of `x_i = mean(u_(i-w+1) .. u_i)`; 0 for an exponential mean.
         rows: batches at which it holds.
         restarts: epoch starts at which x begins anew with u.
+        corrected: x is divided by `1 - a^i` at its i-th batch, as Adam does with its moments.
     """
 
     keep: float
     window: int
     rows: int
     restarts: int = 0
+    corrected: bool = False
 
 
 def exponential(
@@ -66,6 +68,54 @@ def exponential(
         return None
     anew = known[starts] & ~differs[starts] & (off > tolerance * size)[starts]
     return Smoothing(keep, 0, int(inside.sum()), int(anew.sum()))
+
+
+def bias_corrected(
+    x: Floats, u: Floats, lost: NDArray[np.int64], *, least: int = 24, nearly_all: float = 0.99, tolerance: float = 1e-5
+) -> Smoothing | None:
+    """Whether x is an exponential mean of u that begins at 0 and is corrected for it, from the first row on; else None.
+
+    At row i (from 1), `x_i = m_i / (1 - a^i)` with `m_i = a m_(i-1) + (1 - a) u_i`: so x_1 is u_1, x_2 is the mean of the two
+    with weights a and 1, which gives a, and all others must follow.
+
+    Args:
+        x: the smoothed curve, shape (n,).
+        u: the raw one, shape (n,).
+        lost: batches that are missing before each row, shape (n,); none may be.
+        least: rows that must be known.
+        nearly_all: part of them at which it must hold.
+        tolerance: of the size of the values.
+    """
+    end = len(x) if not lost.any() else int(np.argmax(lost > 0))
+    bad = ~(np.isfinite(x[:end]) & np.isfinite(u[:end]))
+    end = int(np.argmax(bad)) if bad.any() else end
+    if end < least:
+        return None
+    x, u = x[:end], u[:end]
+    size = np.maximum(np.abs(x), np.abs(u))
+    if abs(x[0] - u[0]) > tolerance * size[0]:
+        return None
+    moves, differs = np.abs(np.diff(x, prepend=x[0])) > tolerance * size, np.abs(x - u) > tolerance * size
+    if not _tells(moves, differs, np.ones(end, dtype=bool)):
+        return None
+    for keep in (one for one in _keeps(x, u) if one**end < 0.5):  # else nothing is forgotten yet: a mean since the first row
+        mean = np.empty(end)
+        moment, left = 0.0, 1.0
+        for i, value in enumerate(u.tolist()):
+            moment, left = keep * moment + (1 - keep) * value, left * keep
+            mean[i] = moment / (1 - left)
+        if (np.abs(x - mean) <= tolerance * size).mean() >= nearly_all:
+            return Smoothing(keep, 0, end, corrected=True)
+    return None
+
+
+def _keeps(x: Floats, u: Floats) -> list[float]:
+    """Constants that the rows allow: late ones, where the correction is over, give it exactly; early ones do after two rows."""
+    before, late = x[:-1], slice(len(x) // 2, None)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        found = [median(((x[1:] - u[1:]) / (before - u[1:]))[late]), float((u[1] - x[1]) / (x[1] - u[0]))]
+    keeps = [one for one in found if 0 < one < 1]
+    return keeps + [round(one, digits) for one in keeps for digits in (2, 3, 4) if 0 < round(one, digits) < 1]
 
 
 def windowed(

@@ -9,16 +9,17 @@ Why it matters:
 
 How it decides:
     With the raw loss u beside the logged x (column `logged_loss`), by equality at nearly all batches: `x_i = a x_(i-1) +
-    (1 - a) u_i` with one constant a, where epochs may begin anew with `x_i = u_i`; or x_i is the mean of the last w raw
-    losses. It explains the jumps where it begins anew, the logged curve jumps there and the raw one does not. Without the raw
-    loss nothing is claimed: that neighbouring values share their noise is said, and what would prove it.
+    (1 - a) u_i` with one constant a, where epochs may begin anew with `x_i = u_i`; or it is begun at 0 and divided by
+    `1 - a^i`, as Adam does with its moments; or x_i is the mean of the last w raw losses. It explains the jumps where it begins
+    anew, the logged curve jumps there and the raw one does not. Without the raw loss nothing is claimed: that neighbouring
+    values share their noise is said, and what would prove it.
 
 What to try:
     Log the loss of the batch and let the chart smooth it. LossLens judges the raw loss, where it is recorded.
 
 When it is wrong:
-    An equality at hundreds of batches is no chance. A mean that corrects its bias as Adam does, a window that is emptied at
-    each epoch and a curve that is not logged in every batch are not recognised. A mean since the epoch or the training began is
+    An equality at hundreds of batches is no chance. A window that is emptied at each epoch, a mean that corrects its bias anew
+    in each, and a curve that is not logged in every batch are not recognised. A mean since the epoch or the training began is
     `running_mean`.
 
 References:
@@ -34,7 +35,7 @@ import numpy as np
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, beside_the_batch_loss
-from tb_losslens.analysis.smoothing import Smoothing, exponential, windowed
+from tb_losslens.analysis.smoothing import Smoothing, bias_corrected, exponential, windowed
 from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed, usual_share
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.analysis.whole import lost_before
@@ -62,6 +63,7 @@ def find(context: Context, *, tolerance: float = 1e-5, widest: int = 1000) -> Ou
     starts = np.array([epoch.first for epoch in context.epochs], dtype=np.int64)
     together = np.concatenate([[False], np.diff(lost) == 0])[: len(run)]
     found = exponential(logged, run.loss, starts, together, tolerance=tolerance)
+    found = found or bias_corrected(logged, run.loss, lost, tolerance=tolerance)
     found = found or windowed(logged, run.loss, lost, tolerance=tolerance, widest=widest)
     if found is None:
         return Checked(ID, "the logged loss is no exponential mean of the raw one, nor its mean over a window")
@@ -76,6 +78,7 @@ def _finding(context: Context, found: Smoothing) -> Finding:
         all_of_it = f"all of it after {plural(found.window, 'batch')}"
     else:
         what, how = f"{number(found.keep)} of the value before and {number(1 - found.keep)} of the batch loss", "exponential"
+        what += ", corrected for its begin at 0" if found.corrected else ""
         left = math.sqrt((1 - found.keep) / (1 + found.keep))
         all_of_it = f"95 % of it after {plural(math.ceil(math.log(0.05) / math.log(found.keep)), 'batch')}"
     evidence = [

@@ -152,3 +152,30 @@ def test_the_drops_of_a_mean_that_begins_anew_are_not_surely_memorisation() -> N
     assert "since the model has seen" not in found.text
     assert any("a mean that starts anew drops, too" in line for line in found.against)
     assert "writer.log_batch(loss)" in found.missing
+
+
+def corrected(keep: float) -> Smooth:
+    """Begun at 0 and divided by `1 - keep^i`, as progress bars of fastai do."""
+
+    def smooth(loss: Curve, index: NDArray[np.int64]) -> Curve:
+        moment, out = 0.0, np.empty(len(loss))
+        for row, value in enumerate(loss):
+            moment = keep * moment + (1 - keep) * value
+            out[row] = moment / (1 - keep ** (row + 1))
+        return out
+
+    return smooth
+
+
+@pytest.mark.parametrize("data", ["digits", "regression"])
+@pytest.mark.parametrize("keep", [0.5, 0.9, 0.98])
+def test_a_mean_that_corrects_its_bias_is_proved(data: str, keep: float) -> None:
+    run = beside(data, corrected(keep))
+    (finding,) = findings(smoothed_metric, run)
+    assert (finding.strength, finding.detail, finding.explains_jump) == ("proved", "exponential", False)
+    assert f"{keep:g} of the value before" in finding.text
+    assert "corrected for its begin at 0" in finding.text
+
+
+def test_a_mean_that_forgets_nothing_within_the_run_is_a_running_mean() -> None:
+    checked(smoothed_metric, beside("digits", corrected(0.99999)))
