@@ -14,7 +14,7 @@ from tb_losslens.store.run import Run
 
 @dataclass(frozen=True)
 class LayerGradients:
-    """Gradient norms of the weights, biases left out.
+    """Gradient norms of the weights without the biases, or of the biases alone.
 
     Attributes:
         names: of the layers, in the order in which the model has them.
@@ -34,17 +34,20 @@ class LayerGradients:
         return out
 
 
-def layer_gradients(run: Run, last: int | None = None) -> LayerGradients | None:
-    """Of the batches before row `last`; None where no layers were read. Layers without a gradient throughout are left out."""
+def layer_gradients(run: Run, last: int | None = None, *, of: str = "weight") -> LayerGradients | None:
+    """Of the batches before row `last`; None where no layers were read. Layers without a gradient throughout are left out.
+
+    `of`: "weight", or "bias", whose gradient is that of what the layer puts out, without the size of what it is given.
+    """
     end = len(run) if last is None else min(last, len(run))
     names, table = by_layer(run, "layer_grad_norm", 0, end)
-    weights = [i for i, name in enumerate(names) if name.rpartition(".")[2].startswith("weight")]
-    table = table[:, weights]
+    parts = [i for i, name in enumerate(names) if name.rpartition(".")[2].startswith(of)]
+    table = table[:, parts]
     used = np.flatnonzero(np.isfinite(table).any(axis=0))
     rows = np.flatnonzero(np.isfinite(table[:, used]).all(axis=1)) if len(used) else np.empty(0, dtype=np.int64)
     if not len(rows):
         return None
-    return LayerGradients([names[weights[i]] for i in used], rows.astype(np.int64), table[np.ix_(rows, used)])
+    return LayerGradients([names[parts[i]] for i in used], rows.astype(np.int64), table[np.ix_(rows, used)])
 
 
 def optimizers_of(run: Run) -> int:

@@ -12,7 +12,8 @@ How it decides:
     By sizes that have no unit. In the first batch that was read, before updates tell of the past, and in most of those after
     it, the largest gradient of the first third of the layers is less than a 200th of the largest of all; it falls from the last
     layer to the first nearly without exception; and the loss has come down by less than a tenth from the best constant, or from
-    where it began. Or the gradient of half of the layers is 0 all along.
+    where it began. Or the gradient of half of the layers is 0 all along. Or both ways: the same holds of the biases, and in the
+    first batch the gradient of every weight is less than a 200th of that of the largest bias: what layers are given fades, too.
 
 What to try:
     ReLU or GELU in place of sigmoid and tanh, an initialisation made for them, normalisation, residual connections; fewer
@@ -36,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.context import Context, Outcome
+from tb_losslens.analysis.fading import both_ways_finding, fades_both_ways
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.layer_gradients import LayerGradients, layer_gradients, optimizers_of
 from tb_losslens.analysis.learned import Learned, learned
@@ -79,6 +81,10 @@ def find(
     count = max(10, int((found.rows < max(1, len(run) // 10)).sum()))
     low = ends[:count] < ratio
     if not low[0] or low.mean() < habit:
+        if fades_both_ways(run, found, count, ratio=ratio, order=order, habit=habit, least=least):
+            end = learned(run)
+            if end is not None and end.part < most:
+                return both_ways_finding(run, found, end, cause=ID)
         back = f", and {times(median(ends[:count]))} over the first {plural(len(low), 'batch')}" if low[0] else ""
         return Checked(ID, f"{said}{back}")
     dead = (found.norms[:count] == 0).mean(axis=0) >= habit

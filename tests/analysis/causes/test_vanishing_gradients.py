@@ -124,3 +124,34 @@ def test_a_late_watch_tells_of_the_past_only(tmp_path: Path) -> None:
     late = [np.empty(0) if row < 10 else kept[row] for row in range(len(run))]
     cut = replace(run, ragged={"layer_grad_norm": Ragged.from_lists(late)})
     assert "after updates" in skipped(vanishing_gradients, cut).why
+
+
+def small(gain: float) -> nn.Sequential:
+    """Ten layers whose weights are `gain` times as large as what keeps the size of what passes through."""
+    model = deep(nn.Tanh, 9)
+    for module in model:
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_normal_(module.weight, gain=gain)
+            nn.init.zeros_(module.bias)
+    return model
+
+
+def test_weights_that_begin_too_small_fade_both_ways(tmp_path: Path) -> None:
+    """All weights have equally little gradient: it fades on its way back, and what layers are given on its way forward."""
+    run = record(tmp_path, model=small(0.15), epochs=4)
+    gradients = layer_gradients(run)
+    assert gradients is not None
+    assert gradients.ends()[0] > 0.1
+    (finding,) = findings(vanishing_gradients, run)
+    assert (finding.kind, finding.strength, finding.detail, finding.steps) == ("fault", "likely", "both_ways", (0,))
+    assert "`0.bias`" in finding.evidence[0]
+    assert [one.cause for one in diagnose(run).findings if one.kind == "fault"] == ["vanishing_gradients"]
+
+
+def test_the_same_layers_with_weights_that_keep_the_size(tmp_path: Path) -> None:
+    checked(vanishing_gradients, record(tmp_path, model=small(5 / 3), epochs=4))
+
+
+def test_inputs_in_a_small_unit_fade_nowhere(tmp_path: Path) -> None:
+    """All weights have little gradient here as well, but that of the biases does not fade."""
+    checked(vanishing_gradients, record(tmp_path, model=small(5 / 3), epochs=3, change_inputs=lambda x, _step: x * 1e-4))
