@@ -10,13 +10,15 @@ Why it matters:
     too long does the opposite: the weights bounce at a level that a lower LR would leave at once.
 
 How it decides:
-    First which metric it follows: the rule of the scheduler is replayed, with its own settings, on each loss that was
-    recorded, and must give the LR of every batch exactly. Without such a metric nothing is judged. Too eager is a cut where
-    the slope along the updates before it was clearly negative (5 standard errors: the minimum lay ahead), at a rate that
-    would have brought a seventh of what the run learned in the batches that were left, of which less than half came; where
-    too few slopes were read, the losses themselves must have been falling as clearly. Where it follows the held-out loss,
-    that must go on falling after the cut, as the training loss does. Too late is a cut with which the loss falls by a
-    seventh of what the run learned, six standard errors at least, after it had stood still for half of the run and more.
+    First which metric it follows: the rule of the scheduler is replayed, with its own settings, on each loss that was recorded,
+    and must give the LR of every batch exactly. Without such a metric nothing is judged. Too eager is a cut where the slope
+    along the updates before it was clearly negative (5 standard errors: the minimum lay ahead), at a rate that would have
+    brought a seventh of what the run learned in the batches that were left, of which less than half came; where too few slopes
+    were read, the losses themselves must have been falling as clearly. Where it follows the held-out loss, that must go on
+    falling after the cut, as the training loss does. A mode of "max" for a loss is an error of its own: where its cuts took the
+    LR to a hundredth before half of the batches, and the held-out loss had halved until then. Too late is a cut with which the
+    loss falls by a seventh of what the run learned, six standard errors at least, after it had stood still for half of the run
+    and more.
 
 What to try:
     A patience in which the fall outgrows the noise of the metric; the mean loss of an epoch instead of that of a batch; the
@@ -39,6 +41,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Skipped
 from tb_losslens.analysis.plateau import HELD_OUT, PLATEAU, Followed, Settings, followed, settings_of
 from tb_losslens.analysis.plateau_cuts import Cut, cuts_of, generalises
+from tb_losslens.analysis.plateau_mode import loss_under_max, loss_under_max_finding
 from tb_losslens.analysis.plateau_report import too_eager, too_late
 from tb_losslens.analysis.schedule import scheduler_class
 from tb_losslens.analysis.text import number, plural
@@ -83,8 +86,9 @@ def find(
     one = fits[0]
     if not one.cuts:
         return Checked(ID, _none(settings, one))
+    backwards = loss_under_max(run, settings, fits)
     cuts = cuts_of(run, settings, one)
-    if not any(cut.slope.errors for cut in cuts):
+    if backwards is None and not any(cut.slope.errors for cut in cuts):
         why = "too few batches lie before its cuts, or too few updates were read there"
         return Skipped(ID, why, how_to_record("grad_dot_update"))
     never = wrong_way(settings, fits, wrong)
@@ -93,6 +97,8 @@ def find(
         eager = cut.too_eager(errors=errors, least=least, most=limit)
         if eager and (never or one.metric != HELD_OUT or generalises(run, cut.row, cut.learned)):
             return too_eager(context, settings, one, cut, wrong_way=never, cause=ID)
+    if backwards is not None:
+        return loss_under_max_finding(run, settings, *backwards, cause=ID)
     for cut in cuts:
         if one.metric and cut.too_late(len(run), least=least, kept=kept):
             return too_late(context, settings, one, cut, cause=ID)

@@ -19,6 +19,7 @@ from tb_losslens import LossLensWriter, load_runs
 from tb_losslens.analysis.causes import plateau_scheduler
 from tb_losslens.analysis.engine import build_context, diagnose
 from tb_losslens.analysis.plateau import BATCH, HELD_OUT, Settings, followed, replay, settings_of
+from tb_losslens.analysis.plateau_mode import loss_under_max
 from tb_losslens.store.run import Run, RunEvent
 from tests.analysis.contexts import checked, findings, skipped
 from tests.toys import build_model, build_optimizer, dataset
@@ -224,3 +225,34 @@ def test_the_replay_is_the_scheduler_of_torch(mode: str, relative: bool, cooldow
             wanted.append(made.param_groups[0]["lr"])
         settings = Settings(mode, 0.5, patience, 0.05, relative, cooldown, 0.01, 1e-8)
         assert replay(settings, values.tolist(), 1.0)[0] == wanted
+
+
+def backwards(**options: Any) -> Run:
+    return trained(data="digits", samples=1000, optimizer="momentum", lr=0.02, epochs=12, metric="held_out", **options)
+
+
+def test_a_loss_under_mode_max_is_said_to_be_one() -> None:
+    run = backwards(mode="max", patience=1)
+    assert (fits(run)[0], fits(run)[-1]) == (HELD_OUT, "")
+    (finding,) = findings(plateau_scheduler, run)
+    assert (finding.kind, finding.strength, finding.detail, finding.explains_jump) == ("fault", "likely", "too_eager", False)
+    assert "mode='min'" in finding.fix
+    assert finding.steps[0] == int(run.step[np.flatnonzero(np.diff(run.float("lr")) < 0)[0] + 1])
+    settings = settings_of(run)
+    assert settings is not None
+    made = followed(build_context(run), settings)
+    assert loss_under_max(run, settings, made) is not None
+    flat = [replace(one, values=np.linspace(1.0, 0.8, len(one.values))) for one in made]
+    assert loss_under_max(run, settings, flat) is None, "an accuracy may have been best at first"
+    assert loss_under_max(run, replace(settings, mode="min"), made) is None
+
+
+def test_the_same_loss_under_mode_min_is_none() -> None:
+    checked(plateau_scheduler, backwards(mode="min", patience=1))
+
+
+def test_a_mode_of_max_whose_cuts_leave_an_lr_does_no_such_harm() -> None:
+    run = backwards(mode="max", patience=1, factor=0.9)
+    settings = settings_of(run)
+    assert settings is not None
+    assert loss_under_max(run, settings, followed(build_context(run), settings)) is None
