@@ -152,7 +152,10 @@ class Losses:
         if row.batch is None:
             row.take_targets(describe_targets(target))
         elif not row.released and len(row.pending) == 1 and not row.losses:  # later calls may be for another task
-            given = row.batch.targets_given(target)
+            if row.batch.target is None:  # a loader of inputs alone, as of an autoencoder: the loop makes the targets of them
+                given = describe_targets(target) if row.dense and not row.batch.targets.columns else None
+            else:
+                given = row.batch.targets_given(target)
             if given is not None:
                 row.take_targets(given)
 

@@ -90,3 +90,31 @@ def test_a_scaled_copy_is_recorded_as_before(recorded):
     run = head(recorded(), lambda encoder, inputs: 2 * inputs[:, :6])
     assert np.isfinite(run.float("input_mean")).all()
     assert run.facts["inputs_of_loader"] is False
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "language"])
+def test_targets_that_the_loop_makes_of_the_inputs(kind, recorded):
+    """A loader of inputs alone has no targets; the criterion is given them."""
+    one, words = recorded(), kind == "language"
+    torch.manual_seed(0)
+    data = torch.randint(0, 7, (96, 9)) if words else torch.randn(96, 6) * 3 + 1
+    net = nn.Sequential(nn.Embedding(7, 8), nn.Linear(8, 7)) if words else nn.Sequential(nn.Linear(6, 2), nn.Linear(2, 6))
+    optimizer, criterion = torch.optim.SGD(net.parameters(), 0.01), nn.CrossEntropyLoss() if words else nn.MSELoss()
+    one.writer.watch(net, optimizer, criterion=criterion)
+    truth = []
+    for _ in range(2):
+        for (batch,) in one.writer.wrap(DataLoader(TensorDataset(data), 24, shuffle=True)):
+            output = net(batch[:, :-1]).flatten(0, 1) if words else net(batch)
+            target = batch[:, 1:].flatten() if words else batch
+            loss = criterion(output, target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            truth.append(np.bincount(target).tolist() if words else [target.mean().item(), target.std(correction=0).item()])
+    run = one.run()
+    if words:
+        classes = run.ragged["classes"]
+        given = [dict(np.asarray(classes[row]).reshape(-1, 2).tolist()) for row in range(len(run))]
+        assert given == [{word: count for word, count in enumerate(counts) if count} for counts in truth]
+    else:
+        np.testing.assert_allclose(np.stack([run.float("target_mean"), run.float("target_std")], 1), truth, rtol=1e-5)
