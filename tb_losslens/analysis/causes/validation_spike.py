@@ -51,6 +51,8 @@ _NO_REASON = (
     "class_imbalance", "small_batch_noise", "lr_decrease", "batch_noise", "log_overlap",
 )  # fmt: skip
 """Causes that say nothing on a single validation."""
+_OF_THE_CURVE = ("running_mean", "smoothed_metric", "partial_last_batch")
+"""Causes that, as artifacts, are in the curve of the training loss alone: the model, and what it is worth, are not touched."""
 _TELLING = ("artifact", "fault", "planned")
 _GOES_ON = ("missing_zero_grad", "exploding_gradients", "lr_too_high", "lr_increase", "wrong_mode")
 """Causes that act from their first step on."""
@@ -102,6 +104,8 @@ def _sub_cause(context: Context, curve: Curve, spike: Spike) -> Finding | None:
     going_on: Finding | None = None
     for outcome in context.earlier:
         if not isinstance(outcome, Finding) or outcome.cause in _NO_REASON or outcome.kind not in _TELLING:
+            continue
+        if outcome.kind == "artifact" and outcome.cause in _OF_THE_CURVE:
             continue
         steps = outcome.steps or tuple(context.boundaries[b].step for b in outcome.boundaries)
         of_validations = outcome.cause in ("batchnorm_drift", "validation_aggregation") or "validation" in outcome.detail

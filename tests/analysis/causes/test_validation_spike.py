@@ -17,7 +17,7 @@ from tb_losslens import LossLensWriter, diagnose, load_runs
 from tb_losslens.analysis.causes import validation_spike
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.engine import build_context
-from tb_losslens.analysis.finding import Finding
+from tb_losslens.analysis.finding import Finding, Kind
 from tb_losslens.store.run import Run
 from tests.analysis.causes.test_batchnorm_drift import once, set_back
 from tests.analysis.causes.test_batchnorm_drift import trained as with_batchnorm
@@ -151,8 +151,8 @@ def test_a_cause_that_acts_elsewhere_is_no_reason() -> None:
     context = build_context(run)
     row = int(run.validations[6].batch)
 
-    def after(step: int) -> Finding:
-        earlier = Finding("bad_batch", "fault", "likely", "bad", "A bad batch.", steps=(step,))
+    def after(step: int, cause: str = "bad_batch", kind: Kind = "fault") -> Finding:
+        earlier = Finding(cause, kind, "likely", "bad", "A bad batch.", steps=(step,))
         found = validation_spike.find(_with(context, earlier))
         assert isinstance(found, list)
         assert isinstance(found[0], Finding)
@@ -162,6 +162,9 @@ def test_a_cause_that_acts_elsewhere_is_no_reason() -> None:
     assert after(row - len(run) // 12).kind == "fault"
     assert after(row).kind == "unknown"
     assert after(row - len(run) // 12 - 1).kind == "unknown"
+    # a last batch that is small strays in the curve of the training, and moves no held-out loss; one that is a fault may
+    assert after(row - 1, "partial_last_batch", "artifact").kind == "unknown"
+    assert after(row - 1, "partial_last_batch").kind == "fault"
 
 
 def _with(context: Context, earlier: Finding) -> Context:
