@@ -42,9 +42,11 @@ def begin_of(run: Run, epoch: Epoch, *, near: int = 3) -> Begin | None:
 def began_inside(run: Run, epoch: Epoch, *, expected: float = 10.0, room: float = 4.0) -> int | None:
     """The first row of `epoch` with a sample that came back with another target; None where that may be its first one.
 
-    The recorder tells the first samples of an epoch that changed. Before the row there must be so many samples that `expected`
-    of them would have changed at the rate after it, and the samples that are told must lie as close together as that rate has
-    them, or they stand for others (those of a `Subset`).
+    The recorder tells the first samples of an epoch that changed, in the order of their delivery. A sampler that draws with
+    replacement may have brought some of them before as well, with their old target: the row is the only one from which on these
+    samples come in the order that is told. Before it there must be so many samples that `expected` of them would have changed
+    at the rate after it, and the samples that are told must lie as close together as that rate has them, or they stand for
+    others (those of a `Subset`).
 
     Args:
         run: the run.
@@ -53,17 +55,21 @@ def began_inside(run: Run, epoch: Epoch, *, expected: float = 10.0, room: float 
         room: factor on the rows that the told samples may take.
     """
     told, changed = _told(epoch.fields.get("target_changes")), epoch.fields.get("targets_changed")
-    if not len(told) or not isinstance(changed, int) or "sample_ids" not in run.ragged:
+    lists = run.ragged.get("sample_ids")
+    if not len(told) or not isinstance(changed, int) or lists is None or len(lists) < epoch.last:
         return None
-    batches = [np.asarray(run.ragged["sample_ids"][row]) for row in range(epoch.first, epoch.last)]
-    held = [int(np.isin(ids, told).sum()) for ids in batches]
-    rows = np.flatnonzero(held)
-    if sum(held) < len(told) or not len(rows):
+    offsets = lists.offsets[epoch.first : epoch.last + 1] - lists.offsets[epoch.first]
+    ids = lists.values[lists.offsets[epoch.first] : lists.offsets[epoch.last]]
+    places = np.flatnonzero(np.isin(ids, told))
+    came = ids[places]
+    starts = [i for i in range(len(came) - len(told) + 1) if np.array_equal(came[i : i + len(told)], told)]
+    if len(starts) != 1:
         return None
-    first, last = int(rows[0]), int(rows[-1])
-    before, after = (sum(map(len, part)) for part in (batches[:first], batches[first:]))
+    held = np.searchsorted(offsets[1:], places[starts[0] : starts[0] + len(told)], side="right")
+    first, last = int(held[0]), int(held[-1])
+    before, after = int(offsets[first]), int(offsets[-1] - offsets[first])
     rate = min(1.0, changed / max(after, 1))
-    each = after / max(len(batches) - first, 1)
+    each = after / max(epoch.last - epoch.first - first, 1)
     if rate * before < expected or last - first > room * len(told) / (rate * each) + 1:
         return None
     return epoch.first + first
