@@ -17,6 +17,7 @@ from tb_losslens.analysis.ranking import marked, ranked
 from tb_losslens.analysis.recordable import helpful
 from tb_losslens.analysis.samples import samples
 from tb_losslens.analysis.shifts import quiet_inside
+from tb_losslens.analysis.state_inputs import without_state
 from tb_losslens.analysis.stats import noise
 from tb_losslens.analysis.unchanged import unchanged_weights
 from tb_losslens.analysis.unchecked import unchecked
@@ -52,6 +53,7 @@ def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:
             problems=run.problems,
             plain=run.plain,
         )
+    run = without_state(run)
     first = build_context(run)
     context = first
     outcomes: list[Outcome] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tb_losslens.analysis.outliers import Rows
+from tb_losslens.analysis.state_inputs import FACT as INPUT_IS_STATE
 from tb_losslens.analysis.stats import finite, median, signed_rank_p
 from tb_losslens.store.run import Run
 
@@ -71,7 +72,12 @@ def resets(run: Run) -> Resets | None:
 
 
 def carries_state(run: Run) -> bool:
-    """True if most batches whose incoming state is known have one: their order is kept on purpose."""
+    """True if most batches whose incoming state is known have one: their order is kept on purpose.
+
+    Known from its norm, or since what was read as the input is that state.
+    """
+    if run.facts.get(INPUT_IS_STATE):
+        return True
     carried = finite(run.float("hidden_norm"))
     return len(carried) > 0 and bool((carried > 0).mean() > 0.5)
 
