@@ -13,6 +13,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.lr_steps import filled, lr_columns
 from tb_losslens.analysis.shifts import Shift, shifts
+from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.text import number, plural, signed
 from tb_losslens.store.run import Run
 
@@ -87,6 +88,14 @@ def settings_within(context: Context, shift: Shift) -> dict[str, tuple[Any, Any]
 def signals_there(run: Run, shift: Shift, names: tuple[str, ...]) -> dict[str, str]:
     """The signals of `names` that take a step at the rise, each with a sentence."""
     return {name: said for name in names if (said := change_at(run, name, shift.row, shift.m))}
+
+
+def comes_back(run: Run, name: str, shift: Shift) -> bool:
+    """True if signal `name` is nearer to its median of all batches before the rise after it than right before it."""
+    values = run.float(name)
+    usual = median(finite(values[: shift.row]))
+    before, after = values[max(0, shift.row - shift.m) : shift.row], values[shift.row : shift.row + shift.m]
+    return abs(median(finite(after)) - usual) < abs(median(finite(before)) - usual)
 
 
 def _lr_rises(run: Run, shift: Shift, factor: float) -> bool:

@@ -9,6 +9,7 @@ from tb_losslens.analysis.input_step import input_step
 from tb_losslens.analysis.inside import (
     INPUTS,
     OTHERS,
+    comes_back,
     open_shifts,
     rise_in_words,
     settings_within,
@@ -60,7 +61,8 @@ def inputs_inside(context: Context, cause: str) -> list[Finding]:
     out = []
     around = max([len(epoch) for epoch in context.epochs], default=len(context.run) // 4)
     for shift in open_shifts(context)[:_MOST]:
-        moved = signals_there(context.run, shift, INPUTS)
+        there = signals_there(context.run, shift, INPUTS)
+        moved = {name: said for name, said in there.items() if not comes_back(context.run, name, shift)}
         step_there = input_step(context.run, max(0, shift.row - around), min(len(context.run), shift.row + around))
         if not moved or step_there is None or abs(step_there[0] - shift.row) > _NEAR:
             continue
