@@ -24,8 +24,9 @@ How it decides:
     layout (places changed places and come back equal, or vary too little for a random change), augmentation (something random
     grew, or no place moves while the spread grows by no scale). Else it has no name but what was measured. Where the batches
     that were read tell at which of them inside an epoch it began, that one is named; a step of mean or spread where the loss
-    rises inside an epoch is a change as well. Planned if somebody noted a `config_change` there. It explains the jump where the
-    loss moves at the same boundary or batch, or where the loss of whole epochs takes a step up there and keeps it, unless the
+    rises inside an epoch is a change as well, and so is one for good between the epochs on either side of it. Planned if
+    somebody noted a `config_change` there. It explains the jump where the loss moves at the same boundary or batch, or where
+    the loss of whole epochs takes a step up there and keeps it, unless the
     model was replaced there.
 
 What to try:
@@ -58,6 +59,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.explain import excess, jumps, share_against_rest, typical_excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out import held_out_rises
+from tb_losslens.analysis.input_inside import begun_inside
 from tb_losslens.analysis.input_levels import Moved, class_mix_moves, input_levels, moved
 from tb_losslens.analysis.input_name import ADVICE, ELSEWHERE, INDICES, MAY_BE_OTHERS, TITLES, named, repair
 from tb_losslens.analysis.input_place import loss_levels, loss_rises, placed, somewhere
@@ -134,7 +136,7 @@ def _at_boundaries(context: Context, *, least_effect: float, most_shifts: int) -
     if follows and not at and not open_ones:
         return [Checked(ID, f"the inputs change at {plural(len(follows), 'boundary')}, with the classes: other samples")]
     if not at and not open_ones:
-        return [quiet_inputs(run, context.epochs, levels)]
+        return [begun_inside(context, levels, ID, least=least_effect) or quiet_inputs(run, context.epochs, levels)]
     if len(at) > most_shifts:
         return [Checked(ID, f"the inputs change at {plural(len(at), 'boundary')} and never for good")]
     mix = frozenset(class_mix_moves(run, context.epochs))
