@@ -10,6 +10,7 @@ import numpy as np
 from tb_losslens.analysis.change_points import change_points, refined
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.input_count import begun_at_rise
 from tb_losslens.analysis.input_name import ADVICE
 from tb_losslens.analysis.inside import INPUTS, size_of
 from tb_losslens.analysis.shifts import shifts
@@ -69,7 +70,7 @@ def relocated(context: Context, finding: Finding, *, beside: int = 2, near: int 
     if not at or at[-1] - at[0] > 1:
         return finding
     run, epochs = context.run, context.epochs
-    found = input_step(run, epochs[at[0]].first, epochs[at[-1] + 1].last)
+    found = input_step(run, epochs[at[0]].first, epochs[at[-1] + 1].last) or begun_at_rise(run, epochs[at[0] + 1])
     if found is None or any(abs(found[0] - epoch.first) <= beside for epoch in epochs):
         return finding
     row, said = found
