@@ -124,7 +124,9 @@ def _finding(context: Context, curve: Curve, *, share: float, p: float) -> Findi
     early = np.flatnonzero(curve.value[:best] <= curve.end)
     if len(early):
         evidence.insert(3, Evidence(f"it was no worse than at its end already {place(run, curve.validations[int(early[0])])}"))
-    before = mechanisms(context, step, but=("insufficient_data",))
+    # what began between the best validation and the next one began before the rise
+    following = int(run.step[min(int(curve.rows[curve.rows > row].min(initial=len(run))), len(run)) - 1])
+    before = mechanisms(context, following, but=("insufficient_data",))
     against = [
         Evidence("it is about the held-out loss, and explains no jump of the training loss"),
         *([Evidence(f"{some(before)} begin{'s' if len(before) == 1 else ''} before it: mend that first")] if before else []),

@@ -178,6 +178,11 @@ def test_after_a_fault_it_is_what_may_follow_from_it(tmp_path: Path) -> None:
         (finding,) = decide(overfitting, replace(build_context(run), earlier=(earlier,)))
         assert isinstance(finding, Finding)
         assert finding.strength == strength
+    # the best validation is the last one before the fault
+    best = replace(fault, steps=(finding.steps[0] + 1,))
+    (finding,) = decide(overfitting, replace(build_context(run), earlier=(best,)))
+    assert isinstance(finding, Finding)
+    assert finding.strength == "possible"
 
 
 def test_without_a_validation_it_says_how_to_record_one(tmp_path: Path) -> None:
