@@ -34,10 +34,11 @@ def without_state(run: Run) -> Run:
 
 
 def _is_state(run: Run, *, same: float = 1e-3, part: float = 0.95, least: int = 5) -> bool:
-    """True for inputs with the norm that the state is known to have, or which a recurrent net begins with as zeros.
+    """True for inputs with the norm that the state is known to have, or which a recurrent net begins without or with as zeros.
 
     The squares of n numbers have the sum n (mean^2 + standard deviation^2): where the norm that the user gave of the state is
-    that in nearly every batch, with one n, they are the same numbers. A batch of data that holds nothing but zeros is none.
+    that in nearly every batch, with one n, they are the same numbers. A batch of data that holds nothing but zeros is none, and
+    the first batch has data as the others have.
 
     Args:
         run: the run.
@@ -56,7 +57,10 @@ def _is_state(run: Run, *, same: float = 1e-3, part: float = 0.95, least: int = 
     count = count[np.isfinite(count) & (size > 0)]
     if len(count) >= least and float((np.abs(count - median(count)) <= same * median(count)).mean()) >= part:
         return True
-    return bool(model.get("recurrent")) and len(known) >= least and size[0] == 0 and float((size > 0).mean()) >= 0.5
+    if not model.get("recurrent") or len(known) < least or float((size > 0).mean()) < 0.5:
+        return False
+    without = known[0] > 0 and bool(np.isfinite(run.float("grad_norm")[0]))  # the first batch was read, and had none
+    return without or float(size[0]) == 0
 
 
 def _without_inputs(event: RunEvent) -> RunEvent:

@@ -78,6 +78,16 @@ def test_a_state_that_the_net_learns_is_no_input_that_changes(*, told: bool, kee
     assert not [(f.cause, f.text) for f in diagnose(run).findings if f.kind == "fault"]
 
 
+def test_no_state_in_the_first_batch() -> None:
+    """`state = None`: the net is given tokens alone."""
+    run = _read(told=False)
+    is_first = np.arange(len(run)) == 0
+    columns = {**run.columns, **{name: np.where(is_first, np.nan, run.float(name)) for name in ("input_mean", "input_std")}}
+    assert not without_state(replace(run, columns=columns)).has("input_mean")
+    columns["grad_norm"] = np.where(is_first, np.nan, run.float("grad_norm"))  # `watch` came later
+    assert without_state(replace(run, columns=columns)).has("input_mean")
+
+
 def test_data_of_a_recurrent_net_stay() -> None:
     """A window of numbers, and a state that is told beside it."""
     rng = np.random.default_rng(0)
