@@ -84,7 +84,7 @@ REPAIRS = {
         "batch, and the best output is their mean.",
         "Bring both to one shape before the loss.",
         "output = model(x).squeeze(1)\nassert output.shape == y.shape, (output.shape, y.shape)\nloss = "
-        "nn.MSELoss()(output, y)",
+        "criterion(output, y)",
         "Print `model(x).shape` and `y.shape`: they must be equal.",
     ),
 }  # fmt: skip

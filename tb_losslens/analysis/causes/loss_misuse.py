@@ -91,13 +91,22 @@ def find(
     return Checked(ID, _fine(run, function)) if found is None else _finding(run, found)
 
 
+_BROADCAST = {
+    "mse_broadcast": "square",
+    "mae_broadcast": "absolute value",
+    "smooth_l1_broadcast": "smooth L1 loss",
+    "huber_broadcast": "Huber loss",
+}
+
+
 def _by_equality(run: Run, function: LossFunction) -> _Found | None:
     """What an identity proves by itself, or with the kind of the output."""
     held, tested = len(function.rows), function.tested
     is_loss = f"in {held:,} of {plural(tested, 'batch')} tested the loss is"
     span = (int(function.rows[0]), int(function.rows[-1]) + 1)
-    if function.name == "mse_broadcast":
-        said = f"{is_loss} the mean square of every output less every target, not of each output less its own"
+    if function.name in _BROADCAST:
+        of_all = f"the mean {_BROADCAST[function.name]} of every output less every target"
+        said = f"{is_loss} {of_all}, not of each output less its own"
         return _Found("broadcast", "proved", (Evidence(said, "loss_identity", span),))
     if function.name == "cross_entropy_of_softmax":
         said = f"{is_loss} the cross-entropy of softmax(output), which takes the softmax a second time"

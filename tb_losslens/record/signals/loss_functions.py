@@ -25,6 +25,9 @@ FUNCTIONS = (
     "bce",
     "mse_broadcast",
     "huber",
+    "mae_broadcast",
+    "smooth_l1_broadcast",
+    "huber_broadcast",
 )
 """In the order in which they are believed: the cross-entropy of log probabilities is their `nll`, too."""
 
@@ -38,6 +41,9 @@ KINDS = ("anything", "probabilities", "log probabilities", "within 0..1")
 """What the codes of column `output_kind` mean."""
 
 _CLOSE = 1e-3
+
+_MOST_PAIRED = 1024
+"""Samples of a batch of which each output is compared with each target one by one."""
 
 
 @dataclass(frozen=True)
@@ -193,9 +199,29 @@ def _of_numbers(functions: tuple[str, ...], output: Tensor, target: Tensor, sett
         "bce": lambda: -(t * o.log().clamp(min=-100) + (1 - t) * (1 - o).log().clamp(min=-100)),
     }
     found = {name: Losses(ways[name]().sum(1), size.sum(), size) for name in functions if name in ways}
-    if "mse_broadcast" in functions and output.shape != target.shape and t.shape[1] == 1 and samples > 1:
-        # every output against every target: the shapes (n, 1) and (n,) do that without a word
-        a, b = o[:, 0].to(widest(o.device)), t[:, 0].to(widest(o.device))
+    if output.shape != target.shape and t.shape[1] == 1 and samples > 1:
+        found.update(_of_all_pairs(functions, o[:, 0], t[:, 0], settings))
+    return found
+
+
+def _of_all_pairs(functions: tuple[str, ...], output: Tensor, target: Tensor, settings: Settings) -> dict[str, Losses]:
+    """Every output against every target, both of shape (n,): the shapes (n, 1) and (n,) do that without a word."""
+    samples = len(output)
+    size = torch.full((samples,), 1, device=output.device) * samples
+    found = {}
+    if "mse_broadcast" in functions:
+        a, b = output.to(widest(output.device)), target.to(widest(output.device))
         every = samples * (a.square() + b.square().mean() - 2 * a * b.mean())
-        found["mse_broadcast"] = Losses(every, size.sum() * samples, size * samples)
+        found["mse_broadcast"] = Losses(every, size.sum(), size)
+    if samples > _MOST_PAIRED:
+        return found
+    ways: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+        "mae_broadcast": lambda a, b: (a - b).abs(),
+        "smooth_l1_broadcast": lambda a, b: functional.smooth_l1_loss(a, b, reduction="none", beta=settings.beta),
+        "huber_broadcast": lambda a, b: functional.huber_loss(a, b, reduction="none", delta=settings.delta),
+    }
+    chosen = [name for name in functions if name in ways]
+    if chosen:
+        a, b = output[:, None].expand(samples, samples), target[None, :].expand(samples, samples)
+        found.update({name: Losses(ways[name](a, b).sum(1), size.sum(), size) for name in chosen})
     return found

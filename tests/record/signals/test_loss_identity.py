@@ -122,6 +122,18 @@ def test_every_output_against_every_target():
     assert identified(nn.MSELoss(), output[:, 0], target)[0] == "mse/mean"
 
 
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize(
+    ("criterion", "name"),
+    [(nn.L1Loss(), "mae"), (nn.SmoothL1Loss(beta=0.5), "smooth_l1"), (nn.HuberLoss(delta=0.3), "huber")],
+)
+def test_every_output_against_every_target_by_other_distances(criterion, name):
+    output, target = outputs(16, 1), outputs(16, seed=3)
+    assert identified(criterion, output, target)[0] == f"{name}_broadcast/mean"
+    assert identified(criterion, output, target[:, None])[0] == f"{name}/mean"
+
+
+
 def test_regression_on_class_ids_and_on_one_hot():
     target = classes(16)
 
