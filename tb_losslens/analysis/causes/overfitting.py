@@ -97,7 +97,7 @@ def find(
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the training loss goes up to {number(top)} first")
     if inputs_moved(curve, best):
         return Checked(ID, f"{where}, and rises to {number(curve.end)}, but the validations have other inputs after it")
-    return _finding(context, curve, share=rise.share, p=rise.p)
+    return _finding(context, curve, share=rise.share, p=rise.p, lost=lost)
 
 
 def _trained(curve: Curve) -> float:
@@ -106,7 +106,13 @@ def _trained(curve: Curve) -> float:
     return float(np.fmin(curve.train[best], median(curve.train[best : best + 3])))
 
 
-def _finding(context: Context, curve: Curve, *, share: float, p: float) -> Finding:
+def _risen(curve: Curve, lost: float) -> int:
+    """The first validation, after the batch of the best one, at which a part of `lost` of what was learned is lost again."""
+    high = (curve.rows > curve.rows[curve.best]) & (curve.value - curve.smooth[curve.best] > lost * curve.learned)
+    return int(np.argmax(high)) if high.any() else len(curve) - 1
+
+
+def _finding(context: Context, curve: Curve, *, share: float, p: float, lost: float) -> Finding:
     run, best = context.run, curve.best
     chosen, last = curve.validations[best], curve.validations[-1]
     row = int(curve.rows[best])
@@ -124,9 +130,9 @@ def _finding(context: Context, curve: Curve, *, share: float, p: float) -> Findi
     early = np.flatnonzero(curve.value[:best] <= curve.end)
     if len(early):
         evidence.insert(3, Evidence(f"it was no worse than at its end already {place(run, curve.validations[int(early[0])])}"))
-    # what began between the best validation and the next one began before the rise
-    following = int(run.step[min(int(curve.rows[curve.rows > row].min(initial=len(run))), len(run)) - 1])
-    before = mechanisms(context, following, but=("insufficient_data",))
+    # the best of several that differ by noise may lie long before a fault with which the rise begins
+    risen = int(run.step[min(int(curve.rows[_risen(curve, lost)]), len(run)) - 1])
+    before = mechanisms(context, risen, but=("insufficient_data",))
     against = [
         Evidence("it is about the held-out loss, and explains no jump of the training loss"),
         *([Evidence(f"{some(before)} begin{'s' if len(before) == 1 else ''} before it: mend that first")] if before else []),
