@@ -15,9 +15,9 @@ How it decides:
     back, and the next seed, another split or a lower LR move the end by some hundredths of what was learned: less than that is
     no reason to change a training. Who keeps weights that lost a quarter could have stopped long before the best: it is said
     where. Where nothing worth the name was learned there is nothing to lose, and it is not claimed. It is a symptom: where a
-    fault or a planned change begins at or before the best validation, it is called possible, as what may follow from that; and
-    where samples that were seen before explain the jumps of the training loss, `memorization` is why those move, and this
-    stands beside it.
+    fault or a planned change begins before the rise does, or where more than half of the rise comes from one validation to the
+    next, it is called possible, as what may follow from a change of data or weights; and where samples that were seen before
+    explain the jumps of the training loss, `memorization` is why those move, and this stands beside it.
 
 What to try:
     Stop at the best epoch and keep its weights. Then more data, augmentation, weight decay, dropout, or a smaller model.
@@ -112,6 +112,17 @@ def _risen(curve: Curve, lost: float) -> int:
     return int(np.argmax(high)) if high.any() else len(curve) - 1
 
 
+def _leap(run: Run, curve: Curve, *, part: float = 0.5) -> str:
+    """Where the held-out loss rises from one validation to the next by more than `part` of the whole rise; "" for nowhere.
+
+    What is learned by heart is learned bit by bit.
+    """
+    whole = float(curve.value[curve.best :].max()) - float(curve.smooth[curve.best])
+    steps = np.diff(curve.value[curve.best :])
+    most = int(np.argmax(steps))
+    return place(run, curve.validations[curve.best + 1 + most]) if steps[most] > part * whole else ""
+
+
 def _finding(context: Context, curve: Curve, *, share: float, p: float, lost: float) -> Finding:
     run, best = context.run, curve.best
     chosen, last = curve.validations[best], curve.validations[-1]
@@ -132,14 +143,16 @@ def _finding(context: Context, curve: Curve, *, share: float, p: float, lost: fl
         evidence.insert(3, Evidence(f"it was no worse than at its end already {place(run, curve.validations[int(early[0])])}"))
     # the best of several that differ by noise may lie long before a fault with which the rise begins
     risen = int(run.step[min(int(curve.rows[_risen(curve, lost)]), len(run)) - 1])
+    leap = _leap(run, curve)
     before = mechanisms(context, risen, but=("insufficient_data",))
     against = [
         Evidence("it is about the held-out loss, and explains no jump of the training loss"),
+        *([Evidence(f"more than half of the rise comes at once, {leap}, which is how data or weights change")] if leap else []),
         *([Evidence(f"{some(before)} begin{'s' if len(before) == 1 else ''} before it: mend that first")] if before else []),
     ]
     epoch = epoch_of(run, chosen)
     return Finding(
-        ID, "fault", "possible" if before else "likely", "The held-out loss rises while the training loss falls",
+        ID, "fault", "possible" if before or leap else "likely", "The held-out loss rises while the training loss falls",
         f"The held-out loss is best {best_at}, and rises to {number(curve.end)} {place(run, last)}, while the training loss "
         f"falls. {percent(share)} of what was learned is lost again.",
         score=min(0.9, 0.5 + share / 2), steps=(step,), explains_jump=False, evidence=tuple(evidence),

@@ -185,22 +185,33 @@ def test_after_a_fault_it_is_what_may_follow_from_it(tmp_path: Path) -> None:
     assert finding.strength == "possible"
 
 
-def test_a_fault_with_which_the_rise_begins_comes_before_it_wherever_the_best_value_is() -> None:
-    """Held-out values that differ by noise for five epochs, the best one early, and rise from step 300 on."""
+def _validated(held_out: list[float]) -> Run:
+    """12 epochs of 50 batches with a training loss that falls, and these held-out losses."""
     rng = np.random.default_rng(0)
-    held_out = [0.5, 0.2, 0.1, 0.12, 0.11, 0.12, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4]
     events = tuple(
         RunEvent("validation_end", 50 * k + 50, 50 * k + 49, fields={"value": value, "epoch": k})
         for k, value in enumerate(held_out)
     )
     loss = np.exp(-np.arange(600) / 200) * (1 + 0.05 * rng.normal(size=600))
-    run = replace(Run.from_arrays(loss=loss, epoch_length=50), events=events)
+    return replace(Run.from_arrays(loss=loss, epoch_length=50), events=events)
+
+
+def test_a_fault_with_which_the_rise_begins_comes_before_it_wherever_the_best_value_is() -> None:
+    """Held-out values that differ by noise for five epochs, the best one early, and rise from step 300 on."""
+    run = _validated([0.5, 0.2, 0.1, 0.12, 0.11, 0.12, 0.5, 0.8, 1.1, 1.4, 1.7, 2.0])
     fault = Finding("input_shift", "fault", "likely", "", "", evidence=(Evidence("seen"),))
     for step, strength in ((300, "possible"), (360, "likely")):
         (finding,) = decide(overfitting, replace(build_context(run), earlier=(replace(fault, steps=(step,)),)))
         assert isinstance(finding, Finding)
         assert finding.steps[0] < 200
         assert finding.strength == strength
+
+
+def test_a_rise_that_comes_at_once_is_only_possible() -> None:
+    run = _validated([0.5, 0.2, 0.1, 0.12, 0.11, 0.12, 1.6, 1.65, 1.7, 1.75, 1.8, 1.85])
+    (finding,) = findings(overfitting, run)
+    assert finding.strength == "possible"
+    assert any("at once" in line for line in finding.against)
 
 
 def test_without_a_validation_it_says_how_to_record_one(tmp_path: Path) -> None:
