@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tb_losslens.record.host_view import host_view
-from tb_losslens.record.measures import first_floating, is_dense
+from tb_losslens.record.measures import is_dense
 
 CLASSES = 32
 """Classes of a batch that are counted one by one; the rest is one number."""
@@ -175,16 +175,6 @@ def tensors_of(value: Any, depth: int = _DEPTH) -> Iterator[Tensor]:
     elif depth and is_dataclass(value):
         for part in fields(value):
             yield from tensors_of(getattr(value, part.name, None), depth - 1)
-
-
-def first_input(arguments: Any) -> Tensor | None:
-    """The first floating tensor of a model's arguments; None where tokens come before it.
-
-    What follows a matrix of integers is a mask, or the state that a recurrent network is given back: it moves as that learns.
-    """
-    first = next((one for one in tensors_of(arguments) if one.dim() > 1 and one.dtype is not torch.bool), None)
-    tokens = first is not None and not first.is_floating_point() and not first.is_complex()
-    return None if tokens else first_floating(arguments)
 
 
 def storages_of(value: Any) -> set[int]:

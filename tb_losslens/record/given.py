@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from tb_losslens.record.batch import first_input, storages_of
+from tb_losslens.record.batch import storages_of
 from tb_losslens.record.collectors import Collectors
+from tb_losslens.record.measures import first_floating
 from tb_losslens.record.recorder import Recorder
 from tb_losslens.record.row import Row
 
@@ -26,7 +27,7 @@ def is_learned(tensor: Tensor) -> bool:
 
 def take_inputs(recorder: Recorder, collectors: Collectors, row: Row, args: Any, kwargs: Any) -> None:
     """Tells of the input of a row: that of the first call, or of the one that gets the batch, as a critic does of two."""
-    tensor = None if row.of_batch else first_input((args, kwargs) if kwargs else args)
+    tensor = None if row.of_batch else first_floating((args, kwargs) if kwargs else args)
     if tensor is None or is_learned(tensor):
         return
     of_batch = row.batch is not None and row.batch.is_made_of(storages_of(tensor))

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tb_losslens.record.batch import Batch, first_input, tensors_of
+from tb_losslens.record.batch import Batch, tensors_of
 from tb_losslens.record.collector import Collector
 from tb_losslens.record.late_list import as_row_list
-from tb_losslens.record.measures import local
+from tb_losslens.record.measures import first_floating, local
 from tb_losslens.record.row import Row
 from tb_losslens.record.signals.input_relation import PLACES, Places, places_of, relation, stride
 
@@ -58,7 +58,7 @@ class InputSignals(Collector):
 
     def inputs_given(self, row: Row, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Tells all of it about the first floating input."""
-        tensor = first_input((args, kwargs))
+        tensor = first_floating((args, kwargs))
         if tensor is None or tensor.dim() < 2:
             return
         with torch.no_grad():

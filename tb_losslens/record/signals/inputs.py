@@ -6,14 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from tb_losslens.record.batch import first_input
 from tb_losslens.record.collector import Collector
-from tb_losslens.record.measures import input_moments
+from tb_losslens.record.measures import first_floating, input_moments
 from tb_losslens.record.row import Row
 
 
 class InputMoments(Collector):
-    """`input_mean`, `input_std`, `input_nonfinite` of the first floating input, see `first_input`."""
+    """`input_mean`, `input_std`, `input_nonfinite` of the first floating input."""
 
     name = "statistics of the inputs"
 
@@ -23,6 +22,6 @@ class InputMoments(Collector):
 
 
 def moments_of(inputs: Any) -> dict[str, Tensor | float]:
-    """The moments of the first floating tensor in nested arguments; empty without one, or after tokens."""
-    tensor = first_input(inputs)
+    """The moments of the first floating tensor in nested arguments; empty without one."""
+    tensor = first_floating(inputs)
     return input_moments(tensor) if tensor is not None else {}
