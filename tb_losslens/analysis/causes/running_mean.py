@@ -110,8 +110,9 @@ def _by_identity(context: Context, tolerance: float) -> Outcome:
         together = (start >= 0) & (lost[np.maximum(start, 0)] == lost)
         mean = (total - np.where(start > 0, total[np.maximum(start - 1, 0)], 0.0)) / position
         known = together & np.isfinite(logged) & np.isfinite(run.loss) & (position > 1)
-        close = np.abs(mean - logged) <= tolerance * np.maximum(np.abs(mean), 1e-12)
-        plainly = np.abs(run.loss - logged) <= tolerance * np.maximum(np.abs(run.loss), 1e-12)
+        with np.errstate(invalid="ignore", over="ignore"):  # where both are infinite
+            close = np.abs(mean - logged) <= tolerance * np.maximum(np.abs(mean), 1e-12)
+            plainly = np.abs(run.loss - logged) <= tolerance * np.maximum(np.abs(run.loss), 1e-12)
         if known.sum() >= 12 and close[known].mean() > 0.99 and plainly[known].mean() < 0.5:
             return _finding(context, since, None, int(known.sum()))
     return Checked(ID, "the logged loss is not the mean of the raw one since the epoch or the training began")

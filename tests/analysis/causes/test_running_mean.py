@@ -186,3 +186,10 @@ def test_a_hole_in_the_recording_is_no_failure() -> None:
     raw = 1 + np.random.default_rng(0).random(400)
     run = replace(Run.from_arrays(loss=raw, logged_loss=raw / 2, epoch_length=100), gaps=(Gap(10, 1200),))
     assert "failed" not in str(running_mean.find(build_context(run)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_losses_that_are_infinite_are_compared_without_a_warning() -> None:
+    loss = 1 + 0.1 * np.random.default_rng(0).normal(size=200)
+    loss[50] = np.inf
+    assert "not the mean" in checked(running_mean, Run.from_arrays(loss=loss, logged_loss=2 * loss, epoch_length=20))
