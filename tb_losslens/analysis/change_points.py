@@ -60,7 +60,8 @@ def _best(total: Floats, first: int, end: int, least: int) -> tuple[float, int] 
         return None
     left, right = rows - first, end - rows
     here = total[rows]
-    apart = (here - total[first]) / left - (total[end] - here) / right
-    gain = apart * apart * (left * right / (end - first))
+    with np.errstate(over="ignore", invalid="ignore"):  # values near the largest float have no squares
+        apart = (here - total[first]) / left - (total[end] - here) / right
+        gain = apart * apart * (left * right / (end - first))
     k = int(np.argmax(gain))
-    return float(gain[k]), int(rows[k])
+    return (float(gain[k]), int(rows[k])) if np.isfinite(gain[k]) else None

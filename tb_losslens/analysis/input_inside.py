@@ -14,6 +14,7 @@ from tb_losslens.analysis.input_step import input_step
 from tb_losslens.analysis.inside import size_of
 from tb_losslens.analysis.shifts import shifts
 from tb_losslens.analysis.stats import Floats
+from tb_losslens.store.run import Epoch, Run
 
 
 def begun_inside(context: Context, seen: InputLevels, cause: str, *, least: float, near: int = 3) -> Finding | None:
@@ -39,7 +40,7 @@ def begun_inside(context: Context, seen: InputLevels, cause: str, *, least: floa
             if k in found:
                 continue
             one = input_step(run, epochs[k - 1].first, epochs[k + 1].last)
-            if one is not None and epochs[k].first < one[0] < epochs[k].last:
+            if one is not None and epochs[k].first < one[0] < epochs[k].last and _is_seen(run, one[0], epochs[k + 1]):
                 found[k] = one
     if len(found) != 1:
         return None
@@ -62,6 +63,12 @@ def begun_inside(context: Context, seen: InputLevels, cause: str, *, least: floa
         advice="Expected: compare the loss within each part of the run." if noted else ADVICE[""],
         confirm=f"Load the samples of one batch before and after step {step:,}: they must be equal.",
     )  # fmt: skip
+
+
+def _is_seen(run: Run, row: int, after: Epoch, *, least: int = 10, later: int = 5) -> bool:
+    """True if enough batches were read from `row` to the end of the epoch `after` it, and in that: few may be a bad span."""
+    known = np.isfinite(run.float("input_mean"))
+    return int(known[row : after.last].sum()) >= least and int(known[after.first : after.last].sum()) >= later
 
 
 def _candidates(level: Floats, size: float) -> list[int]:

@@ -68,8 +68,8 @@ def test_the_healthy_twin_is_judged_and_says_what_it_could_not_check(tmp_path: P
     assert logged_rarely(run) == ""
     diagnosis = diagnose(run)
     assert diagnosis.kind == "benign"
-    said = "Not checked: wrong mode, missing zero grad, accumulation remainder, loss misuse, the inputs after the loader "
-    said += "and 5 more. Add `writer.watch(model, optimizer, criterion=criterion)`."
+    said = "Not checked: wrong mode, missing zero grad, accumulation remainder, the inputs after the loader, outlier samples "
+    said += "and 3 more. Add `writer.watch(model, optimizer, criterion=criterion)`."
     assert diagnosis.unchecked == ("" if watch else said)
     assert diagnosis.unchecked in diagnosis.to_markdown()
     fine = {item.cause: item.text for item in diagnosis.checked}
