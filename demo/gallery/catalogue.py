@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.gallery import held_out, inside, logger, recurrent, schedule, state, stream
+from demo.gallery import few, held_out, inside, logger, recurrent, schedule, state, stream
 from demo.gallery.bases import BASES
 from demo.gallery.loop import Loop
 
@@ -12,7 +12,7 @@ from demo.gallery.loop import Loop
 def _faults() -> dict[str, type[Loop]]:
     return {
         name: thing
-        for module in (logger, stream, state, schedule, held_out, inside, recurrent)
+        for module in (logger, stream, state, schedule, held_out, inside, recurrent, few)
         for name, thing in vars(module).items()
         if isinstance(thing, type) and issubclass(thing, Loop) and thing.__module__ == module.__name__ and name[0] != "_"
     }

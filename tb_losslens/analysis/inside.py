@@ -81,7 +81,7 @@ def settings_within(context: Context, shift: Shift) -> dict[str, tuple[Any, Any]
     for event in events[first:last]:
         changes = event.fields.get("changes")
         if event.fields.get("automatic") and event.fields.get("when") == _SEEN_WITHIN and isinstance(changes, Mapping):
-            out.update({str(key): (pair[0], pair[1]) for key, pair in changes.items() if len(pair) == len(("old", "new"))})
+            out.update({str(key): (pair[0], pair[1]) for key, pair in changes.items() if len(pair) == 2})
     return out
 
 
