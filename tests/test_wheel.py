@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tb_losslens.record import native
+
 ROOT = Path(__file__).resolve().parents[1]
 PIP = ("-m", "pip", "--disable-pip-version-check", "--quiet")
 
@@ -31,6 +33,7 @@ def test_wheel_holds_the_built_page_and_the_contracts(wheel: Path) -> None:
     wanted = {"plugin/static/index.js", "plugin/http_api.md", "events/losslens.proto", "events/losslens_pb2.py", "py.typed"}
     wanted |= {"html/style.css"}
     assert {f"tb_losslens/{name}" for name in wanted} <= names
+    assert any(name.startswith("tb_losslens/record/_native.") and not name.endswith(".pyi") for name in names) == native.available
     assert not [name for name in names if name.startswith(("tests/", "demo/", "frontend/", "benchmarks/"))]
 
 

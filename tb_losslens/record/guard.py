@@ -16,7 +16,16 @@ MOST_SAID = 300
 """Characters of an error that a warning quotes, of its first line."""
 
 
-class Guard:
+class Meter:
+    """What the short way reads and counts of a guard, in places that native.c finds."""
+
+    __slots__ = ("depth", "spent")
+
+    depth: int
+    spent: float
+
+
+class Guard(Meter):
     """Runs collectors so that none can stop, or quietly slow, the training that it watches.
 
     A collector that fails is named in one warning and not called again. Calls may nest; only the outermost is timed. What is

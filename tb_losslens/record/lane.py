@@ -83,7 +83,7 @@ class Lane(LaneState):
         source.pulled += 1
         self._timed = source.pulled % EACH == 0
         if self._awake:
-            self._guard.call("delivery", self._deliver, source, ids, raw)
+            self.tell_delivery(source, ids, raw)
         return True
 
     def _is_dense(self, source: Pass) -> bool:

@@ -244,6 +244,10 @@ class LaneState:
         values[WAIT] = wait
         self._ids, self._raw, self._given, self._place = ids, raw, None, 1
 
+    def tell_delivery(self, source: Pass, ids: array[int] | None, raw: Any) -> None:
+        """A batch was taken, and one of the collectors wants to see it."""
+        self._guard.call("delivery", self._deliver, source, ids, raw)
+
     def _deliver(self, source: Pass, ids: array[int] | None, raw: Any) -> None:
         numbers = as_ids(ids) if ids is not None else None
         self._watch.collectors.delivered(Batch(ids=numbers, index=source.pulled - 1, source=source, dense=SPARSE), raw)

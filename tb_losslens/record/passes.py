@@ -39,6 +39,20 @@ class Pass:
         digest: of the ids of the batches that were consumed.
     """
 
+    __slots__ = (
+        "consumed",
+        "digest",
+        "dropped",
+        "ended",
+        "epoch",
+        "exhausted",
+        "loader",
+        "owner",
+        "pulled",
+        "samples",
+        "split",
+    )
+
     def __init__(self, owner: object, split: str, loader: dict[str, Any]) -> None:
         self.owner = owner
         self.split = split
@@ -87,7 +101,13 @@ class Listener(Protocol):
         """The loop let go of the iterator."""
 
 
-class PassIterator:
+class _Inside:
+    """What every batch needs, in places that native.c finds."""
+
+    __slots__ = ("_losslens_iterator", "_losslens_lane", "_losslens_pass", "_losslens_trail")
+
+
+class PassIterator(_Inside):
     """Iterates a loader once and reports each batch; every other attribute is that of the loader's own iterator."""
 
     def __init__(self, loader: Any, owner: object, split: str, listener: Listener, guard: Guard) -> None:
@@ -132,15 +152,21 @@ class PassIterator:
                 with self._window():
                     batch = next(self._losslens_iterator)
         except StopIteration:
-            self._losslens_guard.call("loader", self._end)
+            self._losslens_over()
             raise
         now = perf_counter()
-        lane = self._losslens_lane
-        if lane.on and lane.pulled(self._losslens_pass, self._losslens_trail, now - start, batch, now):
-            return batch
-        wait, self._losslens_started_in = now - start + self._losslens_started_in, 0.0
-        self._losslens_guard.call("loader", self._report, batch, wait)
+        self._losslens_took(batch, now - start, now)
         return batch
+
+    def _losslens_over(self) -> None:
+        self._losslens_guard.call("loader", self._end)
+
+    def _losslens_took(self, batch: Any, wait: float, now: float) -> None:
+        lane = self._losslens_lane
+        if lane.on and lane.pulled(self._losslens_pass, self._losslens_trail, wait, batch, now):
+            return
+        wait, self._losslens_started_in = wait + self._losslens_started_in, 0.0
+        self._losslens_guard.call("loader", self._report, batch, wait)
 
     def _report(self, batch: Any, wait: float) -> None:
         source, trail = self._losslens_pass, self._losslens_trail
@@ -171,7 +197,7 @@ class PassIterator:
 
     def __del__(self) -> None:
         guard = self.__dict__.get("_losslens_guard")
-        source = self.__dict__.get("_losslens_pass")
+        source = getattr(self, "_losslens_pass", None)
         if guard is None or source is None:
             return  # the loader's own __iter__ raised
         source.dropped = True

@@ -18,6 +18,8 @@ Ids = NDArray[np.int64]
 class Trail:
     """Ids of the batches that a sampler has handed out and that the loader has not delivered yet."""
 
+    __slots__ = ("_queue", "_skip", "started")
+
     def __init__(self, skip: int = 0) -> None:
         self.started = False
         self._skip = skip
@@ -61,7 +63,7 @@ class _Tap:
 
     def __iter__(self) -> Iterator[Any]:
         self._trail.started = True
-        return _Tapped(iter(self._sampler), self._trail)
+        return Tapped(iter(self._sampler), self._trail)
 
     def __len__(self) -> int:
         return len(self._sampler)
@@ -74,12 +76,16 @@ class _Tap:
         return _same, (self._sampler,)
 
 
-class _Tapped:
+class Tapped:
+    """The iterator of a sampler, with an eye on what it hands out."""
+
+    __slots__ = ("_iterator", "_trail")
+
     def __init__(self, iterator: Iterator[Any], trail: Trail) -> None:
         self._iterator = iterator
         self._trail = trail
 
-    def __iter__(self) -> _Tapped:
+    def __iter__(self) -> Tapped:
         return self
 
     def __next__(self) -> Any:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-_FAR = 6.0
-_NEW = 0.05
-_LEAST = 20
+FAR = 6.0
+NEW = 0.05
+LEAST = 20
 
 
 class Unusual:
@@ -15,21 +15,23 @@ class Unusual:
     This chooses what is recorded, and judges nothing.
     """
 
+    __slots__ = ("_level", "_seen", "_spread")
+
     def __init__(self) -> None:
         self._level = self._spread = 0.0
         self._seen = 0
 
     def is_far(self, loss: float) -> bool:
         """True if `loss` would be unusual."""
-        return not (self._seen < _LEAST or abs(loss - self._level) <= _FAR * self._spread) or loss - loss != 0
+        return not (self._seen < LEAST or abs(loss - self._level) <= FAR * self._spread) or loss - loss != 0
 
     def takes(self, loss: float) -> bool:
         """Takes the next loss if it is a usual one; False, and nothing changed, if not."""
         off = loss - self._level
-        if self._seen < _LEAST or not abs(off) <= _FAR * self._spread:
+        if self._seen < LEAST or not abs(off) <= FAR * self._spread:
             return not self.is_far(loss) and not self.add(loss)
-        self._level += _NEW * off
-        self._spread += _NEW * (abs(off) - self._spread)
+        self._level += NEW * off
+        self._spread += NEW * (abs(off) - self._spread)
         self._seen += 1
         return True
 
@@ -42,8 +44,8 @@ class Unusual:
         off = loss - self._level
         far = self.is_far(loss)
         if far:
-            off = math.copysign(_FAR * self._spread, off)  # one value does not move the level far
-        new = max(_NEW, 1 / (self._seen + 1))
+            off = math.copysign(FAR * self._spread, off)  # one value does not move the level far
+        new = max(NEW, 1 / (self._seen + 1))
         self._level += new * off
         self._spread += new * (abs(off) - self._spread)
         self._seen += 1

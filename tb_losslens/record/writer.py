@@ -14,7 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from tb_losslens.events.metadata import JUMP_TAG, SUMMARY_TAG
 from tb_losslens.record import arguments as check
-from tb_losslens.record import exits
+from tb_losslens.record import exits, native
 from tb_losslens.record.calls import Calls
 from tb_losslens.record.disk.session import Session
 from tb_losslens.record.facts import plain, versions
@@ -80,7 +80,7 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def _start(self, loss_tag: str | None, purge_step: int | None) -> None:
         event_file = self._get_file_writer().event_writer
-        facts: dict[str, Any] = {"versions": versions(), **identity_facts()}
+        facts: dict[str, Any] = {"versions": versions(), "compiled": native.available, **identity_facts()}
         if purge_step is not None:
             facts["purge_step"] = purge_step
         session = Session(str(self.log_dir), event_file, warn=self._guard.say, disk_failed=self._main_failed, facts=facts)

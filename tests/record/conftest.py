@@ -1,5 +1,6 @@
 import pytest
 
+from tb_losslens.record import native
 from tests.record.processes import Server
 from tests.record.training import Recorded
 
@@ -23,3 +24,16 @@ def recorded(tmp_path):
     yield make
     for one in made:
         one.writer.close()
+
+
+@pytest.fixture
+def half():
+    """Which half of the short way the writers use that are made from here on: the compiled one or that of Python."""
+
+    def choose(compiled):
+        if compiled and not native.available:
+            pytest.skip("the package was built without a compiler for C")
+        native.use(compiled=compiled)
+
+    yield choose
+    native.use(compiled=True)

@@ -7,6 +7,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from tb_losslens.record.cadence import DEEP, SPARSE
 from tb_losslens.record.cadences import Cadences
 from tb_losslens.record.lane import Lane
+from tb_losslens.record.lane_rows import LaneRows
 from tb_losslens.record.signals import fingerprints
 from tests.record.test_loops import Loop
 from tests.record.training import events, loader, mlp, two_classes
@@ -15,11 +16,13 @@ CLOCKS = {"time", "data_wait"}
 SPARED = {"micro_batches", "grads_before_backward"}  # sparse rows of the short way are without them
 
 
-@pytest.fixture(params=[0, 1, 2, 3])
-def sparse(request, monkeypatch):
+@pytest.fixture(params=[(0, True), (1, True), (2, True), (3, True), (1, False), (2, False)], ids=str)
+def sparse(request, monkeypatch, half):
     """Rows are dense by a fixed pattern that has nothing to do with the clock, never near boundaries only."""
-    random = np.random.default_rng(request.param)
-    dense = random.random(100_000) < (0.0, 0.05, 0.3, 0.6)[request.param]
+    pattern, compiled = request.param
+    half(compiled)
+    random = np.random.default_rng(pattern)
+    dense = random.random(100_000) < (0.0, 0.05, 0.3, 0.6)[pattern]
 
     deep = random.random(100_000) < 0.5
 
@@ -57,13 +60,13 @@ class Counted:
 
     def __init__(self, monkeypatch):
         self.rows = 0
-        kept = Lane._store
+        kept = LaneRows._tell
 
-        def counted(lane, now):
-            kept(lane, now)
-            self.rows += 1
+        def counted(rows, losses, steps, ids):
+            kept(rows, losses, steps, ids)
+            self.rows += len(losses)
 
-        monkeypatch.setattr(Lane, "_store", counted)
+        monkeypatch.setattr(LaneRows, "_tell", counted)
 
 
 def both(make, monkeypatch):

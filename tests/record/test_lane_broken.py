@@ -98,9 +98,18 @@ BREAKABLE = [
 ]  # fmt: skip
 
 
+PYTHONS = [(Lane, "_take"), (Lane, "_store"), (Series, "put"), (Unusual, "takes")]
+"""Parts of them that the compiled half has of its own, and calls only where something is unusual."""
+
+
 @pytest.mark.parametrize("after", [0, 1, 7])
-@pytest.mark.parametrize(("owner", "name"), BREAKABLE, ids=lambda part: getattr(part, "__name__", part))
-def test_each_part_that_fails_is_one_warning(owner, name, after, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name", "compiled"),
+    [(*part, compiled) for part in BREAKABLE for compiled in (False, True) if not compiled or part not in PYTHONS],
+    ids=lambda part: getattr(part, "__name__", str(part)),
+)
+def test_each_part_that_fails_is_one_warning(owner, name, compiled, after, tmp_path, monkeypatch, half):
+    half(compiled)
     plain = Training().run()
     kept, calls = getattr(owner, name), [0]
 
@@ -177,8 +186,9 @@ def interrupted(logdir, before, at):
 
 
 @pytest.mark.parametrize(("before", "every"), [(3, 41), (8, 11)])
-def test_an_interrupt_anywhere_in_a_step(before, every, tmp_path):
+def test_an_interrupt_anywhere_in_a_step(before, every, tmp_path, half):
     """In the first row of the short way, and in one of a series."""
+    half(False)
     places = []
     for at in range(1, 100_000, every):
         place, training = interrupted(tmp_path / str(at), before, at)

@@ -9,8 +9,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from tb_losslens.record import cadence
-from tb_losslens.record.lane import Lane
-from tb_losslens.record.lane_start import INDEX
+from tb_losslens.record.lane_rows import LaneRows
 from tests.record.no_trace import same, train
 from tests.record.training import events
 
@@ -79,15 +78,15 @@ def test_every_pair_of_choices_is_there():
 
 @pytest.fixture
 def short_way(monkeypatch):
-    """The index in its epoch of each row that went the short way."""
+    """The loss of each row that went the short way."""
     rows = []
-    kept = Lane._store
+    kept = LaneRows._tell
 
-    def counted(lane, now):
-        kept(lane, now)
-        rows.append(lane._values[INDEX])
+    def counted(lane_rows, losses, steps, ids):
+        kept(lane_rows, losses, steps, ids)
+        rows.extend(losses)
 
-    monkeypatch.setattr(Lane, "_store", counted)
+    monkeypatch.setattr(LaneRows, "_tell", counted)
     return rows
 
 

@@ -14,6 +14,9 @@ from tb_losslens.events.tail import ENTRY, LIST, list_description
 from tb_losslens.record.disk.layout import Layout
 from tb_losslens.record.disk.ring import Segment
 
+_BATCH, _BATCH_AT = struct.Struct("<q"), 8
+"""Of the head of a log entry, where its batch stands."""
+
 
 class Series:
     """Rows of the same columns, one after the other, each with a list of ids of the same length.
@@ -40,22 +43,21 @@ class Series:
     __slots__ = (
         "_batch",
         "_codes",
-        "_description",
         "_due",
         "_entry",
-        "_head",
         "_head_bytes",
+        "_led",
         "_log",
         "_log_start",
         "_log_word",
         "_memory",
         "_pack",
-        "_pack_head",
         "_row_bytes",
         "_rows",
         "_rows_word",
         "_size",
         "_store_lock",
+        "_template",
         "_words",
         "begin",
         "block",
@@ -78,20 +80,19 @@ class Series:
         self._memory, self._words = segment.memory, segment.words
         self._rows, self._rows_word, self._row_bytes = segment.rows, segment.rows_word, layout.row_bytes
         self._codes = "".join(code for _, code in layout.columns)
+        self._led = self._codes[: len(names)].encode()
         self._pack = struct.Struct("=" + self._codes[: len(names)]).pack_into
         self._size, self._due, self._store_lock = size, due, lock
         self.begin = self.count = count
         self.block: Block | None = None
         self.capacity = layout.capacity
         self._log, self._log_word, self._log_start = segment.log_end, segment.log_word, segment.log_start
-        self._entry, self._batch = 0, segment.first_batch
+        self._entry, self._batch, self._template = 0, segment.first_batch, b""
         if size >= 0:
             description = list_description("sample_ids", np.empty(0, "<i8"))
             self._head_bytes = ENTRY.size + len(description)
             self._entry = self._head_bytes + 8 * size
-            self._head = self._entry - ENTRY.size, LIST, len(description)
-            self._description = description
-            self._pack_head = struct.Struct(f"{ENTRY.format}{len(description)}s").pack_into
+            self._template = ENTRY.pack(self._entry - ENTRY.size, LIST, len(description), 0) + description
             self.capacity = min(self.capacity, count + segment.room // max(self._entry, 1))
         # what does not differ stands there before: a row is counted later than it is complete
         row = bytearray(layout.row_bytes)
@@ -123,7 +124,8 @@ class Series:
                 # by the count and not from the last end: what an interrupt left half done is written over
                 at = self._log + (count - self.begin) * self._entry
                 end = at + self._entry
-                self._pack_head(memory, at, *self._head, self._batch + count, self._description)
+                memory[at : at + self._head_bytes] = self._template
+                _BATCH.pack_into(memory, at + _BATCH_AT, self._batch + count)
                 memory[at + self._head_bytes : end] = ids
                 self._words[self._log_word] = end - self._log_start
             self.count = count + 1
