@@ -126,6 +126,10 @@ class Recorder:
         mid_step.pause(self.steps)
         self.outbox.record(kind, text=text, fields=fields)
 
+    def minds(self, tag: str) -> bool:
+        """True if a scalar of this name may be the loss of a batch or of a validation."""
+        return self.steps.loss.may_be(tag) or self.validations.may_be(tag)
+
     def scalar(self, tag: str, value: Any, step: Any) -> None:
         """The user wrote a scalar."""
         training = self.steps.loss.may_be(tag)

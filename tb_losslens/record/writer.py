@@ -13,6 +13,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from torch.utils.tensorboard import SummaryWriter
 
 from tb_losslens.events.metadata import JUMP_TAG, SUMMARY_TAG
+from tb_losslens.events.scalar import LARGEST, scalar_event
 from tb_losslens.record import arguments as check
 from tb_losslens.record import exits, native
 from tb_losslens.record.calls import Calls
@@ -131,9 +132,16 @@ class LossLensWriter(Calls, SummaryWriter):
 
     def add_scalar(self, tag: str, scalar_value: Any, global_step: Any = None, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; the loss of a batch is seen at full resolution."""
-        super().add_scalar(tag, scalar_value, global_step, *args, **kwargs)
-        if self._recorder is not None:
-            self._in_order(self._guard.call, "add_scalar", self._recorder.scalar, tag, scalar_value, global_step)
+        simple = type(tag) is str and type(scalar_value) is float and type(global_step) is int and not (args or kwargs)
+        fits = simple and (-LARGEST < scalar_value < LARGEST or scalar_value - scalar_value != 0)
+        if fits and 0 <= global_step < 1 << 63:
+            event = scalar_event(tag, scalar_value, global_step, time.time())
+            self._get_file_writer().event_writer.add_bytes(event)
+        else:
+            super().add_scalar(tag, scalar_value, global_step, *args, **kwargs)
+        recorder = self._recorder
+        if recorder is not None and (type(tag) is not str or recorder.minds(tag)):
+            self._in_order(self._guard.call, "add_scalar", recorder.scalar, tag, scalar_value, global_step)
 
     def add_scalars(self, main_tag: str, tag_scalar_dict: Any, global_step: Any = None, *args: Any, **kwargs: Any) -> None:
         """As in `SummaryWriter`; each of them is seen as `main_tag/key`."""
