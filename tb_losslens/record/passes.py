@@ -40,6 +40,7 @@ class Pass:
     """
 
     __slots__ = (
+        "__weakref__",
         "consumed",
         "digest",
         "dropped",
