@@ -1,10 +1,15 @@
-"""Trains many runs in which nothing is wrong and counts the faults that are claimed: `python -m demo.healthy --logdir DIR`."""
+"""Trains many runs in which nothing is wrong and counts the faults that are claimed: `python -m demo.healthy --logdir DIR`.
+
+With `--logged` the criterion is not watched, as where the loss is a function such as `F.cross_entropy`: what is known of it is
+its scalar.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +38,8 @@ def _combinations() -> dict[str, Callable[[int], Setup]]:
     return {**COMBINATIONS, **MORE}
 
 
-def train(directory: str, run: str) -> None:
-    """Trains one of `runs()` into `directory`."""
+def train(directory: str, run: str, *, watched: bool = True) -> None:
+    """Trains one of `runs()` into `directory`; its criterion is `watched`, or else only its value is logged."""
     import torch
     from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -45,7 +50,7 @@ def train(directory: str, run: str) -> None:
     job = _combinations()[name](int(seed))
     model, optimizer, criterion, scheduler = job.model, job.optimizer, job.criterion, job.scheduler
     with LossLensWriter(directory) as writer:
-        writer.watch(model, optimizer, scheduler=scheduler, criterion=criterion)
+        writer.watch(model, optimizer, scheduler=scheduler, criterion=criterion if watched else None)
         train_loader, val_loader = writer.wrap(job.train_loader), writer.wrap(job.val_loader, split="val")
         step = 0
         for epoch in range(job.epochs):
@@ -90,13 +95,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--logdir", type=Path, required=True, help="where the runs go")
     parser.add_argument("--seeds", type=int, default=SEEDS, help=f"trainings of each combination (default: {SEEDS})")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default: 2)")
+    parser.add_argument("--logged", action="store_true", help="watch no criterion: the loss is only logged")
     options = parser.parse_args(arguments)
 
     from tb_losslens import diagnose, load_runs
 
     console = Console()
     names = runs(options.seeds)
-    trained = list(track(train_all(train, names, options.logdir, jobs=options.jobs), "training", len(names), console=console))
+    job = partial(train, watched=not options.logged)
+    trained = list(track(train_all(job, names, options.logdir, jobs=options.jobs), "training", len(names), console=console))
     for done in trained:
         if done.error:
             console.print(done.run, done.error, markup=False, highlight=False)

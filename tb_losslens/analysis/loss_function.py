@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ PROBABILITIES, LOG_PROBABILITIES, WITHIN_UNIT = 1, 2, 3
 
 @dataclass(frozen=True)
 class LossFunction:
-    """What the criterion computes by an equality that was tested in single batches.
+    """What the loss is by an equality that was tested in single batches: that of a watched criterion, else the logged one.
 
     Attributes:
         name: as "cross_entropy", without its reduction.
@@ -56,16 +57,26 @@ def loss_function(run: Run, *, part: float = 0.9, least: int = 3) -> LossFunctio
 
 
 def mean_losses(run: Run, function: LossFunction) -> Floats:
-    """The mean of the criterion's losses over the samples of each batch, shape (n,); NaN where it is not known.
+    """The mean of the function's losses over the samples of each batch, shape (n,); NaN where it is not known.
 
     From the losses of single samples where these were kept. The loss itself stands in only where the function is a mean and
-    the loss is what the criterion returned.
+    the loss is what was tested.
     """
     out = np.full(len(run), np.nan)
     kept = run.ragged.get("per_sample")
     if kept is not None:
         for row in function.rows.tolist():
             out[row] = mean(kept[row])
-    if function.reduction == "mean" and run.facts.get("loss_source") == "criterion":
+    if function.reduction == "mean" and _is_the_loss(run):
         out = np.where(np.isfinite(out), out, run.loss)
     return out
+
+
+def _is_the_loss(run: Run) -> bool:
+    """True if what was tested is the recorded loss: that of the criterion, or a logged one that no watched module computed.
+
+    Where a module is watched and the loss is logged besides, the two may be different numbers.
+    """
+    criterion = run.facts.get("criterion")
+    watched = isinstance(criterion, Mapping) and "weighted" in criterion  # a function has a name only
+    return run.facts.get("loss_source") == "criterion" or not watched

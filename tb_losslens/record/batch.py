@@ -96,7 +96,7 @@ class Batch:
         if self.is_made_of(storages_of(target)):
             own = self.target() if self.target is not None else None
             shared = own is not None and own.untyped_storage().data_ptr() == target.untyped_storage().data_ptr()
-            if not shared or _version(target) == self.version:
+            if not shared or version_of(target) == self.version:
                 return None
         integers = not target.is_floating_point() and not target.is_complex()
         if integers != (self.targets.classes is not None) or (not integers and np.isnan(self.targets.mean)):
@@ -123,7 +123,7 @@ def describe(batch: Any, *, targets: bool = True) -> Batch:
         # others have no storage of their own to be recognised by
         tensors=tuple(weakref.ref(tensor) for tensor in found[:8] if tensor.layout is torch.strided),
         target=weakref.ref(target) if target is not None else None,
-        version=_version(target) if target is not None else 0,
+        version=version_of(target) if target is not None else 0,
     )
 
 
@@ -182,7 +182,7 @@ def storages_of(value: Any) -> set[int]:
     return {tensor.untyped_storage().data_ptr() for tensor in tensors_of(value) if tensor.layout is torch.strided}
 
 
-def _version(tensor: Tensor) -> int:
+def version_of(tensor: Tensor) -> int:
     """How often a tensor or a view of it has been written to; 0 for one that does not count it."""
     return 0 if tensor.is_inference() else tensor._version
 

@@ -59,6 +59,9 @@ class Collector:
     def criterion_called(self, row: Row, given: tuple[Any, ...], loss: Tensor) -> None:
         """A watched criterion returned `loss` (with its graph, any shape); `given` are its arguments, in order."""
 
+    def targets_logged(self, row: Row, targets: Tensor) -> None:
+        """`log_batch(targets=...)` was called for it; the loss of that call comes right after this."""
+
     def backward_begins(self, row: Row) -> None:
         """A backward through the loss or the output begins: gradients are still those from before it."""
 
@@ -70,6 +73,12 @@ class Collector:
 
     def step_ends(self, row: Row, optimizer: Optimizer) -> None:
         """It has changed them."""
+
+    def completes(self, row: Row) -> None:
+        """All its numbers are known, those of a device as well, and it is stored right after this.
+
+        Numbers can be told of it, and no event recorded.
+        """
 
     # --- a validation -----------------------------------------------------------------------------------------------
 

@@ -53,6 +53,8 @@ def _fill(recorder: Recorder, watch: Watch, logged: Logged, guard: Guard) -> Non
     targets = guard.call("log_batch(targets=...)", describe_targets, logged.targets) if logged.targets is not None else None
     if targets is not None:
         row.take_targets(targets)
+    if logged.targets is not None:
+        watch.collectors.tell("targets_logged", row, logged.targets)
     _fill_lists(row, logged)
     values.update(_losses(row, logged))
     recorder.put(row, values)

@@ -40,6 +40,7 @@ class Recorder:
         deep_spent: gives the seconds that deep collectors have taken so far.
         about_epoch: gives further fields of the record "epoch_begin" or "epoch_end" of an epoch.
         about_validation: is told that a validation begins or ends, and its epoch; gives further fields of that record.
+        completes: called with each deep row before it is stored, when all its numbers are known.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Recorder:
         about_validation: Callable[[str, int], dict[str, Any]],
         lane: Lane,
         deep_spent: Callable[[], float],
+        completes: Callable[[Row], None] = lambda _: None,
     ) -> None:
         self.session = session
         self._guard = guard
@@ -75,6 +77,7 @@ class Recorder:
         self.validations = Validations(self.outbox, self.steps, counter)
         self.validations.tell = about_validation
         self._tell_epoch_ended = epoch_ended
+        self._completes = completes
         self.lane = lane
         lane.recorder = self
         self._jump = BoundaryJump(jump)
@@ -167,6 +170,8 @@ class Recorder:
         self.validations.settle()
 
     def _before_stored(self, row: Sent) -> None:
+        if isinstance(row, Row) and row.deep:
+            self._completes(row)
         self.steps.before_stored(row)
 
     def _after_stored(self, row: Sent) -> None:

@@ -98,6 +98,7 @@ class LossLensWriter(Calls, SummaryWriter):
             about_validation=self._watch.collectors.validation,
             lane=self._watch.lane,
             deep_spent=lambda: self._watch.collectors.deep_spent,
+            completes=lambda row: self._watch.collectors.tell("completes", row),
         )
         updates, evaluations = self._watch.updates, self._recorder.steps.evaluations
         evaluations.writes, evaluations.expects_step = updates.writes, lambda: updates.named

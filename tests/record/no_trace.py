@@ -111,6 +111,7 @@ def train(
     compiled=None,
     sampler="shuffle",
     watched="inner",
+    criterion_watched=True,
     probe=False,
     epochs=3,
     samples=128,
@@ -127,6 +128,7 @@ def train(
         accumulate: batches per step.
         compiled: arguments of `torch.compile`, None if it is not called.
         watched: which is watched of a compiled model: the "inner" one, or the "outer" that `torch.compile` gave.
+        criterion_watched: the recorder is told of the criterion; else it sees the loss in the log only.
         sampler: "shuffle" or "distributed".
         probe: the probe is on.
         epochs: passes over the training data.
@@ -144,10 +146,10 @@ def train(
     loader, held_out = DataLoader(data, BATCH, **order, **processes), DataLoader(Augmented(40), 20)
     writer = one.writer if one is not None else None
     if writer is not None:
-        amp = {"scaler": scaler} if precision == "scaled" else {}
-        writer.watch(
-            called if watched == "outer" else net, stepper, criterion=criterion, scheduler=schedule, config={"lr": 0.05}, **amp
-        )
+        more = {"scaler": scaler} if precision == "scaled" else {}
+        if criterion_watched:
+            more["criterion"] = criterion
+        writer.watch(called if watched == "outer" else net, stepper, scheduler=schedule, config={"lr": 0.05}, **more)
         if probe:
             writer.set_probe()
             writer._watch.probe.budget.share = 100.0  # these take milliseconds, and every point is wanted

@@ -46,6 +46,8 @@ COMBINATIONS = [
     ("transformer", "adam", "float32", "two", "scalar", 3, "no", "distributed", "sparse", False),
 ]
 
+LOGGED = [row for row in COMBINATIONS if "criterion" not in row and not row[-1]]  # the probe needs the criterion, or a function
+
 EACH_ROW = ["loss", "epoch", "index", "batch_size", "data_wait", "time", "step", "dense", "cadence"]
 SOME_ROWS = [
     "lr",
@@ -124,7 +126,7 @@ def check(run, how):
         assert np.isfinite(run.float(name)).all(), name
     some = [*SOME_ROWS, *(["bn_updates"] if how["model"] == "cnn" else [])]
     some += ["opt_step", "moment2_norm"] if how["optimizer"] != "sgd" else []
-    some += ["logged_loss"] if how["log"] == "scalar" else []
+    some += ["logged_loss"] if how["log"] == "scalar" and how.get("criterion_watched", True) else []
     some += ["answer"] if how["log"] == "log_batch" else []
     some += ["amp_scale", "amp_skipped"] if how["precision"] == "scaled" else []
     # the slope along the update needs two deep rows that follow each other
@@ -158,6 +160,24 @@ def test_bit_identical(combination, recorded, monkeypatch, short_way):
         return
     assert (dense == 0).any()
     if how["accumulate"] == 1 and how["log"] != "log_batch":
+        assert len(short_way) > 5
+
+
+@pytest.mark.parametrize("combination", LOGGED, ids=lambda row: "-".join(map(str, row)))
+def test_bit_identical_where_the_loss_is_only_logged(combination, recorded, monkeypatch, short_way):
+    """Its function is found from what the model returned and the loader delivered, or `log_batch` was given."""
+    how = dict(zip(CHOICES, combination, strict=True)) | {"criterion_watched": False}
+    options = {name: value for name, value in how.items() if name != "rows"}
+    grant(monkeypatch, how["rows"])
+    one = recorded()
+    assert same(count_graphs(None, **options), count_graphs(one, **options))
+    run = one.run()
+    check(run, how)
+    assert run.has("per_sample")
+    assert run.has("class_losses")
+    known = run.float("loss_identity")
+    assert set(known[np.isfinite(known)]) == {0.0}
+    if how["rows"] == "sparse" and how["accumulate"] == 1 and how["log"] == "scalar":
         assert len(short_way) > 5
 
 

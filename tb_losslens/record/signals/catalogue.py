@@ -15,6 +15,7 @@ from tb_losslens.record.signals.fingerprints import Fingerprints
 from tb_losslens.record.signals.input_signals import InputSignals
 from tb_losslens.record.signals.inputs import InputMoments
 from tb_losslens.record.signals.layers import Layers
+from tb_losslens.record.signals.logged_loss import LoggedLoss
 from tb_losslens.record.signals.loss_identity import LossIdentity
 from tb_losslens.record.signals.micro_batches import MicroBatches
 from tb_losslens.record.signals.movement import Movement
@@ -56,6 +57,7 @@ def all_collectors(watch: Watch, facts: Facts, note: Note) -> list[Collector]:
         Schedules(optimizers, lambda: watch.objects.schedulers, watch.found_schedulers),
         LossIdentity(lambda: watch.losses.criteria),
         ClassLosses(),
+        LoggedLoss(lambda: watch.losses.criteria),
         InputSignals(),
         Fingerprints(),
         Checksums(models),

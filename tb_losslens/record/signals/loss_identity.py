@@ -33,8 +33,11 @@ MOST_ELEMENTS = 1 << 22
 MOST_SAMPLES = 4096
 """Samples of a batch whose losses are kept."""
 
-_EVERY = 16
-_SMALLEST = 1e-6
+EVERY = 16
+"""One in so many dense rows is looked at, besides those near a boundary."""
+
+SMALLEST = 1e-6
+"""A loss that is no larger has too few digits to be compared."""
 
 
 def identity_facts() -> dict[str, Any]:
@@ -64,15 +67,15 @@ class LossIdentity(Collector):
     def criterion_called(self, row: Row, given: tuple[Any, ...], loss: Tensor) -> None:
         """Compares the loss with each function: first with that of the last time."""
         self._calls += 1
-        if "loss_identity" in row.values or not (row.dense > 1 or self._calls % _EVERY == 1):
+        if "loss_identity" in row.values or not (row.dense > 1 or self._calls % EVERY == 1):
             return
-        pair = _pair(given)
+        pair = pair_of(given)
         if pair is None or loss.dtype not in (torch.float32, torch.float64):
             return
         output, target = pair
         with torch.no_grad():
             value = loss.detach().to(widest(loss.device)).mean()
-            settings = _settings(self._criteria())
+            settings = settings_of(self._criteria())
             names = FUNCTIONS if self._known is None else (self._known,)
             code, found = _identify(names, output, target, value, settings)
             if self._known is not None and code == -1:
@@ -106,7 +109,7 @@ def _identify(
     if values.device.type == "cpu" and loss.device.type == "cpu":
         number, values_now = float(loss), values.tolist()
         fits = (i for i in order if abs(values_now[i] - number) <= RELATIVE * abs(number))
-        first = next(fits, None) if abs(number) > _SMALLEST else None
+        first = next(fits, None) if abs(number) > SMALLEST else None
         return (-1 if first is None else codes[first]), found
     return first_on_device(values, loss, [(i, codes[i]) for i in order]), found
 
@@ -119,15 +122,15 @@ def first_on_device(values: Tensor, loss: Tensor, codes: Sequence[tuple[int, int
         loss: 0-d.
         codes: pairs (place in `values`, code), the most believed first.
     """
-    near = ((values - loss).abs() <= RELATIVE * loss.abs()) & (loss.abs() > _SMALLEST)
+    near = ((values - loss).abs() <= RELATIVE * loss.abs()) & (loss.abs() > SMALLEST)
     best = torch.full((), -1.0, device=values.device)
     for place, code in reversed(codes):  # plain numbers go into the operation: a list of them would have to be copied there
         best = torch.where(near[place], float(code), best)
     return best
 
 
-def _pair(given: tuple[Any, ...]) -> tuple[Tensor, Tensor] | None:
-    """Output and target among a criterion's arguments, on one device and small enough; else None."""
+def pair_of(given: tuple[Any, ...]) -> tuple[Tensor, Tensor] | None:
+    """Output and target, the first two of a criterion's arguments, on one device and small enough; else None."""
     if len(given) < 2 or not isinstance(given[0], Tensor) or not isinstance(given[1], Tensor):
         return None
     output, target = local(given[0].detach()), local(given[1].detach())
@@ -137,7 +140,8 @@ def _pair(given: tuple[Any, ...]) -> tuple[Tensor, Tensor] | None:
     return (output, target) if target.numel() else None
 
 
-def _settings(criteria: Sequence[Any]) -> Settings:
+def settings_of(criteria: Sequence[Any]) -> Settings:
+    """What the only watched criterion says about itself; the usual settings without one."""
     if len(criteria) != 1:  # of several nobody says which one it was
         return Settings()
     one = criteria[0]
