@@ -85,20 +85,24 @@ class Guard(Meter):
         if ours and not depth:
             self.began, self._ran = perf_counter(), thread_time()
         try:
-            if ours:  # within: an interrupt right after it must not leave the depth as it is then
-                self.depth = depth + 1
-            return function(*args)
-        except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
-            self._put_back(mode)
-            self.disable(collector, error)
-            return None
-        except BaseException:
-            self._put_back(mode)
-            raise
+            try:
+                if ours:  # within: an interrupt right after it must not leave the depth as it is then
+                    self.depth = depth + 1
+                return function(*args)
+            except Exception as error:  # noqa: BLE001 - the training must go on, whatever went wrong in here
+                self._put_back(mode)
+                self.disable(collector, error)
+                return None
+            except BaseException:
+                self._put_back(mode)
+                raise
+            finally:
+                if ours:
+                    self.depth = depth
         finally:
             # not by a method of ours: an interrupt that comes at the entry of one would leave the depth as it is for good
             if ours:
-                self.depth = depth
+                self.depth = depth  # again: one that came right before it was set back the first time
                 if not depth:
                     took = perf_counter() - self.began
                     self.spent += took

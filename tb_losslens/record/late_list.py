@@ -13,6 +13,11 @@ from torch import Tensor
 from tb_losslens.record.host_view import host_view
 
 
+def comes_unasked(device: torch.device) -> bool:
+    """True if numbers of this device come to the host, as a `LateList`, without anything waiting for them."""
+    return device.type in ("cpu", "cuda")
+
+
 class LateList:
     """The elements of a tensor on a device, copied to the host without making anything wait.
 

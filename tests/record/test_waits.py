@@ -17,6 +17,7 @@ from torch.utils.data import TensorDataset
 import tb_losslens.record
 from tb_losslens.record.late_list import LateList
 from tb_losslens.record.measures import total_norm, values_of_sparse
+from tb_losslens.record.signals import logged_loss
 from tb_losslens.record.signals.bit_sum import _sum, _words
 from tests.record.training import events, loader
 
@@ -108,6 +109,31 @@ def test_a_whole_training_reads_no_number_of_its_device(kind, way, recorded, dev
     assert len(events(run, "epoch_end")) == 3
 
 
+@pytest.mark.parametrize("kind", ["images", "words"])
+def test_neither_does_a_loss_that_is_only_logged(kind, recorded, device, monkeypatch):
+    computed, losses_by = [], logged_loss.losses_by
+
+    def counted(functions, output, *more):
+        computed.append(output.device.type)
+        return losses_by(functions, output, *more)
+
+    monkeypatch.setattr(logged_loss, "losses_by", counted)
+    monkeypatch.setattr(logged_loss, "comes_unasked", lambda _: True)
+    make, data, _, _ = KINDS[kind]
+    one, model = recorded(), make().to(device)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    one.writer.watch(model, optimizer)
+    for inputs, targets in one.writer.wrap(loader(data(), 8)):
+        answers = targets.to(device)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(inputs.to(device)), answers)
+        loss.backward()
+        optimizer.step()
+        one.writer.log_batch(loss, targets=answers)
+    assert len(one.run()) == 6  # which asserts that no collector has failed
+    assert computed == ["meta"] * 5  # of the first batch it was not known that it would be given targets
+
+
 def test_norms_of_gradients_on_several_devices_stay_where_they_are():
     here, there = torch.ones(3), torch.ones(5, device=META)
     for gradients in ([here, there], [there, here], [there] * 40, [here, there, here]):
@@ -179,7 +205,11 @@ ALLOWED = {
     "signals/input_relation.py:_line": "of arrays of numpy",
     "signals/layers.py:Layers.step_ends": "of an array of numpy: a tensor has left before",
     "signals/loss_identity.py:first_on_device": "of a number of Python",
-    "signals/loss_identity.py:_settings": "of a setting",
+    "signals/loss_identity.py:settings_of": "of a setting",
+    "signals/logged_loss.py:LoggedLoss._is_off": "of a list",
+    "signals/logged_loss.py:LoggedLoss.completes": "of a list",
+    "signals/logged_loss.py:LoggedLoss._compare": "of an array of numpy",
+    "signals/logged_loss.py:_has_half_precision": "of a number of Python",
     "signals/micro_batches.py:MicroBatches.backward_begins": "of a number of Python",
     "signals/micro_batches.py:MicroBatches.step_begins": "of a truth of Python",
     "signals/rng.py:rng_digests": "the state of a generator is on the host, also that of a CUDA device",

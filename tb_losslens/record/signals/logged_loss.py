@@ -15,7 +15,7 @@ from torch import Tensor
 from tb_losslens.record.batch import Batch, target_of, version_of
 from tb_losslens.record.cadence import DEEP
 from tb_losslens.record.collector import Collector
-from tb_losslens.record.late_list import LateList
+from tb_losslens.record.late_list import LateList, comes_unasked
 from tb_losslens.record.measures import is_dense
 from tb_losslens.record.model_output import output_of
 from tb_losslens.record.row import Row
@@ -116,8 +116,8 @@ class LoggedLoss(Collector):
         if again or self._is_off():
             return
         chosen = output_of(output)
-        if chosen is None or chosen.numel() > MOST_ELEMENTS or chosen.device.type not in ("cpu", "cuda"):
-            return  # a copy from any other device would be waited for
+        if chosen is None or chosen.numel() > MOST_ELEMENTS or not comes_unasked(chosen.device):
+            return
         if target is not None and not self._explicit:
             self._rows[row] = self._try(row, chosen, target)
         elif (self._explicit or batch is None or batch.target is None) and self._in_vain < TRIES and self._is_due(row.dense):
@@ -185,8 +185,8 @@ class LoggedLoss(Collector):
         return _Tried(tuple(found), values, samples, target if target.dim() == 1 else None, half)
 
     def _compare(self, row: Row, tried: _Tried, loss: float) -> None:
-        values = np.asarray(tried.values)
-        count = len(REDUCTIONS)
+        values, count = np.asarray(tried.values), len(REDUCTIONS)
+        kind = float(values[0])
         near = np.abs(values[1 : 1 + count * len(tried.names)].astype(np.float64) - loss) <= RELATIVE * abs(loss)
         codes = [FUNCTIONS.index(tried.names[at // count]) * count + at % count for at in np.flatnonzero(near).tolist()]
         if not codes:
@@ -194,13 +194,13 @@ class LoggedLoss(Collector):
             if self._known is None:
                 self._misses += 1
             else:
-                self.tell(row, {"loss_identity": -1.0, "output_kind": float(values[0])})
+                self.tell(row, {"loss_identity": -1.0, "output_kind": kind})
             return
         code = min(codes)
         name = FUNCTIONS[code // count]
         self._agreed = self._agreed + 1 if name == self._known else 1
         self._known = name
-        self.tell(row, {"loss_identity": float(code), "output_kind": float(values[0])})
+        self.tell(row, {"loss_identity": float(code), "output_kind": kind})
         if tried.samples and "per_sample" not in row.lists:
             begin = 1 + count * len(tried.names) + tried.names.index(name) * tried.samples
             losses = values[begin : begin + tried.samples].copy()
