@@ -31,7 +31,9 @@ class Signal:
 
 
 _WATCH = "writer.watch(model, optimizer, criterion=criterion)"
-_CRITERION = "writer.watch(criterion=criterion)     # a module, as nn.CrossEntropyLoss(): calls of functions are not seen"
+_CRITERION = (
+    "writer.watch(criterion=criterion)     # a module; a function is known by its log, a watched model and a wrapped loader"
+)
 _SCALAR = 'writer.add_scalar("Loss/train", loss, step)'
 _WRAP = "train_loader = writer.wrap(train_loader)"
 

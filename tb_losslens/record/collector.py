@@ -94,8 +94,8 @@ class Collector:
     def heldout_forward_begins(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The model is called in a validation."""
 
-    def heldout_forward_ends(self, output: Any) -> None:
-        """It returned."""
+    def heldout_forward_ends(self, output: Any) -> dict[str, Any] | None:
+        """It returned; `loss` (0-d) and `size` of its batch, where these are known from there."""
 
     def heldout_criterion_called(self, given: tuple[Any, ...]) -> None:
         """A watched criterion was called in a validation; `given` are its arguments, in order."""

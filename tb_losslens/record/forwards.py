@@ -216,7 +216,7 @@ class Forwards:
             return
         row = recorder.steps.current
         if recorder.validations.open:
-            self._collectors.validation("heldout_forward_ends", output)
+            self._held_out(recorder, self._collectors.validation("heldout_forward_ends", output))
             return
         if row is None or not torch.is_grad_enabled():
             return
@@ -226,6 +226,12 @@ class Forwards:
         tensor = first_floating(output)
         if tensor is not None and tensor.requires_grad:
             self._on_output(tensor)
+
+    @staticmethod
+    def _held_out(recorder: Recorder, said: dict[str, Any]) -> None:
+        validation = recorder.validations.current
+        if validation is not None and "loss" in said:
+            validation.function_loss(said["loss"], said["size"])
 
     def _count(self) -> Tensor | float:
         if self._counters[0].device.type == "cpu":

@@ -18,7 +18,8 @@ class Validation:
     """One evaluation, from its first batch until its value is known.
 
     The value is, in this order: what `log_validation` is told, the scalar that the user writes for it, the mean of the
-    criterion's losses weighted by batch size.
+    criterion's losses weighted by batch size. Where no criterion is watched, the losses of batches by a function that is known
+    stand beside the user's value, and never in its place.
 
     Args:
         epoch: number of the epoch that it follows.
@@ -51,12 +52,15 @@ class Validation:
         self._counter = self._counter_end = counter
         self._losses: list[float | Tensor] = []
         self._sizes: list[float] = []
+        self._by_function: list[tuple[Tensor, float]] = []
+        self._calls = 0
         self._modes: set[float] = set()
         self._inputs: list[tuple[Any, Any, Any, int]] = []
 
     def forward(self, mode: float, moments: dict[str, Any], size: int) -> None:
         """A call of the model inside it."""
         self._modes.add(mode)
+        self._calls += 1
         if moments and len(self._inputs) < _MOST_BATCHES:
             self._inputs.append((moments["input_mean"], moments["input_std"], moments["input_nonfinite"], size))
 
@@ -76,6 +80,11 @@ class Validation:
         if len(self._losses) < _MOST_BATCHES:
             self._losses.append(value)
             self._sizes.append(size)
+
+    def function_loss(self, value: Tensor, size: int) -> None:
+        """The loss of a batch by the function that the training loss is, where no criterion is watched; 0-d, on any device."""
+        if len(self._by_function) < _MOST_BATCHES:
+            self._by_function.append((value, size))
 
     def set(self, value: float, source: str, *, step: int | None = None, epoch: int | None = None) -> None:
         """Takes the user's own value; a scalar does not replace what `log_validation` was told.
@@ -97,15 +106,18 @@ class Validation:
 
     def fields(self) -> dict[str, Any]:
         """Fields of the `validation_end` record; waits for a device where numbers are still on it."""
-        losses = _numbers(self._losses)
-        computed = _mean(losses, self._sizes)
+        values, sizes = self._losses, self._sizes
+        if not values and self._value is not None and len(self._by_function) == self._calls == self.batches:
+            values, sizes = [loss for loss, _ in self._by_function], [size for _, size in self._by_function]
+        losses = _numbers(values)
+        computed = _mean(losses, sizes)
         value = computed if self._value is None else self._value
         fields: dict[str, Any] = {
             "value": value,
             "epoch": self.epoch,
             "source": self.source or ("criterion" if value is not None else ""),
             "batches": self.batches or len(losses),
-            "n": self.samples or int(sum(size for size in self._sizes if size > 0)),
+            "n": self.samples or int(sum(size for size in sizes if size > 0)),
         }
         if len(self._scalars) > 1 and self.source != "log_validation":
             fields["scalars"] = len(self._scalars)  # written in its batches: the value is their mean
@@ -113,8 +125,8 @@ class Validation:
             fields["computed"] = computed
         if losses:
             fields["batch_losses"] = losses
-            if len(self._sizes) == len(losses):
-                fields["batch_sizes"] = self._sizes
+            if len(sizes) == len(losses):
+                fields["batch_sizes"] = sizes
         if self._modes:
             fields["train_mode"] = next(iter(self._modes)) if len(self._modes) == 1 else 0.5
         if self.implicit:

@@ -175,6 +175,7 @@ def test_bit_identical_where_the_loss_is_only_logged(combination, recorded, monk
     check(run, how)
     assert run.has("per_sample")
     assert run.has("class_losses")
+    assert any("computed" in validation.fields for validation in run.validations)
     known = run.float("loss_identity")
     assert set(known[np.isfinite(known)]) == {0.0}
     if how["rows"] == "sparse" and how["accumulate"] == 1 and how["log"] == "scalar":

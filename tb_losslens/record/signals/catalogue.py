@@ -12,6 +12,7 @@ from tb_losslens.record.signals.class_losses import ClassLosses
 from tb_losslens.record.signals.config_snapshot import ConfigSnapshots
 from tb_losslens.record.signals.curvature import Curvature
 from tb_losslens.record.signals.fingerprints import Fingerprints
+from tb_losslens.record.signals.held_out_loss import HeldOutLoss
 from tb_losslens.record.signals.input_signals import InputSignals
 from tb_losslens.record.signals.inputs import InputMoments
 from tb_losslens.record.signals.layers import Layers
@@ -46,6 +47,7 @@ def all_collectors(watch: Watch, facts: Facts, note: Note) -> list[Collector]:
     def optimizers() -> Any:
         return watch.updates.optimizers
 
+    logged = LoggedLoss(lambda: watch.losses.criteria)
     movement = Movement(models, optimizers, facts)
     return [
         InputMoments(),
@@ -57,7 +59,8 @@ def all_collectors(watch: Watch, facts: Facts, note: Note) -> list[Collector]:
         Schedules(optimizers, lambda: watch.objects.schedulers, watch.found_schedulers),
         LossIdentity(lambda: watch.losses.criteria),
         ClassLosses(),
-        LoggedLoss(lambda: watch.losses.criteria),
+        logged,
+        HeldOutLoss(logged),
         InputSignals(),
         Fingerprints(),
         Checksums(models),

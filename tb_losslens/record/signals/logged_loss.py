@@ -35,7 +35,7 @@ MOST_TARGETS = 1 << 20
 """Elements of a target that is copied."""
 
 TRIES = 8
-"""Losses that are compared while none of them was any of the functions; it has further terms then."""
+"""Losses in a row that were none of the functions, after which no more are compared unless as many had been one before."""
 
 SURE = 3
 """Losses in a row that were the same function, after which only that one is computed."""
@@ -68,7 +68,8 @@ class LoggedLoss(Collector):
     The output is what the watched model returned with a graph, the target what a wrapped loader delivered or `log_batch` was
     given, and the loss is that of the row, wherever it comes from: the log is all that is known of it. So a row has these
     columns only where a function is the loss to 1e-4 of it, and -1 only once an earlier loss was one: a loss that never was any
-    of them may have further terms, and nothing is said of it. After 8 of those nothing is compared any more.
+    of them may have further terms, and nothing is said of it. After 8 of those nothing is compared any more, also where the
+    first loss or two had been a function, as that of a running mean is.
 
     The functions are computed as the model returns, and only their values wait for the loss. Of a loader without targets the
     output is kept until `log_batch`, or the end of the row. Looked at are the rows near a boundary, and one in 16 of the other
@@ -87,9 +88,10 @@ class LoggedLoss(Collector):
         self._targets: weakref.WeakKeyDictionary[Batch, Tensor] = weakref.WeakKeyDictionary()
         self._rows: weakref.WeakKeyDictionary[Row, _Tried | None] = weakref.WeakKeyDictionary()
         self._kept: tuple[weakref.ref[Row], Tensor] | None = None
-        self._looks = self._in_vain = self._misses = self._agreed = self._silent = 0
+        self._looks = self._in_vain = self._hits = self._misses = self._agreed = self._silent = 0
         self._unheard = self._explicit = False
         self._known: str | None = None
+        self._reduction = ""
 
     # --- what the training does -------------------------------------------------------------------------------------
 
@@ -147,12 +149,19 @@ class LoggedLoss(Collector):
         if not (tried.half and _has_half_precision(loss)):
             self._compare(row, tried, loss)
 
+    @property
+    def function(self) -> tuple[str, str] | None:
+        """Name and reduction of what the loss is, once that is sure; None while a watched criterion computes it."""
+        if self._known is None or self._agreed < SURE or self._is_off():
+            return None
+        return self._known, self._reduction
+
     # --- the comparison ---------------------------------------------------------------------------------------------
 
     def _is_off(self) -> bool:
         """True where a watched criterion computes the loss, or none of the functions is it."""
         watched = bool(self._criteria()) and self._silent <= _SILENT
-        return watched or (self._known is None and self._misses >= TRIES)
+        return watched or (self._hits < TRIES <= self._misses)
 
     def _is_due(self, reason: int) -> bool:
         self._looks += 1
@@ -167,11 +176,11 @@ class LoggedLoss(Collector):
 
     def _try(self, row: Row, output: Tensor, target: Tensor) -> _Tried | None:
         """The functions that make sense for them, None without any; nothing is waited for."""
-        pair = pair_of((output, _beside(target, output)))
+        pair = pair_of((output, beside(target, output)))
         names = FUNCTIONS if self._known is None or self._agreed < SURE else (self._known,)
         found = {} if pair is None else losses_by(names, *pair, settings_of(self._criteria()))
         if pair is None or not found:
-            self._misses += self._known is None
+            self._misses += 1
             return None
         with torch.no_grad():
             table = as_classes(*pair) if not pair[1].is_floating_point() else None
@@ -191,15 +200,15 @@ class LoggedLoss(Collector):
         codes = [FUNCTIONS.index(tried.names[at // count]) * count + at % count for at in np.flatnonzero(near).tolist()]
         if not codes:
             self._agreed = 0
-            if self._known is None:
-                self._misses += 1
-            else:
+            self._misses += 1
+            if self._known is not None:
                 self.tell(row, {"loss_identity": -1.0, "output_kind": kind})
             return
         code = min(codes)
         name = FUNCTIONS[code // count]
         self._agreed = self._agreed + 1 if name == self._known else 1
-        self._known = name
+        self._hits, self._misses = self._hits + 1, 0
+        self._known, self._reduction = name, REDUCTIONS[code % count]
         self.tell(row, {"loss_identity": float(code), "output_kind": kind})
         if tried.samples and "per_sample" not in row.lists:
             begin = 1 + count * len(tried.names) + tried.names.index(name) * tried.samples
@@ -209,7 +218,7 @@ class LoggedLoss(Collector):
             take_class_losses(row, losses, tried.target)
 
 
-def _beside(target: Tensor, output: Tensor) -> Tensor:
+def beside(target: Tensor, output: Tensor) -> Tensor:
     """The target on the output's device, where it can be brought there without waiting."""
     if target.device.type != "cpu" or output.device.type != "cuda":
         return target

@@ -261,9 +261,9 @@ def test_a_running_mean_is_the_loss_in_its_first_batch_only(recorded):
 
     run = train(recorded(), log=log, epochs=6)
     found = names(run)
-    assert found[0] == "cross_entropy/mean"
-    assert len(found) == len(run)
-    assert sum(name == "" for name in found.values()) >= 0.9 * len(run)  # a number may be near that of another function
+    assert found.pop(0) == "cross_entropy/mean"
+    assert logged_loss.TRIES <= len(found) < 2 * logged_loss.TRIES  # then no more are compared
+    assert list(found.values()).count("") >= len(found) - 1  # a number may be near that of another function
     assert loss_function(run, least=1) is None
 
 
