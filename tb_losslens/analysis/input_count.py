@@ -8,6 +8,7 @@ from tb_losslens.analysis.content import sample_weights
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.shifts import shifts
 from tb_losslens.analysis.text import percent
+from tb_losslens.analysis.whole import is_compared_in_part
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -15,7 +16,7 @@ def begun_at_rise(run: Run, epoch: Epoch, *, errors: float = 3.0, near: int = 2)
     """The row of the one rise of the loss inside `epoch`, if as many samples changed in that epoch as come from there on.
 
     Inputs that are given as integers have no level that tells the batch. Where all samples change from a batch on, the part of
-    those that were compared and came back different is the part of the epoch that is left.
+    those that were compared and came back different is the part of the epoch that is left: if all of them were compared.
 
     Args:
         run: the run.
@@ -26,6 +27,8 @@ def begun_at_rise(run: Run, epoch: Epoch, *, errors: float = 3.0, near: int = 2)
     compared, changed = epoch.fields.get("inputs_compared"), epoch.fields.get("inputs_changed")
     inside = [one.row for one in shifts(run) if epoch.first < one.row < epoch.last]
     if not isinstance(compared, int) or not isinstance(changed, int) or not 0 < changed < compared or len(inside) != 1:
+        return None
+    if is_compared_in_part(epoch):
         return None
     row = inside[0]
     samples = sample_weights(run)

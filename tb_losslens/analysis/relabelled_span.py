@@ -9,6 +9,7 @@ import numpy as np
 from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.once import once_a_run
 from tb_losslens.analysis.target_proof import ONE_EPOCH, by_samples
+from tb_losslens.analysis.whole import is_compared_in_part
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -18,14 +19,14 @@ def relabelled_spans(run: Run) -> dict[int, tuple[int, int, Proof]]:
 
     The first samples whose target changed are told in the order of their delivery, and how many there were. Where they fill
     batches one after the other, the others were in the batches that follow; where they are scattered over the epoch, or are
-    most of it, it is no span.
+    most of it, or where not all samples were compared, it is no span.
     """
     found = {}
     for proof in by_samples(run.epochs):
         at = proof.between[-1] if proof.between else -1
         if proof.detail != ONE_EPOCH or len(proof.between) != 1 or at + 1 >= len(run.epochs):
             continue
-        span = _span(run, run.epochs[at + 1])
+        span = None if is_compared_in_part(run.epochs[at + 1]) else _span(run, run.epochs[at + 1])
         if span is not None:
             found[at] = (*span, proof)
     return found

@@ -10,6 +10,7 @@ import numpy as np
 from tb_losslens.analysis.finding import Evidence
 from tb_losslens.analysis.inside import size_of
 from tb_losslens.analysis.shifts import shifts
+from tb_losslens.analysis.whole import is_compared_in_part
 from tb_losslens.store.run import Epoch, Run
 
 
@@ -46,7 +47,7 @@ def began_inside(run: Run, epoch: Epoch, *, expected: float = 10.0, room: float 
     replacement may have brought some of them before as well, with their old target: the row is the only one from which on these
     samples come in the order that is told. Before it there must be so many samples that `expected` of them would have changed
     at the rate after it, and the samples that are told must lie as close together as that rate has them, or they stand for
-    others (those of a `Subset`).
+    others (those of a `Subset`). Where not all were compared, one that changed may have come before those that are told.
 
     Args:
         run: the run.
@@ -57,6 +58,8 @@ def began_inside(run: Run, epoch: Epoch, *, expected: float = 10.0, room: float 
     told, changed = _told(epoch.fields.get("target_changes")), epoch.fields.get("targets_changed")
     lists = run.ragged.get("sample_ids")
     if not len(told) or not isinstance(changed, int) or lists is None or len(lists) < epoch.last:
+        return None
+    if is_compared_in_part(epoch):
         return None
     offsets = lists.offsets[epoch.first : epoch.last + 1] - lists.offsets[epoch.first]
     ids = lists.values[lists.offsets[epoch.first] : lists.offsets[epoch.last]]

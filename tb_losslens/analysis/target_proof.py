@@ -6,6 +6,7 @@ drawn anew in each epoch change each time, which proves nothing; but the first a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,7 @@ from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.known import is_known
 from tb_losslens.analysis.mix import class_totals
 from tb_losslens.analysis.text import percent, plural, some
-from tb_losslens.analysis.whole import is_whole
+from tb_losslens.analysis.whole import is_compared_in_part, is_whole
 from tb_losslens.store.run import Epoch, Run
 
 LASTING, ONE_EPOCH = "lasting", "one_epoch"
@@ -23,12 +24,16 @@ LASTING, ONE_EPOCH = "lasting", "one_epoch"
 
 @dataclass(frozen=True)
 class _Read:
-    """What came back in a pass: its place in the run, samples compared and changed, (id, label before, label now) of some."""
+    """What came back in a pass: its place in the run, samples compared and changed, (id, label before, label now) of some.
+
+    `in_part`: only a part of the samples was compared, and another one in the next pass.
+    """
 
     at: int
     compared: int
     changed: int
     told: list[tuple[int, int, int]]
+    in_part: bool = False
 
     @property
     def part(self) -> float:
@@ -93,7 +98,7 @@ def _read(k: int, epoch: Epoch, least: int) -> _Read | None:
     told = epoch.fields.get("target_changes")
     listed = told if isinstance(told, list | tuple) else ()
     labels = [(one[0], one[1], one[2]) for one in listed if isinstance(one, list | tuple) and len(one) == 3]
-    return _Read(k, compared, changed, labels)
+    return _Read(k, compared, changed, labels, is_compared_in_part(epoch))
 
 
 def _between(read: list[_Read], i: int) -> tuple[int, ...]:
@@ -115,7 +120,7 @@ def _came_back(
         most: with fewer of them it was another change.
         few: pairs for each sample that is told; with more of them the pairs tell nothing.
     """
-    if right.at != left.at + 1 or abs(left.changed - right.changed) > max(1, alike * left.changed):
+    if right.at != left.at + 1 or not _as_many(left, right, alike):
         return False
     first = {(before, now) for _, before, now in left.told}
     again = [(now, before) in first for _, before, now in right.told]
@@ -124,6 +129,15 @@ def _came_back(
     part = sum(again) / len(again)
     telling = len(first) <= few * len(left.told)  # where nearly each told sample has a pair of its own, most pairs are not told
     return part >= least or (sure and not (telling and part <= most))
+
+
+def _as_many(left: _Read, right: _Read, alike: float, *, errors: float = 3.0) -> bool:
+    """True if as many samples changed in two passes; if as large a part did, where other samples were compared in each."""
+    if not left.in_part and not right.in_part:
+        return abs(left.changed - right.changed) <= max(1, alike * left.changed)
+    part = (left.changed + right.changed) / (left.compared + right.compared)
+    error = math.sqrt(part * (1 - part) * (1 / left.compared + 1 / right.compared))
+    return abs(left.part - right.part) <= alike * part + errors * error
 
 
 def _proof(read: list[_Read], i: int, detail: str, after: str) -> Proof:

@@ -22,6 +22,14 @@ def is_whole(run: Run, epoch: Epoch) -> bool:
     return isinstance(batches, int) and batches == len(epoch)
 
 
+def is_compared_in_part(epoch: Epoch) -> bool:
+    """True if fingerprints of some samples of `epoch` are missing, or were in the pass before.
+
+    Which samples changed is not all known then, and where the first of them was neither.
+    """
+    return "fingerprinted_batches" in epoch.fields
+
+
 def whole_rows(run: Run, epochs: Sequence[Epoch], *, between: bool) -> NDArray[np.bool_]:
     """True for the rows of whole `epochs`, shape (n,); `between` for rows that are of none of them."""
     out = np.full(len(run), between)

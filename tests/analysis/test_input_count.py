@@ -71,3 +71,5 @@ def test_as_many_must_have_changed_as_come_from_there_on(changed: int, found: bo
     seen = begun_at_rise(run, epoch)
     assert (seen is not None) == found
     assert seen is None or abs(seen[0] - AT) <= 1
+    epoch.fields["fingerprinted_batches"] = 60
+    assert begun_at_rise(run, epoch) is None  # the samples that were compared need not be spread over the epoch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,11 @@ def test_most_of_an_epoch_is_a_matter_of_the_epoch(tmp_path: Path) -> None:
 
 def test_nothing_came_back_different(tmp_path: Path) -> None:
     assert not relabelled_spans(trained(tmp_path, 1, 0))
+
+
+def test_where_not_all_samples_were_compared_no_end_of_a_span_is_told(tmp_path: Path) -> None:
+    run = trained(tmp_path, 20, 25)
+    assert relabelled_spans(run)
+    again = replace(run)
+    again.epochs[EPOCH].fields["fingerprinted_batches"] = BATCHES
+    assert not relabelled_spans(again)

@@ -55,3 +55,9 @@ def test_from_the_first_batch_on_it_is_the_epoch(*, replacement: bool) -> None:
 def test_ids_that_stand_for_others_tell_nothing(*, replacement: bool) -> None:
     run, epoch = _run(0, 17, replacement=replacement, part=0.5, other_ids=True)
     assert began_inside(run, epoch) is None
+
+
+def test_samples_that_were_not_compared_may_have_come_before() -> None:
+    run, epoch = _run(0, 17, replacement=False, part=1.0)
+    epoch.fields["fingerprinted_batches"] = 30
+    assert began_inside(run, epoch) is None

@@ -39,7 +39,7 @@ When it is wrong:
     harmless so far, and so are levels of what is no tensor of the loader: it may be what another network makes, and learns.
     A data set that maps its indices to other samples by itself looks like one whose samples changed. Fingerprints of some
     passes are left out on quick trainings: the place is then one of several boundaries, and the change a fault only where the
-    loss tells at which.
+    loss tells at which. Of long passes a part of the batches has fingerprints, and where inside an epoch it began is not told.
     `python -m demo.healthy` counts false alarms. A span of bad batches moves itself only: `bad_batch`.
 
 References:

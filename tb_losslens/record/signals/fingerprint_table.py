@@ -21,6 +21,7 @@ PLACES = 32
 """Places of a sample that its fingerprint is made of."""
 
 _GROWTH = 1 << 12
+_PASSES = 255
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,9 @@ class FingerprintTable:
     def __init__(self, keep: int = 0) -> None:
         self._keep = keep
         self._prints: NDArray[np.uint32] = np.zeros(0, np.uint32)
-        self._seen: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._seen: NDArray[np.uint8] = np.zeros(0, np.uint8)  # in which pass, modulo 255; 0: in none
+        self._pass = 1
+        self._newest = False
         self.compared = 0
         self.changed = 0
         self.changes: list[Change] = []
@@ -63,7 +66,9 @@ class FingerprintTable:
             if not len(ids):
                 return
         self._grow(int(ids.max()) + 1)
-        known = self._seen[ids]
+        seen = self._seen[ids]
+        # of a sample that was read 255 passes before the last one and in none since, this is wrong: next to none is
+        known = (seen == self._pass) | (seen == self._before) if self._newest else seen > 0
         before = self._prints[ids]
         self.compared += int(np.count_nonzero(known))
         other = known & (before != prints)
@@ -73,7 +78,16 @@ class FingerprintTable:
             for i in np.flatnonzero(other)[: max(0, self._keep - len(self.changes))]:
                 self.changes.append(Change(int(ids[i]), int(before[i]), int(prints[i])))
         self._prints[ids] = prints
-        self._seen[ids] = True
+        self._seen[ids] = self._pass
+
+    def next_pass(self, *, newest: bool) -> None:
+        """Another pass begins; `newest`: samples that were not read in the one before are remembered, and not compared."""
+        self._pass = self._pass % _PASSES + 1
+        self._newest = newest
+
+    @property
+    def _before(self) -> int:
+        return (self._pass - 2) % _PASSES + 1
 
     def reset(self) -> None:
         """Counts anew; what is known of the samples stays."""
@@ -90,7 +104,7 @@ class FingerprintTable:
             room = min(MOST_IDS, max(size, 2 * len(self._seen), _GROWTH))
             more = room - len(self._seen)
             self._prints = np.concatenate([self._prints, np.zeros(more, np.uint32)])
-            self._seen = np.concatenate([self._seen, np.zeros(more, np.bool_)])
+            self._seen = np.concatenate([self._seen, np.zeros(more, np.uint8)])
 
 
 def words_of(batch: Tensor) -> NDArray[Any] | None:

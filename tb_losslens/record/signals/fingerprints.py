@@ -29,6 +29,10 @@ MOST_LEFT_OUT = 63
 GRANT = 0.25
 """Seconds that this may take at once: of a short run every pass is read."""
 
+BURST = 0.1
+"""Seconds by which it may be ahead of its share of a pass: then nothing is read until they are paid for. Batches are read in
+stretches, since what a batch costs on its way here is saved only while none is wanted."""
+
 MOST_SETS = 4
 """Data sets whose samples are remembered at once; the one that was not read for longest gives way."""
 
@@ -56,15 +60,17 @@ class Fingerprints(Collector):
 
     @property
     def asleep(self) -> bool:  # type: ignore[override]
-        """True in a pass that is left out."""
-        return self._left_out > 0
+        """True in a pass that is left out, and where nothing more of a pass can be paid for now."""
+        return self._left_out > 0 or self._rests()
 
-    def __init__(self, share: float = 0.001) -> None:
-        self._share = share
+    def __init__(self, share: float = 0.001, within: float = 0.01) -> None:
+        self._share, self._within = share, within
         self._sets: dict[int, _DataSet] = {}
+        self._read: _DataSet | None = None  # the one that was read last
         self._source: Any = None
-        self._began = self._spent = self._then = 0.0
+        self._began = self._spent = self._then = self._paid = 0.0
         self._passes = self._left_out = 0
+        self._resting = False
 
     def delivered(self, batch: Batch, raw: Any) -> None:
         """Takes a few words of each sample; many batches are compared at once."""
@@ -73,7 +79,7 @@ class Fingerprints(Collector):
             return
         if batch.source is not self._source:
             self._next_pass(batch.source, perf_counter())
-        if self._left_out:
+        if self.asleep:
             return
         start = thread_time()  # what others do with the processor meanwhile is no cost of this
         self._take(ids, raw)
@@ -93,13 +99,23 @@ class Fingerprints(Collector):
         self._began = self._began or now
         self._then = now
         self._passes += not self._left_out
+        self._paid, self._resting = max(self._spent, GRANT), False
+
+    def _rests(self) -> bool:
+        """True while what was read of this pass has still to be paid for; what is delivered meanwhile is not read."""
+        ahead = self._spent - self._paid - self._within * (perf_counter() - self._then)
+        self._resting = ahead > (0.0 if self._resting else BURST)
+        if self._resting and self._read is not None:
+            self._read.in_part = True
+        return self._resting
 
     def _take(self, ids: NDArray[np.int64], raw: Any) -> None:
         samples: Samples | None = getattr(self._source, "samples", None)
         places = ids if samples is None else samples.places(ids)
         if places is None:
             return
-        known = self._set(-1 if samples is None else samples.number)
+        known = self._read = self._set(-1 if samples is None else samples.number)
+        known.reads(self._passes)
         inputs, target = _parts(raw)
         if inputs is not None and inputs.dim() and len(inputs) == len(ids):
             known.inputs.add(places, words_of(inputs))
@@ -121,7 +137,8 @@ class Fingerprints(Collector):
 
         Returns:
             `targets_compared`, `targets_changed`: counts; `target_changes`: the first ones, [id, label before, label now], or
-            [id] where targets are no labels. `inputs_compared`, `inputs_changed`: counts.
+            [id] where targets are no labels. `inputs_compared`, `inputs_changed`: counts. `fingerprinted_batches`: how many
+            were read, where these or those of the pass before were not all: then some samples were not compared.
         """
         told: list[list[int]] = []
         counts = dict.fromkeys(("targets_compared", "targets_changed", "inputs_compared", "inputs_changed"), 0)
@@ -134,16 +151,43 @@ class Fingerprints(Collector):
         fields: dict[str, Any] = {name: n for name, n in counts.items() if counts[f"{name.split('_')[0]}_compared"]}
         if told:
             fields["target_changes"] = told[:FIRST]
+        if any(known.batches and known.compares_some for known in self._sets.values()):
+            fields["fingerprinted_batches"] = sum(known.batches for known in self._sets.values())
+        for known in self._sets.values():
+            known.batches = 0
         return fields or None
 
 
 class _DataSet:
-    """What is remembered of the samples of one data set."""
+    """What is remembered of the samples of one data set.
+
+    Attributes:
+        labels: targets are labels so far.
+        batches: that were read in the epoch.
+        in_part: not all batches of the pass that is on, or was the last one, were read.
+    """
 
     def __init__(self) -> None:
         self.inputs = _Waiting(FingerprintTable())
         self.targets = _Waiting(FingerprintTable(keep=FIRST))
         self.labels = True
+        self.batches = 0
+        self.in_part = False
+        self._before_in_part = False
+        self._pass = 0
+
+    @property
+    def compares_some(self) -> bool:
+        """True if not all samples of the pass can be compared."""
+        return self.in_part or self._before_in_part
+
+    def reads(self, number: int) -> None:
+        """A batch is read in the pass of this number, counted from 1."""
+        self.batches += 1
+        if number != self._pass:
+            self._pass, self._before_in_part, self.in_part = number, self.in_part, False
+            for waiting in (self.inputs, self.targets):
+                waiting.compared().next_pass(newest=self._before_in_part)
 
 
 class _Waiting:

@@ -239,3 +239,14 @@ def test_the_labels_tell_a_second_change_from_the_way_back() -> None:
     assert [proof.detail for proof in undone] == ["one_epoch"]
     other = target_shift.target_proofs(Run("none"), epochs_of(0, 90, 90, 0, told={2: forth, 3: further}))
     assert [proof.detail for proof in other] == ["lasting"]
+
+
+def test_where_other_samples_are_compared_in_each_pass_parts_and_not_counts_are_alike() -> None:
+    epochs = epochs_of(0, 120, 48, 0, compared=200)
+    fields = [{**epoch.fields, **({"targets_compared": 80} if k == 3 else {})} for k, epoch in enumerate(epochs)]
+    whole = [Epoch(e.epoch, e.first, e.last, f) for e, f in zip(epochs, fields, strict=True)]
+    part = [Epoch(e.epoch, e.first, e.last, {**f, "fingerprinted_batches": 4}) for e, f in zip(epochs, fields, strict=True)]
+    assert [proof.detail for proof in target_shift.target_proofs(Run("none"), part)] == ["one_epoch"]
+    assert [proof.detail for proof in target_shift.target_proofs(Run("none"), whole)] == ["lasting"]
+    part[3].fields["targets_changed"] = 15  # of 80: another part
+    assert [proof.detail for proof in target_shift.target_proofs(Run("none"), part)] == ["lasting"]

@@ -185,3 +185,87 @@ def test_the_memory_is_bounded():
     assert (table.compared, table.changed) == (1, 0)
     table.add(np.array([7, 7, 9]), np.array([7, 8, 1], np.uint32))
     assert [change.sample for change in table.changes] == [7, 9]
+
+
+class Timed(Fingerprints):
+    """Fingerprints in a training whose steps take 0.4 ms and whose batches take 0.1 ms to read; it notes which were read."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.now = self.ran = 100.0
+        self.read = []
+        monkeypatch.setattr("tb_losslens.record.signals.fingerprints.perf_counter", lambda: self.now)
+        monkeypatch.setattr("tb_losslens.record.signals.fingerprints.thread_time", lambda: self.ran)
+
+    def _take(self, ids, raw):
+        super()._take(ids, raw)
+        self.read.append(ids)
+        self.now, self.ran = self.now + 1e-4, self.ran + 1e-4
+
+    def epoch(self, order, labels, *, short_way=False):
+        """An epoch of batches of 4; by the short way they are delivered only if that was wanted at the last of each 500."""
+        source, self.read, wanted = Pass(None, "train", {}), [], True
+        for begin in range(0, len(order), 4):
+            if begin % 2000 == 0:
+                wanted = not (short_way and begin and self.asleep)
+            ids = order[begin : begin + 4]
+            if wanted:
+                self.delivered(Batch(ids=ids, source=source), (torch.ones(len(ids), 3), labels[torch.from_numpy(ids)]))
+            self.now += 4e-4
+        return self.epoch_ends(0)
+
+
+@pytest.mark.parametrize("short_way", [False, True])
+def test_of_a_long_pass_only_as_much_is_read_as_is_paid_for_and_that_is_said(monkeypatch, short_way):
+    fingerprints, rng, labels = Timed(monkeypatch), np.random.default_rng(3), torch.arange(200_000) % 7
+    monkeypatch.setattr("tb_losslens.record.signals.fingerprints.MOST_LEFT_OUT", 0)  # which are read: another matter
+    before, parts, told = np.zeros(0, np.int64), [], []
+    for number in range(5):
+        labels = labels + 1 if number == 2 else labels
+        order = rng.permutation(200_000)
+        found = fingerprints.epoch(order, labels, short_way=short_way)
+        read = np.concatenate(fingerprints.read)
+        assert found["fingerprinted_batches"] == len(fingerprints.read) < 50_000
+        spent, least = len(fingerprints.read) * 1e-4, 50_000 * 4e-4 * 0.01
+        assert least < spent < least + (0.25 if not number else 0.0) + 2 * 0.1 + 0.01
+        places = np.flatnonzero(np.isin(order, read))
+        assert places[0] == 0
+        assert places[-1] > 100_000  # not only the start of a pass
+        if number:
+            assert found["targets_compared"] == len(np.intersect1d(read, before)) > 100
+            told.append(found["targets_changed"])
+            parts.append(found["targets_compared"])
+        before = read
+    assert told == [0, parts[1], 0, 0]  # a sample that was not read since the change is not compared when it comes again
+
+
+def test_a_short_pass_is_read_whole_and_nothing_is_said(monkeypatch):
+    fingerprints, labels = Timed(monkeypatch), torch.zeros(2000, dtype=torch.int64)
+    assert fingerprints.epoch(np.arange(2000), labels) is None
+    found = fingerprints.epoch(np.arange(2000), labels)
+    assert found == {"targets_compared": 2000, "targets_changed": 0, "inputs_compared": 2000, "inputs_changed": 0}
+
+
+def test_after_a_pass_in_part_a_whole_one_is_compared_in_part_and_the_next_one_whole(monkeypatch):
+    fingerprints, labels = Timed(monkeypatch), torch.zeros(40_000, dtype=torch.int64)
+    monkeypatch.setattr("tb_losslens.record.signals.fingerprints.MOST_LEFT_OUT", 0)
+    first = fingerprints.epoch(np.arange(40_000), labels)
+    assert 0 < first["fingerprinted_batches"] < 10_000
+    second, third = (fingerprints.epoch(np.arange(400), labels) for _ in range(2))
+    assert second["fingerprinted_batches"] == 100
+    assert second["targets_compared"] == third["targets_compared"] == 400
+    assert "fingerprinted_batches" not in third
+
+
+def test_a_sample_that_was_not_in_the_last_pass_is_remembered_and_not_compared():
+    table = FingerprintTable()
+    for number in range(600):
+        table.next_pass(newest=number > 0)
+        table.reset()
+        ids = np.array([0, 1 + number % 2])
+        table.add(ids, np.full(2, number, np.uint32))
+        assert (table.compared, table.changed) == ((1, 1) if number else (0, 0))
+    table.next_pass(newest=False)
+    table.reset()
+    table.add(np.arange(3), np.array([599, 598, 599], np.uint32))
+    assert (table.compared, table.changed) == (3, 0)
