@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -36,6 +37,37 @@ class Record:
     time: float = 0.0
     text: str = ""
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Encoded(Mapping[str, Any]):
+    """Fields of a record as the JSON text that goes to disk, which is made once; parsed only where somebody looks into it.
+
+    Args:
+        text: a JSON object, in ASCII.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        values: dict[str, Any] = json.loads(self.text)
+        return values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def fields_text(record: Record) -> str:
+    """The fields of a record as a JSON object, "{}" without any."""
+    fields = record.fields
+    return fields.text if isinstance(fields, Encoded) else json.dumps(dict(fields), default=str)
 
 
 @dataclass(frozen=True)
@@ -189,13 +221,14 @@ def _check_lengths(count: int, columns: Mapping[str, NDArray[Any]], error: type[
 
 
 def _encode_record(record: Record) -> pb.Record:
+    fields = fields_text(record)
     return pb.Record(
         kind=record.kind,
         batch=record.batch,
         step=record.step,
         time=record.time,
         text=record.text,
-        fields=json.dumps(dict(record.fields), default=str) if record.fields else "",
+        fields=fields if fields != "{}" else "",
     )
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.errors import CorruptChunkError, NewerFormatError
-from tb_losslens.events.codec import LENGTHS, Chunk, Record
+from tb_losslens.events.codec import LENGTHS, Chunk, Record, fields_text
 from tb_losslens.events.metadata import FORMAT
 
 MAGIC = b"LLTAIL\r\n"
@@ -179,7 +179,8 @@ def list_description(name: str, array: NDArray[Any]) -> bytes:
 
 def record_payload(record: Record) -> bytes:
     """A record as the payload of a log entry."""
-    return json.dumps([record.kind, record.step, record.time, record.text, dict(record.fields)], default=str).encode()
+    about = json.dumps([record.kind, record.step, record.time, record.text], default=str)
+    return f"{about[:-1]}, {fields_text(record)}]".encode()
 
 
 def _entries(log: memoryview) -> Iterator[tuple[int, int, memoryview, memoryview]]:

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from tb_losslens.errors import CorruptChunkError, LossLensError, NewerFormatError
 from tb_losslens.events import losslens_pb2 as pb
-from tb_losslens.events.codec import Chunk, Record, decode_chunk, encode_chunk, open_chunk
+from tb_losslens.events.codec import Chunk, Encoded, Record, decode_chunk, encode_chunk, open_chunk
 from tb_losslens.events.crc32c import crc32c
 from tb_losslens.events.metadata import FORMAT
 
@@ -164,3 +165,16 @@ def test_negative_list_lengths_are_found():
 
     with pytest.raises(CorruptChunkError):
         decode_chunk(forged_body(change))
+
+
+def test_fields_that_are_text_already_are_the_same_record():
+    fields = {"a": [1, 0.1, None, float("inf")], "b": {"c": "\x7f\u00e9"}}
+    plain = Record("note", 3, 4, 5.0, "text", fields)
+    encoded = replace(plain, fields=Encoded(json.dumps(fields)))
+    assert encoded == plain
+    assert (len(encoded.fields), list(encoded.fields), encoded.fields["b"]) == (2, ["a", "b"], {"c": "\x7f\u00e9"})
+    chunks = [encode_chunk(Chunk("s", 0, 0, records=(one,))) for one in (plain, encoded)]
+    assert chunks[0] == chunks[1]
+    assert decode_chunk(chunks[1]).records == (plain,)
+    nothing = [Record("note", 0, fields=one) for one in ({}, Encoded("{}"))]
+    assert len({encode_chunk(Chunk("s", 0, 0, records=(one,))) for one in nothing}) == 1

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tb_losslens import __version__
-from tb_losslens.events.codec import Record
+from tb_losslens.events.codec import Encoded, Record
 from tb_losslens.record.disk.buffer import Buffer
 from tb_losslens.record.disk.chunks import LARGE_LISTS, ChunkWriter, OpenChunk
 from tb_losslens.record.disk.event_file import EventFile
@@ -41,6 +41,8 @@ from tb_losslens.record.disk.written import Written
 
 SHORTEST, LONGEST, SHARE = 0.5, 60.0, 0.001
 """A chunk is closed after this share of the run so far, but not before SHORTEST and not after LONGEST seconds."""
+
+_ENCODER = json.JSONEncoder(default=str, skipkeys=True, ensure_ascii=False)
 
 
 def new_session_id() -> str:
@@ -236,7 +238,7 @@ class Session:
             fields: anything that JSON can hold; other objects are kept as their text.
             when: seconds since 1970, by default now.
         """
-        plain = json.loads(writable(json.dumps(dict(fields or {}), default=str, skipkeys=True, ensure_ascii=False)))
+        known = _encoded(fields or {})
         moment = time.time() if when is None else when
         with self._lock:
             self._settle()
@@ -244,7 +246,7 @@ class Session:
             try:
                 if not self._off:
                     at = self._next if batch is None else batch
-                    self._buffer.log(Record(kind, at, int(step), moment, writable(text), plain))
+                    self._buffer.log(Record(kind, at, int(step), moment, writable(text), known))
                     if kind == "epoch_end" and self._buffer.count:
                         self._close_chunk()
             finally:
@@ -339,3 +341,8 @@ class Session:
         self._said.update(arrays)
         names = sorted(self._said.intersection(LARGE_LISTS))
         self._buffer.log(Record("facts", self._next, 0, time.time(), "", {"lists": names}))
+
+
+def _encoded(fields: Mapping[str, Any]) -> Encoded:
+    text = _ENCODER.encode(dict(fields))
+    return Encoded(text if text.isascii() else json.dumps(json.loads(writable(text))))
