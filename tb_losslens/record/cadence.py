@@ -37,7 +37,8 @@ _SURE_SHARE = 0.0015
 _NEW = 0.1
 _WARM_UP = 3
 _OUTLIER = 4.0
-_AHEAD = 32
+_AHEAD, _AHEAD_MOST, _AHEAD_TIME = 32, 256, 0.05
+"""Rows that may be known to be sparse at once, and on short steps as many as this, or as take so many seconds."""
 _CHEAPEST = 1e-7
 """Seconds that a row costs at least: a mean that has come to nothing would never learn otherwise."""
 
@@ -111,7 +112,8 @@ class Cadence:
             money = max(map(self._money, self._purses)) if near else self._money(IN_TURN)
             last = length - (self._sure if near else reach)  # from there on more may be afforded
             wait = int((self._extra - money) / self._income)
-            self._ahead = max(0, min(wait, _AHEAD, (last - index if length else _AHEAD) - 1))
+            most = max(_AHEAD, min(_AHEAD_MOST, int(_AHEAD_TIME / self._step)))
+            self._ahead = max(0, min(wait, most, (last - index if length else most) - 1))
         return self._last
 
     @property
