@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+_PLAIN = frozenset({Tensor, nn.Parameter})
 _FEW = 24
 """Tensors on the CPU up to which it is faster to add up their norms in Python."""
 
@@ -96,7 +97,7 @@ def parameters_of(optimizer: Optimizer) -> list[Tensor]:
 
 def local(tensor: Tensor) -> Tensor:
     """The part of a sharded tensor (DTensor) that this process holds; any other tensor as it is."""
-    if type(tensor) is Tensor or not hasattr(tensor, "to_local"):
+    if type(tensor) in _PLAIN or not hasattr(tensor, "to_local"):
         return tensor
     part: Tensor = tensor.to_local()
     return part
@@ -174,9 +175,12 @@ def training_share(modules: Sequence[nn.Module]) -> float:
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The user's own module inside `torch.compile`, DistributedDataParallel or DataParallel."""
+    home = type(model).__module__
+    if not home.startswith("torch.") or home.startswith("torch.nn.modules."):  # the usual ones first: a module looks long
+        return model
     for name in ("_orig_mod", "module"):
         inner = getattr(model, name, None)
-        if isinstance(inner, nn.Module) and type(model).__module__.startswith("torch."):
+        if isinstance(inner, nn.Module):
             return unwrapped(inner)
     return model
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -13,8 +15,14 @@ _own: weakref.WeakKeyDictionary[nn.Module, dict[str, weakref.ref[Tensor]]] = wea
 
 def is_sharded(module: nn.Module) -> bool:
     """True for a module that `fully_shard` was called on."""
+    kind: Any = type(module)
+    return _is_sharded_class(kind)
+
+
+@lru_cache(maxsize=1024)
+def _is_sharded_class(kind: type[nn.Module]) -> bool:
     # by name: the class is in a package that a training on one process has no need to import
-    return any(base.__name__ == "FSDPModule" for base in type(module).__mro__)
+    return any(base.__name__ == "FSDPModule" for base in kind.__mro__)
 
 
 def named_parameters(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

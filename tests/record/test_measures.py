@@ -87,6 +87,9 @@ def test_the_model_inside_its_wrappers():
 
     mine = Mine()
     assert unwrapped(mine) is mine
+    layers = nn.Sequential()
+    layers.add_module("module", nn.Linear(2, 2))  # a layer by that name makes no wrapper of it
+    assert unwrapped(layers) is layers
 
 
 def test_counters_of_layers_that_keep_statistics():
