@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import platform
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -66,15 +67,19 @@ def scheduler_facts(scheduler: Any) -> dict[str, Any]:
 
     Of a scheduler that is made of others, theirs follow: "0 class", "0 gamma", "1 class", ...
     """
-    names = [
-        name for name in inspect.signature(type(scheduler)).parameters if name not in ("optimizer", "last_epoch", "verbose")
-    ]
-    known = {name: _setting(scheduler, name) for name in (*names, "base_lrs")}
+    kind: Any = type(scheduler)
+    known = {name: _setting(scheduler, name) for name in (*_arguments(kind), "base_lrs")}
     found = {"class": type(scheduler).__name__, **{name: value for name, value in known.items() if value is not None}}
     found.update(_shape(scheduler))
     for number, part in enumerate(_parts(scheduler)):
         found.update({f"{number} {name}": value for name, value in scheduler_facts(part).items()})
     return found
+
+
+@lru_cache(maxsize=256)
+def _arguments(kind: type) -> tuple[str, ...]:
+    """Names of what a scheduler is made with. They are asked for at both ends of each epoch, and to read them takes long."""
+    return tuple(name for name in inspect.signature(kind).parameters if name not in ("optimizer", "last_epoch", "verbose"))
 
 
 def _setting(scheduler: Any, name: str) -> Any:
