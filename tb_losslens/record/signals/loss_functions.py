@@ -126,6 +126,11 @@ def output_kind(output: Tensor) -> Tensor:
     """Code of `KINDS` of an output of shape (elements, C), or any shape for single numbers; a 0-d tensor on its device."""
     with torch.no_grad():
         values = output.detach().float()
+        if values.is_cpu and values.numel():
+            least, most = torch.aminmax(values)
+            low, high = least.item(), most.item()
+            if not (low >= 0 and high <= 1) and not high <= 0:  # as most outputs; NaN is neither
+                return torch.zeros((), dtype=torch.int64)
         inside = ((values >= 0) & (values <= 1)).all()
         kind = torch.where(inside, 3, 0)
         if values.dim() == 2 and values.shape[1] > 1:

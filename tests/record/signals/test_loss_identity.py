@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tb_losslens.record.signals.loss_functions import IDENTITIES, KINDS
+from tb_losslens.record.signals.loss_functions import IDENTITIES, KINDS, output_kind
 from tb_losslens.record.signals.loss_identity import LossIdentity, first_on_device, identity_facts
 from tests.record.recorded_signals import Told, data, moments, step
 
@@ -195,3 +195,23 @@ def test_a_real_training_and_its_cadence():
 
 def test_the_codes_are_facts():
     assert identity_facts()["identities"][0] == "cross_entropy/mean"
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([[0.5, 0.5], [0.9, 0.1]], "probabilities"),
+        ([[0.5, 0.6]], "within 0..1"),
+        ([[0.0, -float("inf")]], "log probabilities"),
+        ([[-1.0, -0.0]], "anything"),
+        ([[0.5, float("nan")], [0.5, 0.5]], "anything"),
+        ([[float("inf"), 0.0]], "anything"),
+        ([[float("nan"), -1.0]], "anything"),
+        ([0.2, 1.0], "within 0..1"),
+        ([0.2, 1.1], "anything"),
+    ],
+)
+def test_the_kind_of_an_output(values, kind):
+    found = output_kind(torch.tensor(values))
+    assert found.dtype == torch.int64
+    assert KINDS[int(found)] == kind
