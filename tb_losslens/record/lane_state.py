@@ -66,6 +66,7 @@ class LaneState:
         "_late",
         "_mode_at",
         "_modules",
+        "_owner",
         "_parameter",
         "_place",
         "_raw",
@@ -99,7 +100,7 @@ class LaneState:
     def __init__(self, watch: Watch, guard: Guard) -> None:
         self._watch = watch
         self._guard = guard
-        self._thread = get_ident()
+        self._thread = self._owner = get_ident()
         self.on = False
         self.recorder: Recorder | None = None
         self.model: nn.Module | None = None
@@ -130,14 +131,15 @@ class LaneState:
 
     def density(self, source: Pass) -> int:
         """Whether the row of the batch that was pulled last is dense; to be asked once a batch of the long way."""
-        assert self.recorder is not None
+        if self.recorder is None:  # another thread has closed it
+            return SPARSE
         decided, self._decided = self._decided, None
         return self.recorder.steps.density(source, source.pulled - 1) if decided is None else decided
 
     def begins(self, source: Pass, ids: Ids | None, wait: float, raw: Any) -> bool:
         """True if the row of a batch that was just pulled, which is sparse, goes the short way."""
         recorder = self.recorder
-        if recorder is None or self.on or _NAME in self._guard.disabled or get_ident() != self._thread:
+        if recorder is None or self.on or _NAME in self._guard.disabled or get_ident() != self._owner:
             return False
         try:
             usual = usual_sequence(self._watch, recorder, self._before, self._seen, source)
@@ -171,11 +173,23 @@ class LaneState:
             if hasattr(self, name):
                 delattr(self, name)
 
-    def leave(self) -> None:
-        """Something unusual happens next: what was noted of the row that is on goes the long way."""
-        if self.on:
-            self.on = False
-            self._guard.call(_NAME, self._hand_back)
+    def leave(self, *, here: bool = False) -> None:
+        """Something unusual happens next: what was noted of the row that is on goes the long way.
+
+        On another thread than the lane's it only says so, and the lane's own leaves at its next event: the long way is not for
+        two threads at once.
+
+        Args:
+            here: on this thread, whichever it is, as at the end of a recording.
+        """
+        if not self.on:
+            return
+        if not here and get_ident() != self._owner:
+            self._thread = 0
+            return
+        self.on = False
+        self._thread = self._owner
+        self._guard.call(_NAME, self._hand_back)
 
     def _hand_back(self) -> None:
         recorder, usual, rows = self.recorder, self._usual, self._rows
@@ -216,7 +230,8 @@ class LaneState:
     def _failed(self, error: Exception) -> bool:
         """The short way is given up: what was noted goes the long way, which is the only one from here on."""
         self.leave()
-        self._guard.disable(_NAME, error)
+        if self.recorder is not None:  # else another thread has closed it meanwhile, and taken away what was needed
+            self._guard.disable(_NAME, error)
         return False
 
     def _left(self) -> bool:

@@ -13,9 +13,17 @@
 #include <Python.h>
 #include <structmember.h>
 
+#include <limits.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+
+#if defined(_MSC_VER)
+#include <windows.h>
+#define FENCE() MemoryBarrier()
+#else
+#define FENCE() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#endif
 
 #define INTERFACE 1 /* raised with each change that native.py has to follow */
 
@@ -252,6 +260,8 @@ static int store(PyObject *lane, long long place, double at_time)
         || !integer_at(series, S_batch, &batch) || !integer_at(rows, R_base, &base) || !integer_at(rows, R_number, &last)
         || !integer_at(rows, R_count, &told) || !number(GET(rows, R_clock), &clock))
         return 0;
+    if (last >= LLONG_MAX - 1)
+        return 0;
     last += 1;
     if (given != Py_None) {
         if (!integer(given, &n))
@@ -323,12 +333,11 @@ static int store(PyObject *lane, long long place, double at_time)
         memcpy(to + 8, &word, 8);
         memcpy(to + head, samples.buf, samples.len);
         PyBuffer_Release(&samples);
+        FENCE();
         ((volatile int64_t *)memory.buf)[log_word] = at + entry - log_start;
     } else
         memcpy((char *)memory.buf + first + count * row_bytes, row, 8 * PyBytes_GET_SIZE(led));
-#if defined(__GNUC__)
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the count after what it counts: another process may be reading */
-#endif
+    FENCE(); /* the count after what it counts: another process may be reading */
     ((volatile int64_t *)memory.buf)[rows_word] = count + 1;
     done = 1;
 release:
@@ -411,7 +420,7 @@ static PyObject *lane_forward(PyObject *lane, PyObject *const *args, Py_ssize_t 
     if (module != GET(lane, L_model))
         Py_RETURN_FALSE;
     start = GET(lane, L_timed) == Py_True ? now() : 0.0;
-    if (!PyDict_CheckExact(args[2]) || PyDict_GET_SIZE(args[2]) || !PyTuple_CheckExact(given) || PyTuple_GET_SIZE(given) != 1
+    if (!expects(lane, FORWARD, &place) || !PyDict_CheckExact(args[2]) || PyDict_GET_SIZE(args[2]) || !PyTuple_CheckExact(given) || PyTuple_GET_SIZE(given) != 1
         || (PyObject *)Py_TYPE(PyTuple_GET_ITEM(given, 0)) != tensor_type)
         return plain(py_forward, lane, args, count);
 
@@ -465,19 +474,15 @@ static PyObject *lane_called(PyObject *lane, PyObject *const *args, Py_ssize_t c
     if (!integer(dim, &dims) || dims || truth(output, s_requires_grad) != 1 || truth(output, s_is_cpu) != 1)
         goto python;
     value = PyObject_CallMethodNoArgs(output, s_item);
-    unusual = GET(lane, L_unusual);
-    if (!number(value, &loss) || !is(unusual, unusual_type) || !number(GET(unusual, U_level), &middle)
-        || !number(GET(unusual, U_spread), &wide) || !integer_at(unusual, U_seen, &seen))
+    if (!number(value, &loss))
         goto python;
-    off = loss - middle;
-    if (seen < least || !(fabs(off) <= far_off * wide))
-        goto python; /* an unusual loss is worth a closer look */
-
     parameter = GET(lane, L_parameter);
     if (parameter == NULL)
         goto python;
     if (parameter != Py_None) {
+        Py_INCREF(parameter); /* to ask it may call something of the user's */
         gradient = PyObject_GetAttr(parameter, s_grad);
+        Py_DECREF(parameter);
         if (gradient == NULL)
             goto python;
     }
@@ -487,6 +492,13 @@ static PyObject *lane_called(PyObject *lane, PyObject *const *args, Py_ssize_t c
         version = PyObject_GetAttr(gradient, s_version);
         identity = PyLong_FromVoidPtr(gradient); /* as `id` */
     }
+    unusual = GET(lane, L_unusual);
+    if (!is(unusual, unusual_type) || !number(GET(unusual, U_level), &middle) || !number(GET(unusual, U_spread), &wide)
+        || !integer_at(unusual, U_seen, &seen))
+        goto python;
+    off = loss - middle;
+    if (seen < least || !(fabs(off) <= far_off * wide))
+        goto python; /* an unusual loss is worth a closer look */
     level = PyFloat_FromDouble(middle + newer * off), spread = PyFloat_FromDouble(wide + newer * (fabs(off) - wide));
     if (version == NULL || identity == NULL || level == NULL || spread == NULL || !expects(lane, CRITERION, &place)
         || !set_item(GET(lane, L_values), LOSS, (Py_INCREF(value), value))) {
@@ -691,6 +703,8 @@ static PyObject *tapped_next(PyObject *self, PyObject *Py_UNUSED(ignored))
         Py_DECREF(ids);
     } else if (trail != NULL)
         told = PyObject_CallMethodOneArg(trail, s_append, index);
+    else
+        PyErr_SetString(PyExc_AttributeError, "_trail");
     if (told == NULL) {
         Py_DECREF(index);
         return NULL;
@@ -807,7 +821,9 @@ static PyObject *methods(PyObject *Py_UNUSED(module), PyObject *all)
             return NULL;
         *places[i].to = (Py_ssize_t)value;
     }
-    if (!real(all, "FAR", &far_off) || !real(all, "NEW", &newer) || each < 1)
+    if (each < 1)
+        return PyErr_Format(PyExc_ValueError, "EACH is %ld", each);
+    if (!real(all, "FAR", &far_off) || !real(all, "NEW", &newer))
         return NULL;
     if (!type_of(all, "Lane", &lane_type, LANE) || !type_of(all, "Meter", &guard_type, GUARD)
         || !type_of(all, "Unusual", &unusual_type, UNUSUAL) || !type_of(all, "LaneRows", &rows_type, ROWS)

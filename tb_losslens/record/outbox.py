@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,7 @@ class Outbox:
         self._queue: deque[Sent | tuple[str, int | None, str, Mapping[str, Any], float]] = deque()
         self._newest: Sent | None = None
         self._step = 0
+        self._turn = RLock()
 
     def put(self, row: Sent) -> None:
         """Adds a row; it is stored at once if it is complete and nothing waits before it. The same row again is no other."""
@@ -108,6 +110,15 @@ class Outbox:
             wait: waits for what a device has still to compute.
             force: does not wait for what is held.
         """
+        # a thread of the user's that logs may come in the middle: who is at it takes what was added meanwhile
+        if not self._turn.acquire(blocking=False):
+            return
+        try:
+            self._drain(wait=wait, force=force)
+        finally:
+            self._turn.release()
+
+    def _drain(self, *, wait: bool, force: bool) -> None:
         queue = self._queue
         while queue:
             head = queue[0]

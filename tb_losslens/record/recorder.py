@@ -23,6 +23,9 @@ from tb_losslens.record.scalar_steps import ScalarSteps
 from tb_losslens.record.step import Steps
 from tb_losslens.record.validations import Validations
 
+_FARTHEST = 1 << 62
+"""A step beyond it is no number of a step, and could not be counted on from."""
+
 
 class Recorder:
     """One recording session of a training.
@@ -141,16 +144,19 @@ class Recorder:
         number = _number(value)
         if number is None:
             return
-        if training and step is not None:
-            self._scalar_steps.write(tag, number, int(step))
-        if self.lane.on and self.lane.scalar(tag, number, None if step is None else int(step)):
+        at = None if step is None else int(step)
+        if at is not None and not -_FARTHEST <= at <= _FARTHEST:
+            at = None
+        if training and at is not None:
+            self._scalar_steps.write(tag, number, at)
+        if self.lane.on and self.lane.scalar(tag, number, at):
             return
         if not training:
             self.validations.set(number, f"scalar:{tag}")
             self.validations.tag = tag
         elif not self.validations.said:
             self.lane.saw(SCALAR, tag)
-            self.steps.scalar(tag, number, None if step is None else int(step))
+            self.steps.scalar(tag, number, at)
 
     # --- rows -------------------------------------------------------------------------------------------------------
 

@@ -151,7 +151,7 @@ def as_ids(index: Any) -> Ids | None:
         ids = np.atleast_1d(ids)
         if ids.dtype == object:  # a list of 0-d tensors
             ids = np.array([int(item) for item in index])
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - what a sampler hands out may have code of its own, and this is inside the loader
         return None
     return ids.astype(np.int64) if ids.ndim == 1 and ids.dtype.kind in "iu" else None
 

@@ -180,7 +180,7 @@ class LossLensWriter(Calls, SummaryWriter):
 
         As with `SummaryWriter`, what is added afterwards goes into a new file, without a recording.
         """
-        self._watch.lane.leave()
+        self._watch.lane.leave(here=True)
         self._watch.lane.recorder = None
         if self._recorder is not None:
             self._guard.call("close", self._end, self._recorder)
