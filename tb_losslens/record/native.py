@@ -11,7 +11,7 @@ from torch import Tensor, is_grad_enabled
 
 from tb_losslens.record import lane_start, unusual
 from tb_losslens.record.disk.series import Series
-from tb_losslens.record.guard import Meter
+from tb_losslens.record.guard import Guard, Meter
 from tb_losslens.record.lane import EACH, Lane
 from tb_losslens.record.lane_rows import LaneRows
 from tb_losslens.record.passes import Pass, PassIterator
@@ -36,33 +36,35 @@ def _compiled() -> dict[str, Any]:
         return {}
     try:
         from tb_losslens.record import _native
-
-        if _native.INTERFACE != INTERFACE:
-            return {}
-        return _native.methods(
-            {
-                **_PYTHON,
-                **{name: getattr(lane_start, name) for name in _KINDS},
-                "EACH": EACH,
-                "FAR": unusual.FAR,
-                "NEW": unusual.NEW,
-                "LEAST": unusual.LEAST,
-                "Tensor": Tensor,
-                "array": array,
-                "perf_counter": perf_counter,
-                "is_grad_enabled": is_grad_enabled,
-                "Lane": Lane,
-                "Meter": Meter,
-                "Unusual": Unusual,
-                "LaneRows": LaneRows,
-                "Series": Series,
-                "Pass": Pass,
-                "Trail": Trail,
-                "PassIterator": PassIterator,
-                "Tapped": Tapped,
-            }
-        )
-    except Exception:  # noqa: BLE001 - whatever is wrong with it, there is the Python half
+    except ImportError:  # built without a compiler
+        return {}
+    if _native.INTERFACE != INTERFACE:
+        return {}
+    known = {
+        **_PYTHON,
+        **{name: getattr(lane_start, name) for name in _KINDS},
+        "EACH": EACH,
+        "FAR": unusual.FAR,
+        "NEW": unusual.NEW,
+        "LEAST": unusual.LEAST,
+        "Tensor": Tensor,
+        "array": array,
+        "perf_counter": perf_counter,
+        "is_grad_enabled": is_grad_enabled,
+        "Lane": Lane,
+        "Meter": Meter,
+        "Unusual": Unusual,
+        "LaneRows": LaneRows,
+        "Series": Series,
+        "Pass": Pass,
+        "Trail": Trail,
+        "PassIterator": PassIterator,
+        "Tapped": Tapped,
+    }
+    try:
+        return _native.methods(known)
+    except Exception as error:  # noqa: BLE001 - a training must not end because it cannot be recorded faster
+        Guard().warn(f"the compiled half of the recorder does not fit ({error}); every step costs more until it is built again")
         return {}
 
 

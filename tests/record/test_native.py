@@ -291,3 +291,16 @@ def test_a_thread_that_logs_beside_the_training(compiled, tmp_path, half, monkey
     finally:
         done.set()
         sys.setswitchinterval(kept)
+
+
+def test_a_module_that_does_not_fit_is_one_warning():
+    code = (
+        "import tb_losslens.record.unusual as unusual, warnings\n"
+        "unusual.Unusual = type('Unusual', (), {'__doc__': ''})\n"
+        "with warnings.catch_warnings(record=True) as said:\n"
+        "    warnings.simplefilter('always')\n"
+        "    from tb_losslens.record import native\n"
+        "print(native.available, len([one for one in said if 'does not fit' in str(one.message)]))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+    assert out.stdout.split() == ["False", "1"]
