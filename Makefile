@@ -28,7 +28,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "LossLens needs Python 3.10 or newer; this is $$($(PYTHON) --version). Set PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make a virtual environment: install its venv module (python3-venv)"; rm -rf $(VENV); exit 1; }
 
-$(READY): $(VENV)/bin/python pyproject.toml setup.py constraints.txt tb_losslens/record/native.c
+$(READY): $(VENV)/bin/python pyproject.toml setup.py constraints.txt tb_losslens/record/native.c tb_losslens/record/digests.c
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch,demo,test]'
 	@touch $@
 

@@ -76,8 +76,10 @@ def extensions() -> list[Extension]:
         return []
     # a product and a sum are rounded one after the other, as in Python
     arguments = [] if sys.platform == "win32" else ["-ffp-contract=off"]
-    source = "tb_losslens/record/native.c"
-    return [Extension("tb_losslens.record._native", [source], extra_compile_args=arguments, optional=True)]
+    return [
+        Extension(f"tb_losslens.record._{name}", [f"tb_losslens/record/{name}.c"], extra_compile_args=arguments, optional=True)
+        for name in ("native", "digests")
+    ]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.record import digests
+
 EDGE = 16
 """Ids kept from each end of an epoch."""
 
@@ -51,11 +53,7 @@ class OrderDigest:
             ids = np.ascontiguousarray(np.concatenate(waiting) if len(waiting) > 1 else waiting[0], np.int64)
             self._first.extend(ids[: EDGE - len(self._first)].tolist())
             self._last = (self._last + ids[-EDGE:].tolist())[-EDGE:]
-            for start in range(0, len(ids), _AT_ONCE):  # larger pieces would each take new memory from the system
-                mixed = _mix(ids[start : start + _AT_ONCE])
-                powers = _powers()[-len(mixed) :]
-                self._sum = (self._sum + int(mixed.sum(dtype=np.uint64))) % 2**64
-                self._order = (self._order * int(powers[0]) * _BASE + int(np.dot(mixed, powers))) % 2**64
+            self._sum, self._order = (digests.appended or appended)(ids, self._sum, self._order)
             self._waiting, self._waits = [], 0
 
     def fields(self) -> dict[str, Any]:
@@ -64,11 +62,21 @@ class OrderDigest:
             return {"order_hash": None, "set_hash": None, "first_ids": [], "last_ids": []}
         self._digest()
         return {
-            "order_hash": f"{int(_mix(np.array([self._order], np.uint64))[0]):016x}",
+            "order_hash": f"{_mixed(self._order):016x}",
             "set_hash": f"{self._sum:016x}",
             "first_ids": self._first,
             "last_ids": self._last,
         }
+
+
+def appended(ids: NDArray[np.int64], total: int, order: int) -> tuple[int, int]:
+    """(sum, order) after these ids, int64 of shape (n,), from those before them; compiled in digests.c."""
+    for start in range(0, len(ids), _AT_ONCE):  # larger pieces would each take new memory from the system
+        mixed = _mix(ids[start : start + _AT_ONCE])
+        powers = _powers()[-len(mixed) :]
+        total = (total + int(mixed.sum(dtype=np.uint64))) % 2**64
+        order = (order * int(powers[0]) * _BASE + int(np.dot(mixed, powers))) % 2**64
+    return total, order
 
 
 @lru_cache(maxsize=1)
@@ -77,6 +85,14 @@ def _powers() -> NDArray[np.uint64]:
     with np.errstate(over="ignore"):
         rising = np.cumprod(np.full(_AT_ONCE - 1, _BASE, np.uint64), dtype=np.uint64)
     return np.concatenate([rising[::-1], np.ones(1, np.uint64)])
+
+
+def _mixed(x: int) -> int:
+    """`_mix` of a single number."""
+    x = (x + 0x9E3779B97F4A7C15) % 2**64
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+    return x ^ (x >> 31)
 
 
 def _mix(ids: NDArray[Any]) -> NDArray[np.uint64]:

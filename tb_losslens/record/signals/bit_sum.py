@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tb_losslens.record import digests
 from tb_losslens.record.host_view import host_view
 from tb_losslens.record.measures import local
 
@@ -57,7 +58,7 @@ def bit_sum(name: str, tensor: Tensor, *, sampled_from: int = SAMPLED_FROM) -> i
         octets = host_view(tensor).reshape(-1).view(np.uint8)
         if 0 < len(octets) < min(sampled_from, _BLOCK):  # most tensors: the same sum, with less around it
             seed = _seed(f"{name}|0|{tensor.dtype}|{tuple(tensor.shape)}")
-            return int(_wrap(_wrap(_small(octets) * seed) + seed))
+            return int(_wrap(_wrap((digests.weighted or weighted)(octets) * _AGAIN * seed) + seed))
     with torch.no_grad():
         parts = _parts(local(tensor.detach()))
         total: int | Tensor = 0
@@ -67,11 +68,11 @@ def bit_sum(name: str, tensor: Tensor, *, sampled_from: int = SAMPLED_FROM) -> i
         return total
 
 
-def _small(octets: NDArray[np.uint8]) -> int:
-    """`_weighted` of the bytes of one block, shape (n,)."""
+def weighted(octets: NDArray[np.uint8]) -> int:
+    """`_weighted_words` of the bytes of one block, shape (n,); compiled in digests.c."""
     rest = -len(octets) % 8
     words = (np.concatenate([octets, np.zeros(rest, np.uint8)]) if rest else octets).view(np.int64)
-    return int(_wrap(_weighted_words(words, np.empty(min(len(words), _PIECE), np.int64)) * _AGAIN))
+    return _weighted_words(words, np.empty(min(len(words), _PIECE), np.int64))
 
 
 def fold(total: int | Tensor) -> int | Tensor:

@@ -1,0 +1,6 @@
+from typing import Any
+
+INTERFACE: int
+
+def appended(ids: Any, total: int, order: int, /) -> tuple[int, int]: ...
+def weighted(octets: Any, /) -> int: ...
