@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.collector import Collector
+from tb_losslens.record.ends import Ends
 from tb_losslens.record.guard import Guard
 from tb_losslens.record.row import Row
 from tb_losslens.record.thread_clock import thread_time
@@ -51,6 +52,7 @@ class Collectors:
         self._guard = guard
         self._put = put
         self.deep_spent = 0.0
+        self._ends = Ends()
         self._all: list[Collector] = []
         self._by_moment: dict[str, list[tuple[Collector, Callable[..., Any]]]] = {moment: [] for moment in _MOMENTS}
 
@@ -123,8 +125,21 @@ class Collectors:
                 self._guard.call(collector.name, method, batch, raw)
 
     def epoch(self, kind: str, number: int) -> dict[str, Any]:
-        """What the collectors say about an epoch: fields of its "epoch_begin" or "epoch_end"."""
+        """What the collectors say about an epoch: fields of its "epoch_begin" or "epoch_end".
+
+        `states_read` false: the dear states were not read at this boundary, neither here nor on its other side.
+        """
         fields: dict[str, Any] = {}
+        reads = self._ends.ended() if kind == "epoch_end" else self._ends.reads
+        if not reads:
+            fields["states_read"] = False
         for collector, method in self._by_moment[f"{kind}s"]:
-            fields.update(self._guard.call(collector.name, method, number) or {})
+            if not collector.dear_ends:
+                fields.update(self._guard.call(collector.name, method, number) or {})
+            elif reads:
+                start = thread_time()
+                fields.update(self._guard.call(collector.name, method, number) or {})
+                self._ends.paid(thread_time() - start)
+            else:
+                self._guard.call(collector.name, collector.unread, number)
         return fields

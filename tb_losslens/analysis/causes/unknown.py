@@ -27,12 +27,13 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tb_losslens.analysis.change_at import change_at
 from tb_losslens.analysis.changes import other_objects, restored_at
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.inside_report import unexplained_inside
 from tb_losslens.analysis.known import mostly_known
 from tb_losslens.analysis.probe_family import advice, family
@@ -42,6 +43,7 @@ from tb_losslens.analysis.surges import surges
 from tb_losslens.analysis.text import number, plural, signed, some, up_and_down
 from tb_losslens.analysis.unexplained import ends_high, lost, spikes, too_few
 from tb_losslens.events.columns import BY_NAME, how_to_record
+from tb_losslens.store.run import Run
 
 ID = "unknown"
 REQUIRES: tuple[str, ...] = ("loss",)
@@ -123,12 +125,26 @@ def _boundaries(context: Context) -> Outcome:
             *(Evidence(said, name, span) for name, said in changed.items()),
             *([] if restored_at(run, most.batch, reach=0) is None else [Evidence(_LOADED)]),
             *others,
+            *_unread(run, left),
             *(Evidence(in_words(run, one), "step", span) for one in restarts(run) if one.row == most.batch),
         ),
         missing=tuple(dict.fromkeys(how_to_record(name) for name in missing)),
         advice=advice(side.side) if side is not None else _RECORD if missing else again,
         confirm=again if side is not None else _CONFIRM,
     )  # fmt: skip
+
+
+def _unread(run: Run, left: Sequence[Boundary]) -> list[Evidence]:
+    """That the states at these boundaries were not read, where epochs are too short for it."""
+    rows = {e.batch for e in run.events if e.kind == "epoch_begin" and e.fields.get("states_read") is False}
+    at = [b.index + 1 for b in left if b.batch in rows]
+    if not at:
+        return []
+    where = f"at boundar{'y' if len(at) == 1 else 'ies'} {some(at)}"
+    return [Evidence(
+        f"whether weights, optimiser or random generators changed {where} is not known: epochs are so short that the recorder "
+        "reads these states only now and then"
+    )]  # fmt: skip
 
 
 def _looked_at(known: list[str]) -> str:

@@ -39,6 +39,7 @@ class OptimizerState(Collector):
     """
 
     deep = True
+    dear_ends = True
     name = "optimizer state"
 
     def __init__(self, optimizers: Callable[[], Sequence[Optimizer]]) -> None:
@@ -73,6 +74,10 @@ class OptimizerState(Collector):
     def epoch_ends(self, epoch: int) -> dict[str, Any]:
         """The state that it leaves."""
         return self._fields({"at": "epoch_end", "epoch": epoch})
+
+    def unread(self, epoch: int) -> None:  # noqa: ARG002 - a collector's signature
+        """An optimiser may have got other parameters."""
+        self._samples.clear()
 
     def late(self) -> list[dict[str, Any]]:
         """What devices still owed and have computed by now."""

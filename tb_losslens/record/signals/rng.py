@@ -69,6 +69,7 @@ class RandomStates(Collector):
     that the generator was used in between.
     """
 
+    dear_ends = True
     name = "states of the random generators"
 
     def __init__(self) -> None:
@@ -86,10 +87,17 @@ class RandomStates(Collector):
         return {"rng": self._began, **({"rng_skipped": skipped} if skipped else {}), **seeds}
 
     def epoch_ends(self, epoch: int) -> dict[str, Any]:  # noqa: ARG002 - a collector's signature
-        """`rng`, and `rng_used`: whether the state differs from that at the begin; a generator that came since is not in it."""
+        """`rng`, and `rng_used`: whether the state differs from that at the begin, where that was read.
+
+        A generator that came since is not in it.
+        """
         ended, skipped = rng_digests()
         used = {name: ended[name] != digest for name, digest in self._began.items() if name in ended}
-        return {"rng": ended, "rng_used": used, **({"rng_skipped": skipped} if skipped else {})}
+        return {"rng": ended, **({"rng_used": used} if used else {}), **({"rng_skipped": skipped} if skipped else {})}
+
+    def unread(self, epoch: int) -> None:  # noqa: ARG002 - a collector's signature
+        """What the states were before says nothing of the next epoch."""
+        self._began = {}
 
 
 def _python_state() -> list[Any]:

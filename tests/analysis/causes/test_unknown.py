@@ -58,6 +58,14 @@ def test_a_state_that_was_loaded_at_the_jump_is_said() -> None:
     assert not any("load_state_dict" in line for line in found.evidence)
 
 
+def test_states_that_were_not_read_at_the_jump_are_said() -> None:
+    run = Run.from_arrays(loss=STEP, epoch_length=40)
+    for row, expected in ((200, True), (160, False)):
+        begin = RunEvent("epoch_begin", row, row, 0.0, "", {"epoch": row // 40, "states_read": False})
+        (found,) = findings(unknown, replace(run, events=(*run.events, begin)))
+        assert any("changed at boundary 5 is not known" in line for line in found.evidence) is expected
+
+
 def test_a_direction_over_all_boundaries_is_unknown_too() -> None:
     (found,) = findings(unknown, jumping(np.random.default_rng(1), 2.0))
     assert len(found.boundaries) >= 8
