@@ -9,7 +9,7 @@ from time import perf_counter
 SHARE = 0.001
 """Of the time of a step: what the signals of one cadence may cost on average. There are two."""
 
-LEAST, MOST = 2e-6, 0.01
+LEAST, MOST = 2e-6, 0.003
 """Seconds a step that they may cost in any case, as long as that is no more than this share of the step."""
 
 GRANT = 1.0
@@ -39,6 +39,8 @@ _WARM_UP = 3
 _OUTLIER = 4.0
 _AHEAD, _AHEAD_MOST, _AHEAD_TIME = 32, 256, 0.05
 """Rows that may be known to be sparse at once, and on short steps as many as this, or as take so many seconds."""
+_FOLLOW = 2
+"""Looks after a dense row of which what sparse rows cost more is counted as its cost: the recorder has to come back to them."""
 _CHEAPEST = 1e-7
 """Seconds that a row costs at least: a mean that has come to nothing would never learn otherwise."""
 
@@ -69,10 +71,13 @@ class Cadence:
         self._then = self._before = math.nan
         self._step = math.nan
         self._costs = {True: math.nan, False: math.nan}
+        self._after = math.nan
+        self._following, self._followed = 0, 0.0
         self._grant = grant
         self._sure = sure
         self._purses = {IN_TURN: grant, BOUNDARY: grant / 4}
         self._last, self._paid_by = IN_TURN, IN_TURN
+        self._payer = IN_TURN
         self._since = 0
         self._rows = self._odd = 0
         self._ahead = self._passed = 0
@@ -150,7 +155,7 @@ class Cadence:
     def _extra(self) -> float:
         """Seconds that a dense row costs beyond a sparse one, as far as is known."""
         dense = self._costs[True]
-        return 0.0 if math.isnan(dense) else self._beyond_sparse(dense)
+        return 0.0 if math.isnan(dense) else self._beyond_sparse(dense) + _known(self._after)
 
     def _money(self, purse: int) -> float:
         """Seconds in a purse that may be spent: on long steps most of the grant is held back, until they are short again."""
@@ -181,25 +186,42 @@ class Cadence:
         if self._rows <= _WARM_UP:
             return  # memory is taken, threads start, code is loaded: once
         # a validation or a pause between two batches is no step, and a file that is opened no usual cost
-        self._step = _mean(self._step, took)
-        kind = self._last != SPARSE
-        if rows > 1:
-            cost = cost / rows if not kind else cost - (rows - 1) * _known(self._costs[False])
-        cost = max(cost, _CHEAPEST)
-        self._costs[kind] = _mean(self._costs[kind], cost)
-        cost = min(cost, _OUTLIER * self._costs[kind])
-        if self._paid_by:
-            self._purses[self._paid_by] -= self._beyond_sparse(cost)
+        self._step = _mean(self._step, took, rows)
+        if self._last != SPARSE:
+            self._pay_dense(cost - (rows - 1) * _known(self._costs[False]))
+        elif self._following and not math.isnan(self._costs[False]):
+            self._pay_after(cost - rows * self._costs[False])
+        else:
+            self._costs[False] = _mean(self._costs[False], max(cost / rows, _CHEAPEST), rows)
         income = rows * self._income
         spare = max(0.0, self._purses[BOUNDARY] + income - self._grant / 4)  # what boundaries do not need
         self._purses[BOUNDARY] += income - spare
         self._purses[IN_TURN] = min(self._grant, self._purses[IN_TURN] + income + spare)
 
 
+    def _pay_dense(self, cost: float) -> None:
+        """A dense row has cost so much."""
+        cost = max(cost, _CHEAPEST)
+        self._costs[True] = _mean(self._costs[True], cost)
+        self._payer = self._paid_by
+        self._purses[self._payer] -= self._beyond_sparse(min(cost, _OUTLIER * self._costs[True]))
+        self._following, self._followed = _FOLLOW, 0.0
+
+    def _pay_after(self, cost: float) -> None:
+        """The rows after it have cost so much more than sparse rows do."""
+        self._following -= 1
+        self._followed += max(cost, 0.0)
+        if not self._following:
+            self._after = _mean(self._after, self._followed)
+            self._purses[self._payer] -= min(self._followed, _OUTLIER * self._after)
+
+
 def _known(cost: float) -> float:
     return 0.0 if math.isnan(cost) else cost
 
 
-def _mean(mean: float, value: float) -> float:
-    """The running mean with a new value, which counts for no more than a few times the mean."""
-    return value if math.isnan(mean) else mean + _NEW * (min(value, _OUTLIER * mean) - mean)
+def _mean(mean: float, value: float, rows: int = 1) -> float:
+    """The running mean with the new value of so many rows, which counts for no more than a few times the mean."""
+    if math.isnan(mean):
+        return value
+    return mean + (1 - (1 - _NEW) ** rows) * (min(value, _OUTLIER * mean) - mean)
