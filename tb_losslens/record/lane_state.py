@@ -161,6 +161,7 @@ class LaneState:
         self._values = [0.0] * len(usual.names)
         self._late, self._samples_each = usual.row, usual.samples_each
         self._ahead, self._skipped = recorder.steps.cadence.ahead, 0
+        self._timed = False  # that of another row: what is timed stands for the rows around it
         self._take(ids, wait, raw)
         if self._awake:
             self._deliver(source, ids, raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import PurePath
@@ -27,6 +28,9 @@ from tb_losslens.record.signals.loss_identity import identity_facts
 from tb_losslens.record.summary import markdown, run_name
 from tb_losslens.record.turns import Turns
 from tb_losslens.record.watch import Watch
+
+_TELL_COST = 1.0
+"""Seconds after which the end of an epoch says again what recording has cost so far."""
 
 
 class LossLensWriter(Calls, SummaryWriter):
@@ -70,6 +74,7 @@ class LossLensWriter(Calls, SummaryWriter):
         self._turns = Turns()
         self._recorder: Recorder | None = None
         self._begin = time.perf_counter()
+        self._told_cost = -math.inf
         self._config: dict[str, Any] = {}
         self._summarised = self._told_of_disk = self._told_of_main = False
         self._empty_passes = 0
@@ -205,11 +210,16 @@ class LossLensWriter(Calls, SummaryWriter):
         if self._watch.probe is not None:
             self._watch.probe.close()
         recorder.close()
-        self._epoch_ended(recorder)
+        self._tell_cost(recorder)
         self._write_summary(recorder)
 
     def _epoch_ended(self, recorder: Recorder) -> None:
-        elapsed = max(time.perf_counter() - self._begin, 1e-9)
+        if time.perf_counter() - self._told_cost >= _TELL_COST:  # epochs may last no time
+            self._tell_cost(recorder)
+
+    def _tell_cost(self, recorder: Recorder) -> None:
+        self._told_cost = time.perf_counter()
+        elapsed = max(self._told_cost - self._begin, 1e-9)
         empty = {"empty_passes": self._empty_passes} if self._empty_passes else {}
         took = max(0.0, self._guard.spent - self._guard.stood)  # while others had the processor nothing was recorded
         cost = {"overhead": round(took / elapsed, 4), "elapsed": round(elapsed, 2)}

@@ -48,8 +48,10 @@ class Layers(Collector):
         self._norms = norms
 
     def epoch_begins(self, epoch: int) -> None:  # noqa: ARG002 - the collector's signature
-        """Looks for layers that are new."""
-        self._movement.refresh(thorough=True)
+        """Layers that are new are looked for: after the first epoch when a row reads them, since nobody asks before."""
+        self._movement.due = True
+        if not self._movement.table.parameters:
+            self._movement.refresh()
 
     def backward_ends(self, row: Row) -> None:
         """The norm of each layer's gradient."""

@@ -33,6 +33,7 @@ class Movement:
         before: sampled weights before the first step of the row, shape (sampled,).
         change: sampled weights after the last step so far, less `before`; None before a step has ended.
         steps: optimiser steps in the row that have ended.
+        due: the modules are to be walked through at the next look, as once an epoch.
         one_to_one: layer i is parameter i, for all of them.
     """
 
@@ -45,7 +46,7 @@ class Movement:
         self._models = models
         self._optimizers = optimizers
         self._facts = facts
-        self._inside = self._looking = False
+        self._inside = self._looking = self.due = False
         self.table = LayerTable()
         self.sample = Sample([])
         self.row: Row | None = None
@@ -55,20 +56,16 @@ class Movement:
         self.one_to_one = True
         self._layers = torch.empty(0, dtype=torch.long)
 
-    def refresh(self, *, thorough: bool = False) -> None:
-        """Looks whether there are other parameters.
-
-        Args:
-            thorough: walks through the modules, as is due once an epoch; else only what costs next to nothing is looked at.
-        """
+    def refresh(self) -> None:
+        """Looks whether there are other parameters: where it is not `due`, only at what costs next to nothing."""
         models, optimizers = self._models(), self._optimizers()
-        if thorough or self._looking or self.table.stale(models, optimizers):
+        if self.due or self._looking or self.table.stale(models, optimizers):
             before, self._looking = self._looking, True  # an interrupt may end this anywhere: the next call begins again
             changed = self.table.refresh(models, optimizers)
             if changed or before:
                 self._look()
                 self._facts({"layers": self.table.facts()})
-            self._looking = False
+            self.due = self._looking = False
 
     def begins(self, row: Row) -> None:
         """A step begins: keeps the weights, if it is the first of the row."""
