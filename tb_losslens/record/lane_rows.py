@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class LaneRows:
     """The rows of one sequence, from its first to its last.
 
-    The first row of each chunk is stored as every other row is, those after it as a series, as long as they are of the
-    same size.
+    They are series, one for each chunk, as long as they are of the same size; a row that cannot be of one is stored as every
+    other row is.
 
     Args:
         recorder: what has to be told of rows.
@@ -66,23 +66,35 @@ class LaneRows:
         self._coming: tuple[dict[str, float], NDArray[np.int64] | None, int | None] | None = None
 
     def store(self, values: list[float], ids: array[int] | None, given: int | None) -> None:
-        """Stores a row, and looks whether those after it may be a series."""
+        """Stores a row: as the first of a new series, or else as every other row is."""
         self.settle()
         recorder, usual = self._recorder, self._usual
         values[INDEX] = recorder.steps.epochs.rows
+        size = len(ids) if ids is not None else -1
+        usually, self._size = size == self._size, size
+        if usually and self._begin(size):  # where each batch has another size, a series of one is no gain
+            assert self.series is not None
+            if self.series.put(values, ids, perf_counter()):
+                self.number, self.given = int(values[NUMBER]), given
+                return
+            self.settle()
         numbers = as_ids(ids) if ids is not None else None
         row = {**dict(zip(usual.names, values, strict=True)), **usual.constants}
-        led = recorder.session.lead(usual.names)
         self._coming = row, numbers, given
         recorder.outbox.store(row, numbers)
         self._came()
-        size = len(ids) if ids is not None else -1
-        if led and size == self._size:  # where each batch has another size, a series of one is no gain
-            self.clock = time() - perf_counter()
-            self.series = recorder.session.series(usual.names, dict(usual.constants), size)
-            if self.series is not None:
-                self.base = recorder.steps.epochs.rows - self.series.count
-        self._size = size
+
+    def _begin(self, size: int) -> bool:
+        """Begins a series of rows with so many ids each; False where that cannot be."""
+        recorder, usual = self._recorder, self._usual
+        if not recorder.session.lead(usual.names):
+            return False
+        self.clock = time() - perf_counter()
+        self.series = recorder.session.series(usual.names, dict(usual.constants), size)
+        if self.series is None:
+            return False
+        self.base = recorder.steps.epochs.rows - self.series.count
+        return True
 
     def _came(self) -> None:
         if self._coming is not None:

@@ -138,10 +138,7 @@ class Session:
             self._busy = True
             try:
                 if not self._off:
-                    if buffer.full or (
-                        buffer.count and (buffer.count >= buffer.capacity or self._close_next or time.monotonic() >= self._due)
-                    ):
-                        self._close_chunk()
+                    self._make_room()
                     buffer.store(row, arrays)
                     if buffer.stuck:
                         self._off = True
@@ -179,10 +176,18 @@ class Session:
         """
         with self._lock:
             self._settle()
-            if self._off or self._close_next or self._busy:
+            if self._off or self._busy:
                 return None
+            self._busy = True
+            try:
+                self._make_room()
+            finally:
+                self._busy = False
             due = time.perf_counter() + self._due - time.monotonic()
-            return self._buffer.series(names, constants, size, self._lock, due)
+            series = self._buffer.series(names, constants, size, self._lock, due)
+        if self._flush_later:
+            self.flush()
+        return series
 
     def settle(self, series: Series) -> Block | None:
         """Ends a series, and gives what it was put."""
@@ -309,6 +314,13 @@ class Session:
     def _set_due(self) -> None:
         now = time.monotonic()
         self._due = now + max(SHORTEST, min(LONGEST, SHARE * (now - self._begin)))
+
+    def _make_room(self) -> None:
+        """Closes the chunk where the next row belongs into another one."""
+        buffer = self._buffer
+        ended = buffer.count >= buffer.capacity or self._close_next or time.monotonic() >= self._due
+        if buffer.full or (buffer.count and ended):
+            self._close_chunk()
 
     def _close_chunk(self) -> None:
         self._close_next = False
