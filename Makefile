@@ -78,6 +78,7 @@ test: setup $(PROTOC)
 soak: setup
 	$(PY) -m pytest -s tests/soak
 	$(PY) -m benchmarks.long --steps 1000000
+	$(PY) -m benchmarks.load --steps 2592000
 
 screenshots: demo-runs
 	$(PY) -m tests.e2e.pictures --runs $(RUNS) --readme
