@@ -119,7 +119,13 @@ def check_logged(run, done):
         np.testing.assert_array_equal(run.float(name), expected, name)
     ids = run.ragged["sample_ids"].values.reshape(-1, 3) if rows else np.empty((0, 3))
     np.testing.assert_array_equal(ids, n[:, None] + np.arange(3))
-    assert run.problems == (), run.problems
+    check_problems(run)
+
+
+def check_problems(run):
+    """There are none, but for a file that was made and never written to: killed between the two, before any batch."""
+    made = not len(run) and len(run.problems) == 1 and "holds no complete event (0 bytes)" in run.problems[0]
+    assert made or run.problems == (), run.problems
 
 
 def check_hooks(run, done):
@@ -134,7 +140,7 @@ def check_hooks(run, done):
     np.testing.assert_array_equal(run.float("epoch"), n // 100)
     np.testing.assert_array_equal(run.float("index"), n % 100)
     assert np.isfinite(run.loss[:done]).all()
-    assert run.problems == (), run.problems
+    check_problems(run)
     if not rows:  # killed between the begin of the epoch and its first row
         return
     ids = run.ragged["sample_ids"]
