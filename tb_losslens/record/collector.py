@@ -29,6 +29,7 @@ class Collector:
         deep: dear, and told only about deep rows (`row.deep`), a part of the dense ones.
         pending: must be told of the next row, too; else plain sparse steps may not be told at all, even to one of `each_step`.
         dear_ends: what it says at the ends of epochs is dear, and asked for only at the boundaries that a budget allows.
+        exact_ends: what it says there is of the moment between two steps, and not asked for where that has passed.
         asleep: wants no deliveries for the time being.
         tell: puts numbers into a row; set by the recorder to which this is added.
     """
@@ -37,7 +38,7 @@ class Collector:
     each_step = False
     deep = False
     pending = False
-    dear_ends = False
+    dear_ends = exact_ends = False
     asleep = False
     tell: Callable[[Row, Mapping[str, float | Tensor]], None]
 
@@ -110,5 +111,5 @@ class Collector:
     def epoch_ends(self, epoch: int) -> dict[str, Any] | None:
         """Fields for the `epoch_end` record: told after the last step of the epoch."""
 
-    def unread(self, epoch: int) -> None:
-        """Told in the place of `epoch_begins` and `epoch_ends` at a boundary that is not read; for one of `dear_ends`."""
+    def unread(self, kind: str, epoch: int) -> dict[str, Any] | None:
+        """Told in the place of `epoch_begins` and `epoch_ends` where these are not; `kind` is that of the record."""

@@ -124,22 +124,31 @@ class Collectors:
             if batch.dense or collector.each_step:
                 self._guard.call(collector.name, method, batch, raw)
 
-    def epoch(self, kind: str, number: int) -> dict[str, Any]:
+    def epoch(self, kind: str, number: int, late: bool = False) -> dict[str, Any]:
         """What the collectors say about an epoch: fields of its "epoch_begin" or "epoch_end".
 
-        `states_read` false: the dear states were not read at this boundary, neither here nor on its other side.
+        Args:
+            kind: of the record.
+            number: of the epoch.
+            late: a part of the first step after the boundary has been made: what counts is gone.
+
+        Returns:
+            The fields; `states_read` false where the dear states were not read at this boundary, neither here nor on its other
+            side, with `late` true where that is why.
         """
         fields: dict[str, Any] = {}
-        reads = self._ends.ended() if kind == "epoch_end" else self._ends.reads
+        if kind == "epoch_end":
+            self._ends.ended(skip=late)
+        reads = self._ends.reads and not late
         if not reads:
-            fields["states_read"] = False
+            fields = {"states_read": False, **({"late": True} if late else {})}
         for collector, method in self._by_moment[f"{kind}s"]:
-            if not collector.dear_ends:
-                fields.update(self._guard.call(collector.name, method, number) or {})
-            elif reads:
+            if (late and collector.exact_ends) or (collector.dear_ends and not reads):
+                fields.update(self._guard.call(collector.name, collector.unread, kind, number) or {})
+            elif collector.dear_ends:
                 start = thread_time()
                 fields.update(self._guard.call(collector.name, method, number) or {})
                 self._ends.paid(thread_time() - start)
             else:
-                self._guard.call(collector.name, collector.unread, number)
+                fields.update(self._guard.call(collector.name, method, number) or {})
         return fields

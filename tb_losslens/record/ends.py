@@ -42,12 +42,15 @@ class Ends:
         """A reading took so many seconds."""
         self._paid += seconds
 
-    def ended(self) -> bool:
-        """An epoch has ended; True if the boundary after it is read."""
+    def ended(self, *, skip: bool = False) -> bool:
+        """An epoch has ended; True if the boundary after it is read. One to `skip` is not, and costs and counts nothing."""
+        if skip:
+            self.reads = False
+            return False
         now = self._clock()
         income = SHARE * max(0.0, now - self._then)
         self._then = now
-        if self.reads:
+        if self._paid:
             self._cost = self._paid if not self._cost else self._cost + _NEW * (self._paid - self._cost)
         if self._boundaries >= FIRST:
             owed = self._paid if self._boundaries > FIRST else 0.0  # the first ones are granted

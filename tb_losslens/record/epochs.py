@@ -24,7 +24,8 @@ class Epochs:
         announced: number that the user gave the next epoch, or None.
         steps_outside: steps of optimisers so far where no batch was on, as after the loop of an epoch.
         on_end: called after the end of an epoch was recorded.
-        about: gives further fields of a record by its kind and the number of the epoch.
+        about: gives further fields of a record by its kind, the number of the epoch, and whether the boundary is told late: a
+            part of the first step after it has been made.
     """
 
     def __init__(self, outbox: Outbox) -> None:
@@ -38,7 +39,7 @@ class Epochs:
         self.announced: int | None = None
         self.steps_outside = 0
         self.on_end: Callable[[], None] = lambda: None
-        self.about: Callable[[str, int], dict[str, Any]] = lambda _kind, _epoch: {}
+        self.about: Callable[[str, int, bool], dict[str, Any]] = lambda _kind, _epoch, _late: {}
         self._begin_fields: dict[str, Any] = {}
         self._digest = OrderDigest()
         self._said = False
@@ -55,12 +56,13 @@ class Epochs:
             return True
         return False
 
-    def enter(self, batch: Batch | None, *, begins: bool) -> tuple[int, int]:
+    def enter(self, batch: Batch | None, *, begins: bool, late: bool = False) -> tuple[int, int]:
         """Epoch and position of a row that starts now, -1 where there are no epochs.
 
         Args:
             batch: what it consumes, if a loader delivered it.
             begins: True if it begins an epoch although no loader says so.
+            late: a part of its step has been made.
         """
         source = batch.source if batch is not None else None
         another = source is not None and source is not self.source
@@ -72,7 +74,7 @@ class Epochs:
             self.open, self._said, self.rows = True, False, 0
             self.source = source
             self._digest = OrderDigest()
-            self._begin_fields = self.about("epoch_begin", self.number)
+            self._begin_fields = self.about("epoch_begin", self.number, late)
         if not self.open:
             return -1, -1
         if source is not None:
@@ -80,6 +82,15 @@ class Epochs:
             source.consumed += 1
         self.rows += 1
         return self.number, self.rows - 1
+
+    def move(self, batch: Batch | None, number: int) -> tuple[int, int]:
+        """The newest row, which nobody has been told of, is the first one of this epoch: its epoch and position."""
+        self.rows -= 1
+        if batch is not None and batch.source is not None:
+            batch.source.consumed -= 1
+        self.end(complete=None, late=True)
+        self.announced = number
+        return self.enter(batch, begins=True, late=True)
 
     def adopt(self, source: Pass) -> None:
         """The first row of the open epoch belongs to another pass than it seemed."""
@@ -106,7 +117,7 @@ class Epochs:
         self.source.consumed += rows
         self._digest.add(ids)
 
-    def end(self, *, complete: bool | None) -> None:
+    def end(self, *, complete: bool | None, late: bool = False) -> None:
         """Records the end of the open epoch; `complete` None: as its loader says, True without one."""
         if not self.open:
             return
@@ -122,7 +133,7 @@ class Epochs:
             **self._digest.fields(),
             "loader": self._loader(),
             **self._outside(),
-            **self.about("epoch_end", self.number),
+            **self.about("epoch_end", self.number, late),
         }
         self._outbox.record("epoch_end", fields=fields)
         self.on_end()

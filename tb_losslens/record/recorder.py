@@ -57,7 +57,7 @@ class Recorder:
         counter: Callable[[], float],
         jump: Callable[[float, int], None],
         epoch_ended: Callable[[Recorder], None],
-        about_epoch: Callable[[str, int], dict[str, Any]],
+        about_epoch: Callable[[str, int, bool], dict[str, Any]],
         about_validation: Callable[[str, int], dict[str, Any]],
         lane: Lane,
         deep_spent: Callable[[], float],

@@ -240,13 +240,20 @@ class Steps:
                 self.finish()
                 self.epochs.announced = epoch
             row = self._new(self._feed.take(None), begins=begins)
-        elif begins and epoch is not None and row.index <= 0 and (row.index < 0 or self.epochs.rename(epoch)):
-            if row.index < 0:
-                self.epochs.announced = epoch
-                row.epoch, row.index = self.epochs.enter(None, begins=True)
-            row.epoch = self.epochs.number
+        elif begins and epoch is not None:
+            self._into(row, epoch)
         row.logged = True
         return row
+
+    def _into(self, row: Row, epoch: int) -> None:
+        """The row that is on is of this epoch, and not of the one that seemed to be on: it is the first of it."""
+        if row.index < 0:
+            self.epochs.announced = epoch
+            row.epoch, row.index = self.epochs.enter(None, begins=True, late=row.forwarded or bool(row.stepped))
+        elif row.index == 0 and self.epochs.rename(epoch):
+            row.epoch = self.epochs.number
+        elif row.index == self.epochs.rows - 1 and row.epoch == self.epochs.number and not row.released:
+            row.epoch, row.index = self.epochs.move(row.batch, epoch)
 
     def withdraw(self, before: Row | None) -> None:
         """`log_batch` was interrupted: the row that it began after `before` is none, if nothing else is known of it."""

@@ -43,7 +43,7 @@ from tb_losslens.analysis.surges import surges
 from tb_losslens.analysis.text import number, plural, signed, some, up_and_down
 from tb_losslens.analysis.unexplained import ends_high, lost, spikes, too_few
 from tb_losslens.events.columns import BY_NAME, how_to_record
-from tb_losslens.store.run import Run
+from tb_losslens.store.run import Run, RunEvent
 
 ID = "unknown"
 REQUIRES: tuple[str, ...] = ("loss",)
@@ -51,6 +51,8 @@ TELLING = ("lr", "train_mode", "sample_ids", "grad_norm", "input_mean", "classes
 _LOOKED_AT = {"input_mean": "mean and spread of the inputs"}
 """What a signal stands for where more was looked at than its name says, or less than one may think."""
 
+_SHORT = "epochs are so short that the recorder reads these states only now and then"
+_LATE = "that an epoch begins was told after its first forward; call `writer.start_epoch(epoch)` before it"
 _RECORD = "Record what is missing and train a few epochs again."
 _CONFIRM = (
     "Evaluate one fixed batch just before and after such a boundary: if its loss is unchanged, look at the data or the logger; "
@@ -135,16 +137,19 @@ def _boundaries(context: Context) -> Outcome:
 
 
 def _unread(run: Run, left: Sequence[Boundary]) -> list[Evidence]:
-    """That the states at these boundaries were not read, where epochs are too short for it."""
-    rows = {e.batch for e in run.events if e.kind == "epoch_begin" and e.fields.get("states_read") is False}
-    at = [b.index + 1 for b in left if b.batch in rows]
-    if not at:
-        return []
-    where = f"at boundar{'y' if len(at) == 1 else 'ies'} {some(at)}"
-    return [Evidence(
-        f"whether weights, optimiser or random generators changed {where} is not known: epochs are so short that the recorder "
-        "reads these states only now and then"
-    )]  # fmt: skip
+    """That the states at these boundaries were not read, and why."""
+    late = {e.batch: e.fields.get("late") is True for e in run.events if e.kind == "epoch_begin" and not _was_read(e)}
+    out = []
+    for told, why in ((False, _SHORT), (True, _LATE)):
+        at = [b.index + 1 for b in left if late.get(b.batch) is told]
+        where = f"at boundar{'y' if len(at) == 1 else 'ies'} {some(at)}"
+        if at:
+            out.append(Evidence(f"whether weights, optimiser or random generators changed {where} is not known: {why}"))
+    return out
+
+
+def _was_read(begin: RunEvent) -> bool:
+    return begin.fields.get("states_read") is not False
 
 
 def _looked_at(known: list[str]) -> str:

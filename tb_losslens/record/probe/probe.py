@@ -55,7 +55,7 @@ class Probe(Collector):
     """
 
     name = "probe"
-    each_step = True
+    each_step = exact_ends = True
     asleep = True  # the first delivery is of a dense row
 
     def __init__(
@@ -150,6 +150,10 @@ class Probe(Collector):
         """t1: before the first update."""
         self._between, self._since, self._epoch = False, 0, epoch
         self._look("t1", epoch)
+
+    def unread(self, kind: str, epoch: int) -> None:  # noqa: ARG002 - a collector's signature
+        """The boundary is told after an update: what comes is compared with nothing."""
+        self._between, self._since, self._epoch = False, -1, epoch
 
     @property
     def pending(self) -> bool:  # type: ignore[override]

@@ -60,7 +60,7 @@ class Checksums(Collector):
         models: gives the watched models.
     """
 
-    dear_ends = True
+    dear_ends = exact_ends = True
     name = "checksum of the parameters"
 
     def __init__(self, models: Callable[[], Iterable[nn.Module]]) -> None:

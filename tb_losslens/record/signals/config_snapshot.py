@@ -122,6 +122,7 @@ class ConfigSnapshots(Collector):
             epochs" or "within an epoch", and `changes`: [old, new] by name.
     """
 
+    exact_ends = True
     name = "configuration"
 
     def __init__(self, objects: Callable[[], Objects], note: Callable[[str, str, dict[str, Any]], None]) -> None:
@@ -147,6 +148,10 @@ class ConfigSnapshots(Collector):
     def epoch_ends(self, epoch: int) -> dict[str, Any] | None:
         """The same."""
         return self._look("within an epoch", epoch)
+
+    def unread(self, kind: str, epoch: int) -> dict[str, Any] | None:
+        """A boundary that is told late is looked at once: what has changed since the last look changed there as a rule."""
+        return self.epoch_begins(epoch) if kind == "epoch_begin" else None
 
     def _look(self, when: str, epoch: int) -> dict[str, Any] | None:
         its = self._objects()

@@ -77,7 +77,7 @@ class MicroBatches(Collector):
     """
 
     name = "micro-batches"
-    each_step = True
+    each_step = exact_ends = True
 
     def __init__(self, optimizers: Callable[[], Sequence[Optimizer]], scaler: Callable[[], Any] = lambda: None) -> None:
         self._optimizers = optimizers

@@ -39,7 +39,7 @@ class OptimizerState(Collector):
     """
 
     deep = True
-    dear_ends = True
+    dear_ends = exact_ends = True
     name = "optimizer state"
 
     def __init__(self, optimizers: Callable[[], Sequence[Optimizer]]) -> None:
@@ -75,7 +75,7 @@ class OptimizerState(Collector):
         """The state that it leaves."""
         return self._fields({"at": "epoch_end", "epoch": epoch})
 
-    def unread(self, epoch: int) -> None:  # noqa: ARG002 - a collector's signature
+    def unread(self, kind: str, epoch: int) -> None:  # noqa: ARG002 - a collector's signature
         """An optimiser may have got other parameters."""
         self._samples.clear()
 

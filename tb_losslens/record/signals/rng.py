@@ -69,7 +69,7 @@ class RandomStates(Collector):
     that the generator was used in between.
     """
 
-    dear_ends = True
+    dear_ends = exact_ends = True
     name = "states of the random generators"
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class RandomStates(Collector):
         used = {name: ended[name] != digest for name, digest in self._began.items() if name in ended}
         return {"rng": ended, **({"rng_used": used} if used else {}), **({"rng_skipped": skipped} if skipped else {})}
 
-    def unread(self, epoch: int) -> None:  # noqa: ARG002 - a collector's signature
+    def unread(self, kind: str, epoch: int) -> None:  # noqa: ARG002 - a collector's signature
         """What the states were before says nothing of the next epoch."""
         self._began = {}
 

@@ -44,6 +44,7 @@ class Schedules(Collector):
         found: takes what was found.
     """
 
+    exact_ends = True
     name = "schedule"
 
     def __init__(
@@ -81,6 +82,10 @@ class Schedules(Collector):
     def epoch_ends(self, epoch: int) -> dict[str, Any] | None:  # noqa: ARG002 - the collector's signature
         """The same: before a scheduler makes its step of the epoch."""
         return self._look()
+
+    def unread(self, kind: str, epoch: int) -> dict[str, Any] | None:
+        """A boundary that is told late: at its begin alone, since the schedulers have made their step."""
+        return self.epoch_begins(epoch) if kind == "epoch_begin" else None
 
     def _of(self, optimizer: Optimizer) -> list[Any]:
         return [one for one in self._schedulers() if getattr(one, "optimizer", None) is optimizer]

@@ -63,7 +63,10 @@ def test_states_that_were_not_read_at_the_jump_are_said() -> None:
     for row, expected in ((200, True), (160, False)):
         begin = RunEvent("epoch_begin", row, row, 0.0, "", {"epoch": row // 40, "states_read": False})
         (found,) = findings(unknown, replace(run, events=(*run.events, begin)))
-        assert any("changed at boundary 5 is not known" in line for line in found.evidence) is expected
+        assert any("changed at boundary 5 is not known: epochs are so short" in line for line in found.evidence) is expected
+    late = RunEvent("epoch_begin", 200, 200, 0.0, "", {"epoch": 5, "states_read": False, "late": True})
+    (found,) = findings(unknown, replace(run, events=(*run.events, late)))
+    assert any("`writer.start_epoch(epoch)`" in line for line in found.evidence)
 
 
 def test_a_direction_over_all_boundaries_is_unknown_too() -> None:
