@@ -20,6 +20,7 @@ def box_spans(
     most: float = 0.05,
     high: float = 8.0,
     flat: float = 0.3,
+    keeps: float = 0.6,
     drop: float = 0.6,
     kick: int = 10,
 ) -> list[tuple[int, int]]:
@@ -31,7 +32,11 @@ def box_spans(
         most: part of the run that it may take.
         high: distance of each of its batches from the level around.
         flat: its lowest batch over its highest, both above the level.
-        drop: part of its median height that the batches right before and after it lack.
+        keeps: what the last third of its batches keep of the height of the first. A loss that falls within it is that of a
+            network which comes back from a disturbance, or follows a target that was moved, and the span ends only where it
+            falls below what is `high`.
+        drop: part of its median height that the batches right before and after it lack; the next three are within half of
+            `high`.
         kick: batches before it of which none may stand out in loss or gradient: the step taken on that one threw the weights
             off, and what follows is how they come back. The first updates of a run do that as well.
     """
@@ -49,7 +54,10 @@ def box_spans(
         sharp = beside <= (1 - drop) * float(np.median(inside))
         if ((thrown >= first - kick) & (thrown < first)).any():
             continue
-        if not sharp or inside.min() < flat * inside.max() or _settings_change(run, first, last + 1):
+        third = -(-length // 3)
+        end = median(inside[-third:])
+        stays = end >= keeps * median(inside[:third]) and median(distance[last + 1 : last + 4]) <= high / 2
+        if not sharp or not stays or inside.min() < flat * inside.max() or _settings_change(run, first, last + 1):
             continue
         if _beyond_trend(run.loss, first, last, high):
             out.append((first, last))
