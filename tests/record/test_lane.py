@@ -69,15 +69,34 @@ class Counted:
         monkeypatch.setattr(LaneRows, "_tell", counted)
 
 
-def both(make, monkeypatch):
-    """The run of `make()` with and without the short way, and the rows that went it."""
-    counted = Counted(monkeypatch)
-    state = torch.get_rng_state()
-    short = make()
-    torch.set_rng_state(state)
-    monkeypatch.setattr(Lane, "begins", lambda lane, *_: False)
-    long = make()
-    return short, long, counted.rows
+@pytest.fixture(scope="module")
+def long_runs():
+    """What the long way has recorded, by test, parameters and pattern."""
+    return {}
+
+
+@pytest.fixture
+def both(request, sparse, monkeypatch, long_runs):
+    """Gives the run of `make()` with and without the short way, and the rows that went it.
+
+    The one without is made once for a pattern: each half of the short way has to record what the long way does.
+    """
+
+    def record(make):
+        params = dict(request.node.callspec.params)
+        pattern, _ = params.pop("sparse")
+        key = request.node.originalname, pattern, repr(sorted(params.items()))
+        counted = Counted(monkeypatch)
+        state = torch.get_rng_state()
+        short = make()
+        if key not in long_runs:
+            torch.set_rng_state(state)
+            with monkeypatch.context() as patch:
+                patch.setattr(Lane, "begins", lambda lane, *_: False)
+                long_runs[key] = make()
+        return short, long_runs[key], counted.rows
+
+    return record
 
 
 def plain(one, *, epochs=4, scalar=None, validate=False, stop=None, odd=None, accumulate=1, groups=1):
@@ -131,8 +150,8 @@ def plain(one, *, epochs=4, scalar=None, validate=False, stop=None, odd=None, ac
     ],
     ids=str,
 )
-def test_the_short_way_records_what_the_long_way_records(how, recorded, sparse, monkeypatch):
-    short, long, taken = both(lambda: plain(recorded(), **how), monkeypatch)
+def test_the_short_way_records_what_the_long_way_records(how, recorded, both):
+    short, long, taken = both(lambda: plain(recorded(), **how))
     same(short, long)
     if "accumulate" not in how and (short.float("dense") == 0).all():
         assert taken > 0.7 * len(short)
@@ -189,12 +208,12 @@ def evaluate(writer, model, criterion, inputs, targets):
     ids=lambda odd: odd.__name__,
 )
 @pytest.mark.parametrize("scalar", [None, "after"])
-def test_something_unusual_on_the_way(odd, scalar, recorded, sparse, monkeypatch):
-    short, long, _ = both(lambda: plain(recorded(), odd=odd, scalar=scalar), monkeypatch)
+def test_something_unusual_on_the_way(odd, scalar, recorded, both):
+    short, long, _ = both(lambda: plain(recorded(), odd=odd, scalar=scalar))
     same(short, long)
 
 
-def test_a_step_that_is_interrupted_by_a_call_has_the_rates_of_then(recorded, sparse, monkeypatch):
+def test_a_step_that_is_interrupted_by_a_call_has_the_rates_of_then(recorded, both):
     def make():
         def note_in_the_next_step(writer, model, criterion, inputs, targets):
             def begins(optimizer, args, kwargs):
@@ -211,17 +230,17 @@ def test_a_step_that_is_interrupted_by_a_call_has_the_rates_of_then(recorded, sp
         handles[0].remove()
         return run
 
-    short, long, _ = both(make, monkeypatch)
+    short, long, _ = both(make)
     same(short, long)
     per_epoch = len(short) // 4
     assert np.flatnonzero(short.columns["lr"] == 0.07)[0] == 2 * per_epoch + 7
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_loops_of_all_kinds(seed, recorded, sparse, monkeypatch):
+def test_loops_of_all_kinds(seed, recorded, both):
     def make():
         torch.manual_seed(seed)
         return Loop(recorded(), seed).run()
 
-    short, long, _ = both(make, monkeypatch)
+    short, long, _ = both(make)
     same(short, long)
