@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tb_losslens.store.run import Ragged, Run, RunEvent
+from tests.once import once
 from tests.toys import build_model, build_optimizer, dataset, schedule_factor
 
 Order = Callable[[int, int, np.random.Generator], NDArray[np.int64]]
@@ -60,6 +61,7 @@ def _batches(order: NDArray[np.int64], size: int, drop_last: bool) -> Iterator[N
             yield ids
 
 
+@once
 def train(
     *,
     name: str = "run",
@@ -85,7 +87,7 @@ def train(
     per_sample: bool = False,
     facts: dict[str, Any] | None = None,
 ) -> Run:
-    """Trains for real and returns the recording.
+    """Trains for real, once for the same plain arguments, and returns the recording.
 
     Args:
         order: the sample ids of each epoch; by default new at random (`shuffle`) or 0, 1, 2, ...

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 from tb_losslens.analysis.engine import build_context, diagnose
 from tb_losslens.analysis.position import profile
 from tb_losslens.store.run import Run
+from tests.once import once
 from tests.trainings import train
 
 PER_EPOCH = 50
@@ -32,7 +31,7 @@ def easier(x: Tensor, step: int, epoch: int) -> Tensor:
     return x + 0.1 * (PER_EPOCH - step % PER_EPOCH) * torch.randn_like(x)
 
 
-@cache
+@once
 def training(difficulty: str = "none", *, mixed: bool = False, epochs: int = 6) -> Run:
     change = {"none": None, "harder": harder, "easier": easier}[difficulty]
     order = None if mixed else in_quarters

@@ -41,7 +41,7 @@ def _text(rng: np.random.Generator) -> Tensor:
 
 
 @cache
-def _read(*, told: bool, keeps: bool = False) -> Run:
+def _read(*, told: bool, keeps: bool) -> Run:
     """8 passes over a text in its order; `told`: the state is handed to the writer; `keeps`: it goes on into the next pass."""
     torch.manual_seed(5)
     torch.set_num_threads(1)
@@ -80,7 +80,7 @@ def test_a_state_that_the_net_learns_is_no_input_that_changes(*, told: bool, kee
 
 def test_no_state_in_the_first_batch() -> None:
     """`state = None`: the net is given tokens alone."""
-    run = _read(told=False)
+    run = _read(told=False, keeps=False)
     is_first = np.arange(len(run)) == 0
     columns = {**run.columns, **{name: np.where(is_first, np.nan, run.float(name)) for name in ("input_mean", "input_std")}}
     assert not without_state(replace(run, columns=columns)).has("input_mean")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from tb_losslens.analysis.causes import epochal_sawtooth
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings, skipped
+from tests.once import once
 from tests.trainings import train
 
 FORGETS: dict[str, dict[str, Any]] = {
@@ -22,7 +22,7 @@ FORGETS: dict[str, dict[str, Any]] = {
 }
 
 
-@cache
+@once
 def trained(name: str, seed: int = 0, *, replacement: bool = False, factor: float = 1.0) -> Run:
     """800 samples of 100 columns with a quarter of the labels random."""
     options = {"data": "wide", "samples": 800, "epochs": 14, **FORGETS[name]}

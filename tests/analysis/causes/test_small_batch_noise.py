@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +16,7 @@ from tb_losslens.analysis.few_samples import batch_noise_of, share_of_sampling
 from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings, skipped
 from tests.analysis.recorded import record
+from tests.once import once
 from tests.trainings import train
 
 FEW: dict[str, dict[str, Any]] = {
@@ -26,7 +26,7 @@ FEW: dict[str, dict[str, Any]] = {
 }
 
 
-@cache
+@once
 def trained(name: str, batch_size: int = 2, seed: int = 0) -> Run:
     options = {**FEW[name], "samples": 1000, "epochs": 3 if batch_size < 8 else 20}
     if options["optimizer"] == "sgd":
