@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -38,6 +39,25 @@ def record(
     samples: int = 1600,
 ) -> Run:
     """A real loop that validates on `subset` samples, drawn anew, and stops after `patience` validations without a new best."""
+    with LossLensWriter(str(directory)) as writer:
+        train(writer, patience=patience, seed=seed, subset=subset, lr=lr, epochs=epochs, config=config, samples=samples)
+        if note:
+            writer.note(note)
+    return load_runs(directory)["."]
+
+
+def train(
+    writer: LossLensWriter | None,
+    *,
+    patience: int,
+    seed: int = 0,
+    subset: int = 48,
+    lr: float = 0.01,
+    epochs: int = 40,
+    config: dict[str, Any] | None = None,
+    samples: int = 1600,
+) -> list[float]:
+    """The loop itself, with or without a writer; returns the held-out losses."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     held_x, held_y = _samples(1024, seed + 1000).tensors
@@ -45,25 +65,24 @@ def record(
     made = torch.optim.SGD(net.parameters(), lr=lr)
     criterion = nn.CrossEntropyLoss()
     generator = torch.Generator().manual_seed(seed)
-    best, waited = float("inf"), 0
-    with LossLensWriter(str(directory)) as writer:
+    values: list[float] = []
+    loader = DataLoader(_samples(samples, seed), batch_size=32, shuffle=True)
+    if writer is not None:
         writer.watch(net, made, criterion=criterion, config=config)
-        loader = writer.wrap(DataLoader(_samples(samples, seed), batch_size=32, shuffle=True))
-        for epoch in range(epochs):
-            for inputs, targets in loader:
-                made.zero_grad()
-                criterion(net(inputs), targets).backward()
-                made.step()
-            with torch.no_grad():
-                drawn = torch.randperm(1024, generator=generator)[:subset]
-                value = criterion(net(held_x[drawn]), held_y[drawn]).item()
-            writer.add_scalar("Loss/val", value, epoch)
-            best, waited = (value, 0) if value < best else (best, waited + 1)
-            if waited >= patience:
-                break
-        if note:
-            writer.note(note)
-    return load_runs(directory)["."]
+        loader = writer.wrap(loader)
+    for epoch in range(epochs):
+        for inputs, targets in loader:
+            made.zero_grad()
+            criterion(net(inputs), targets).backward()
+            made.step()
+        with torch.no_grad():
+            drawn = torch.randperm(1024, generator=generator)[:subset]
+            values.append(criterion(net(held_x[drawn]), held_y[drawn]).item())
+        if writer is not None:
+            writer.add_scalar("Loss/val", values[-1], epoch)
+        if len(values) - 1 - int(np.argmin(values)) >= patience:
+            break
+    return values
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -74,8 +93,10 @@ def test_a_short_patience_on_a_noisy_held_out_loss(tmp_path: Path, seed: int) ->
     assert (finding.kind, finding.strength, finding.explains_jump) == ("fault", "likely", False)
     assert f"{len(run.epochs)} of 40 planned epochs were trained, 3 validations after the best" in finding.evidence
     assert int(finding.fix.split("= ")[1].split(",")[0]) > 3
-    longer = record(tmp_path / "longer", patience=99, seed=seed)
-    assert min(v.value for v in longer.validations) < min(v.value for v in run.validations) - 0.1
+    longer, known = train(None, patience=99, seed=seed), [v.value for v in run.validations]
+    assert len(longer) == 40
+    np.testing.assert_allclose(longer[: len(known)], known)  # the same training
+    assert min(longer) < min(known) - 0.1
     assert "early_stop_premature" in [f.cause for f in diagnose(run).findings]
 
 

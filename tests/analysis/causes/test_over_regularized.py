@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,15 @@ def decay_to(value: float) -> Change:
     return change
 
 
+def probed(run: Run) -> bool:
+    return any(event.kind == "probe" for event in run.events)
+
+
+def without_probe(run: Run) -> Run:
+    """The recording of the same training without a probe, which changes nothing in it (tests/record/probe/test_no_trace.py)."""
+    return replace(run, events=tuple(event for event in run.events if event.kind != "probe"))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_dropout_that_is_raised_explains_the_jump(tmp_path: Path, seed: int) -> None:
     diagnosis = diagnose(record(tmp_path, change=dropout_to(0.6), seed=seed))
@@ -172,15 +181,16 @@ def test_dropout_that_leaves_little_in_either_mode(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("data", ["digits", "gaussian"])
 def test_usual_dropout_is_fine(tmp_path: Path, rate: float, data: str) -> None:
-    for probe in (False, True):
-        assert findings(over_regularized, record(tmp_path / str(probe), dropout=rate, data=data, probe=probe)) == []
+    run = record(tmp_path, dropout=rate, data=data, probe=True)
+    assert probed(run)
+    for seen in (run, without_probe(run)):
+        assert findings(over_regularized, seen) == []
 
 
 def test_wrong_labels_look_like_dropout_until_a_probe_is_asked(tmp_path: Path) -> None:
-    said = checked(over_regularized, record(tmp_path / "a", dropout=0.5, flipped=0.4))
-    assert "writer.set_probe() would tell" in said
-    said = checked(over_regularized, record(tmp_path / "b", dropout=0.5, flipped=0.4, probe=True))
-    assert "samples that the probe keeps" in said
+    run = record(tmp_path, dropout=0.5, flipped=0.4, probe=True)
+    assert "writer.set_probe() would tell" in checked(over_regularized, without_probe(run))
+    assert "samples that the probe keeps" in checked(over_regularized, run)
 
 
 @pytest.mark.parametrize(
