@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import numpy as np
@@ -109,6 +111,13 @@ def record(
     return load_runs(directory)["."]
 
 
+@cache
+def healthy(epochs: int = 4) -> Run:
+    """Nothing is wrong in it."""
+    with TemporaryDirectory() as directory:
+        return record(Path(directory), epochs=epochs)
+
+
 def said(cause: ModuleType, run: Run) -> list[str]:
     """What a cause finds, and all that it says of it."""
     return [f"{f.kind} {f.strength} {f.detail}: {f.text} {'; '.join(map(str, f.evidence))}" for f in findings(cause, run)]
@@ -129,14 +138,14 @@ def test_weights_that_begin_too_large(tmp_path: Path) -> None:
     assert "ln 10 = 2.3" in text
     assert diagnose(run).findings[0].cause == "bad_init"
     assert [text] == said(bad_init, record(tmp_path / "b", model=net(scale=10), watched=True))
-    assert "that of the untrained output is ln 10 = 2.3" in checked(bad_init, record(tmp_path / "c"))
+    assert "that of the untrained output is ln 10 = 2.3" in checked(bad_init, healthy())
 
 
 def test_a_learning_rate_that_is_too_low(tmp_path: Path) -> None:
-    (finding,) = findings(lr_too_low, record(tmp_path / "a", lr=1e-5, epochs=10))
+    (finding,) = findings(lr_too_low, record(tmp_path, lr=1e-5, epochs=10))
     assert (finding.kind, finding.strength) == ("fault", "likely")
     assert "that of the best constant" in finding.text
-    checked(lr_too_low, record(tmp_path / "b", epochs=10))
+    checked(lr_too_low, healthy(10))
 
 
 def test_labels_of_which_some_are_wrong(tmp_path: Path) -> None:
@@ -145,7 +154,7 @@ def test_labels_of_which_some_are_wrong(tmp_path: Path) -> None:
     assert (finding.kind, finding.detail) == ("fault", "some")
     assert finding.missing == ()  # the samples with a high loss are listed
     assert said(label_noise, record(tmp_path / "b", labels=drawn(0.4), epochs=10, watched=True)) == said(label_noise, run)
-    assert findings(label_noise, record(tmp_path / "c", epochs=10)) == []
+    assert findings(label_noise, healthy(10)) == []
 
 
 def test_labels_of_which_none_is_right(tmp_path: Path) -> None:
@@ -177,7 +186,7 @@ def of_last(losses: list[float], _: list[int]) -> float:
 
 
 def test_how_the_held_out_losses_were_averaged(tmp_path: Path) -> None:
-    assert "the mean over samples in 4 of 4" in checked(validation_aggregation, record(tmp_path / "a"))
+    assert "the mean over samples in 4 of 4" in checked(validation_aggregation, healthy())
     (finding,) = findings(validation_aggregation, record(tmp_path / "b", held_out_mean=of_last))
     assert (finding.strength, finding.detail) == ("proved", "last_batch")
     assert "recorded beside its value" in skipped(validation_aggregation, record(tmp_path / "c", loss=smooth_max)).why
@@ -192,9 +201,9 @@ def test_softmax_before_the_cross_entropy(tmp_path: Path) -> None:
     def twice(output: Tensor, target: Tensor) -> Tensor:
         return functional.cross_entropy(output.softmax(1), target)
 
-    (finding,) = findings(loss_misuse, record(tmp_path / "a", loss=twice))
+    (finding,) = findings(loss_misuse, record(tmp_path, loss=twice))
     assert (finding.detail, finding.strength) == ("softmax_before_cross_entropy", "proved")
-    assert "the right pair" not in checked(loss_misuse, record(tmp_path / "b"))
+    assert "the right pair" not in checked(loss_misuse, healthy())
 
 
 def test_of_a_loss_with_further_terms_nothing_is_claimed(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -78,9 +80,16 @@ def record(
     return load_runs(directory)["."]
 
 
+@cache
+def too_large(*, seed: int) -> Run:
+    """A model that is too large for its data."""
+    with TemporaryDirectory() as directory:
+        return record(Path(directory), seed=seed)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_model_too_large_for_its_data(tmp_path: Path, seed: int) -> None:
-    run = record(tmp_path, seed=seed)
+def test_a_model_too_large_for_its_data(seed: int) -> None:
+    run = too_large(seed=seed)
     (finding,) = findings(overfitting, run)
     assert (finding.kind, finding.strength, finding.explains_jump) == ("fault", "likely", False)
     values = [v.value for v in run.validations]
@@ -91,8 +100,8 @@ def test_a_model_too_large_for_its_data(tmp_path: Path, seed: int) -> None:
     assert "overfitting" in [f.cause for f in diagnose(run).findings]
 
 
-def test_it_names_the_epoch_to_stop_at(tmp_path: Path) -> None:
-    run = record(tmp_path)
+def test_it_names_the_epoch_to_stop_at() -> None:
+    run = too_large(seed=0)
     (finding,) = findings(overfitting, run)
     curve = held_out_curve(build_context(run))
     assert curve is not None
@@ -170,8 +179,8 @@ def test_a_held_out_set_that_changes_is_no_overfitting(tmp_path: Path) -> None:
     assert "other inputs" in checked(overfitting, run)
 
 
-def test_after_a_fault_it_is_what_may_follow_from_it(tmp_path: Path) -> None:
-    run = record(tmp_path)
+def test_after_a_fault_it_is_what_may_follow_from_it() -> None:
+    run = too_large(seed=0)
     fault = Finding("wrong_mode", "fault", "proved", "", "", steps=(3,), evidence=(Evidence("seen"),))
     later = replace(fault, steps=(10_000,))
     for earlier, strength in ((fault, "possible"), (later, "likely")):
