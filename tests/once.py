@@ -20,13 +20,15 @@ MOST = 48
 """Runs that a process keeps of one function."""
 
 _PLAIN = (str, int, float, bool, type(None))
+_DIRECTORY = "directory"
 
 
 def once(function: Callable[P, Run]) -> Callable[P, Run]:
-    """`function`, whose run is made once for the same plain arguments, however they are spelled.
+    """`function`, whose run is made once for the same arguments, however they are spelled.
 
-    A run that was made with a function or anything else that is not plain is made each time. Each test is given a copy, and the
-    random numbers of torch go on after it as if it had been made.
+    Plain are numbers, words, functions of a module and defaults; a run that was made with anything else is made each time. Each
+    test is given a copy, and the random numbers of torch go on after it as if it had been made. An argument `directory` says
+    where it is recorded, if it is: for whoever asks later nothing is written there.
     """
     signature = inspect.signature(function)
     kept: OrderedDict[tuple[tuple[str, type, Any], ...], tuple[Run, torch.Tensor]] = OrderedDict()
@@ -39,22 +41,39 @@ def once(function: Callable[P, Run]) -> Callable[P, Run]:
         for parameter in signature.parameters.values():
             if parameter.kind is parameter.VAR_KEYWORD:
                 options |= options.pop(parameter.name)
-        if not all(isinstance(value, _PLAIN) for value in options.values()):
+        options.pop(_DIRECTORY, None)
+        if not all(_is_plain(value) or value is _default(signature, name) for name, value in options.items()):
             return function(*args, **kwargs)
-        key = tuple(sorted((name, type(value), value) for name, value in options.items()))
+        key = tuple(sorted(((name, type(value), value) for name, value in options.items()), key=lambda item: item[0]))
         if key not in kept:
-            kept[key] = function(*args, **kwargs), torch.get_rng_state()
+            kept[key] = _copy(function(*args, **kwargs)), torch.get_rng_state()
             if len(kept) > MOST:
                 kept.popitem(last=False)
         kept.move_to_end(key)
         run, state = kept[key]
         torch.set_rng_state(state)
-        return replace(
-            run,
-            columns={name: column.copy() for name, column in run.columns.items()},
-            ragged={name: Ragged(lists.values.copy(), lists.offsets.copy()) for name, lists in run.ragged.items()},
-            events=copy.deepcopy(run.events),
-            facts=copy.deepcopy(run.facts),
-        )
+        return _copy(run)
 
     return made
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_plain, value))
+    if inspect.isfunction(value):  # neither a lambda nor within a function: there may be many of one name
+        return "<" not in value.__qualname__
+    return isinstance(value, _PLAIN)
+
+
+def _default(signature: inspect.Signature, name: str) -> Any:
+    return signature.parameters[name].default if name in signature.parameters else inspect.Parameter.empty
+
+
+def _copy(run: Run) -> Run:
+    return replace(
+        run,
+        columns={name: column.copy() for name, column in run.columns.items()},
+        ragged={name: Ragged(lists.values.copy(), lists.offsets.copy()) for name, lists in run.ragged.items()},
+        events=copy.deepcopy(run.events),
+        facts=copy.deepcopy(run.facts),
+    )

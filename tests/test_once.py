@@ -44,3 +44,24 @@ def test_what_is_kept_depends_on_the_arguments_and_not_on_how_they_are_spelled()
     for _ in range(2):
         made("a", change=lambda x: x)
     assert len(calls) == 6
+
+
+def test_a_directory_is_no_reason_to_record_again_and_a_function_is_kept_by_what_it_is(tmp_path):
+    calls = []
+
+    @once
+    def made(directory, change=None, shares=(1.0,), otherwise=lambda: None):
+        calls.append(directory)
+        return train.__wrapped__(epochs=1, data="gaussian", samples=100)
+
+    made(tmp_path / "a")
+    made(tmp_path / "b", None, (1.0,))
+    assert calls == [tmp_path / "a"]
+    of_module = test_a_training_that_was_kept_is_the_one_that_would_be_made_again
+    for _ in range(2):
+        made(tmp_path, of_module)
+        made(tmp_path, shares=(1.0, 2.0))
+    assert len(calls) == 3
+    for _ in range(2):
+        made(tmp_path, otherwise=lambda: None)
+    assert len(calls) == 5

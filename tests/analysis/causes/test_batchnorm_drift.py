@@ -16,6 +16,7 @@ from tb_losslens import LossLensWriter, diagnose, load_runs
 from tb_losslens.analysis.causes import batchnorm_drift
 from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings, skipped
+from tests.once import once
 from tests.toys import dataset
 
 EPOCHS = 7
@@ -37,6 +38,7 @@ def nothing(model: nn.Module, epoch: int) -> None:
     pass
 
 
+@once
 def trained(
     directory: Path,
     touch: Touch = nothing,

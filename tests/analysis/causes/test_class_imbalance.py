@@ -20,6 +20,7 @@ from tb_losslens.analysis.rare_class import class_shares_of, rare_classes
 from tb_losslens.record import cadence
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings
+from tests.once import once
 from tests.trainings import train
 
 FEW = (0.95, 0.05)
@@ -32,6 +33,7 @@ def every_batch_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cadence, "DEEP_GRANT", 1e9)
 
 
+@once
 def record(
     directory: Path,
     shares: Sequence[float],

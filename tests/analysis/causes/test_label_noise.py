@@ -18,6 +18,7 @@ from tb_losslens.analysis.engine import build_context, decide, diagnose
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
+from tests.once import once
 from tests.toys import dataset
 from tests.trainings import train
 
@@ -40,6 +41,7 @@ def flip(y: Tensor, share: float, generator: torch.Generator) -> Tensor:
     return torch.where(torch.rand(len(y), generator=generator) < share, other, y)
 
 
+@once
 def record(
     directory: Path,
     *,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -22,6 +20,7 @@ from tb_losslens.analysis.held_out_curve import held_out_curve
 from tb_losslens.store.run import Run, RunEvent
 from tests.analysis.causes.test_memorization import BY_HEART
 from tests.analysis.contexts import checked, findings, skipped
+from tests.once import once
 from tests.trainings import train
 
 Change = Callable[[int, Tensor], Tensor]
@@ -36,6 +35,7 @@ def _samples(count: int, seed: int, *, signal: float) -> TensorDataset:
     return TensorDataset(x, torch.multinomial((signal * x @ weight).softmax(1), 1, generator=generator).squeeze(1))
 
 
+@once
 def record(
     directory: Path,
     *,
@@ -80,16 +80,9 @@ def record(
     return load_runs(directory)["."]
 
 
-@cache
-def too_large(*, seed: int) -> Run:
-    """A model that is too large for its data."""
-    with TemporaryDirectory() as directory:
-        return record(Path(directory), seed=seed)
-
-
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_model_too_large_for_its_data(seed: int) -> None:
-    run = too_large(seed=seed)
+def test_a_model_too_large_for_its_data(tmp_path: Path, seed: int) -> None:
+    run = record(tmp_path, seed=seed)
     (finding,) = findings(overfitting, run)
     assert (finding.kind, finding.strength, finding.explains_jump) == ("fault", "likely", False)
     values = [v.value for v in run.validations]
@@ -100,8 +93,8 @@ def test_a_model_too_large_for_its_data(seed: int) -> None:
     assert "overfitting" in [f.cause for f in diagnose(run).findings]
 
 
-def test_it_names_the_epoch_to_stop_at() -> None:
-    run = too_large(seed=0)
+def test_it_names_the_epoch_to_stop_at(tmp_path: Path) -> None:
+    run = record(tmp_path)
     (finding,) = findings(overfitting, run)
     curve = held_out_curve(build_context(run))
     assert curve is not None
@@ -179,8 +172,8 @@ def test_a_held_out_set_that_changes_is_no_overfitting(tmp_path: Path) -> None:
     assert "other inputs" in checked(overfitting, run)
 
 
-def test_after_a_fault_it_is_what_may_follow_from_it() -> None:
-    run = too_large(seed=0)
+def test_after_a_fault_it_is_what_may_follow_from_it(tmp_path: Path) -> None:
+    run = record(tmp_path)
     fault = Finding("wrong_mode", "fault", "proved", "", "", steps=(3,), evidence=(Evidence("seen"),))
     later = replace(fault, steps=(10_000,))
     for earlier, strength in ((fault, "possible"), (later, "likely")):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -50,10 +52,21 @@ def train(directory: Path, first: int, epochs: int, state: dict[str, Any] | None
     return out
 
 
+@cache
+def first_process() -> tuple[dict[str, bytes], dict[int, Any]]:
+    """What it wrote, by the names of the files, and its states."""
+    with TemporaryDirectory() as directory:
+        states = train(Path(directory), 0, EPOCHS)
+        return {path.name: path.read_bytes() for path in Path(directory).iterdir()}, states
+
+
 def resumed(directory: Path, choose: Any, *, seed: int = 1) -> Run:
     """A run of two processes; `choose` takes the states of the first one and gives what the second one loads."""
-    states = train(directory, 0, EPOCHS)
-    train(directory, EPOCHS, EPOCHS, choose(states), seed=seed)
+    files, states = first_process()
+    directory.mkdir(exist_ok=True)
+    for name, data in files.items():
+        (directory / name).write_bytes(data)
+    train(directory, EPOCHS, EPOCHS, choose(copy.deepcopy(states)), seed=seed)
     return load_runs(directory)["."]
 
 

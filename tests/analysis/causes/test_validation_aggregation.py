@@ -17,6 +17,7 @@ from tb_losslens.analysis.causes import validation_aggregation
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
+from tests.once import once
 from tests.toys import dataset
 
 Losses = list[list[tuple[float, int]]]
@@ -31,6 +32,7 @@ def by_batch(seen: Losses) -> float:
     return sum(loss for loss, _ in seen[-1]) / len(seen[-1])
 
 
+@once
 def record(
     directory: Path,
     logged: Callable[[Losses], float],

@@ -16,6 +16,7 @@ from tb_losslens import LossLensWriter, diagnose, load_runs
 from tb_losslens.analysis.causes import resume_discontinuity, weights_swapped
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
+from tests.once import once
 from tests.toys import dataset
 
 EPOCHS = 6
@@ -35,6 +36,7 @@ Validation = Callable[[Loop, int], None]
 """(loop, epoch), after each epoch."""
 
 
+@once
 def trained(
     directory: Path, validation: Validation, *, optimizer: str = "adam", wrapped: bool = True, probe: bool = False
 ) -> Run:
