@@ -24,6 +24,8 @@ _SEEN_BEFORE = ("memorization", "epochal_sawtooth")
 """A loss that is lower for samples that were seen before, and are remembered or forgotten again."""
 _HELD_OUT = ("label_noise", "insufficient_data", "overfitting")
 """What a model that learns its samples by heart shows in the held-out loss."""
+_OF_A_NUMBER = "validation_aggregation"
+"""How a number of the held-out data was made: the training is as it was."""
 _STRENGTH = {"proved": 0, "likely": 1, "possible": 2}
 
 
@@ -31,7 +33,8 @@ def ranked(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Findings, best first: why the loss moved, then what is wrong beside it or was proved to be changed, then the rest.
 
     A proof outranks a correlation only if it also explains the jump; otherwise it stands beside it. Within a group the
-    strength of the evidence decides, then the share of the jump, then the score. Sorted samples come before the repeated order
+    strength of the evidence decides, then the share of the jump, then the score; how a number of the held-out data was averaged
+    comes after what is as sure and wrong with the training. Sorted samples come before the repeated order
     that is proved beside them, where neither explains the jump: the sorting does the harm. So do too few samples, before the
     overfitting to them, and other inputs in validation before it; what made them others in training comes before that. And
     where samples that were seen before explain the jumps, a held-out loss that rises meanwhile follows from the same, and
@@ -59,7 +62,7 @@ def _put_before(out: list[Finding], reason: str, result: str) -> None:
         out.insert(out.index(other), moved)
 
 
-def _key(finding: Finding) -> tuple[int, int, float, float]:
+def _key(finding: Finding) -> tuple[int, int, bool, float, float]:
     actionable = finding.kind in ("artifact", "fault", "planned")
     if finding.cause == _SYMPTOM:
         group = 6
@@ -75,7 +78,7 @@ def _key(finding: Finding) -> tuple[int, int, float, float]:
         group = 4
     else:
         group = 5
-    return group, _STRENGTH[finding.strength], -(finding.share or 0.0), -finding.score
+    return group, _STRENGTH[finding.strength], finding.cause == _OF_A_NUMBER, -(finding.share or 0.0), -finding.score
 
 
 def marked(boundaries: Sequence[Boundary], pooled: Pooled, findings: Sequence[Finding]) -> tuple[Boundary, ...]:

@@ -75,6 +75,13 @@ def test_the_logger_is_doubted_before_the_training() -> None:
     assert order(finding("lr_increase", "fault", "proved"), finding("running_mean", "artifact", "likely"))[0] == "running_mean"
 
 
+def test_how_a_held_out_number_was_averaged_comes_after_a_fault_of_the_training_that_is_as_sure() -> None:
+    averaged = finding("validation_aggregation", "artifact", "proved", explains_jump=False, score=0.9)
+    mode = finding("wrong_mode", "fault", "proved", explains_jump=False, score=0.6)
+    assert order(averaged, mode) == ["wrong_mode", "validation_aggregation"]
+    assert order(replace(mode, strength="likely"), averaged) == ["validation_aggregation", "wrong_mode"]
+
+
 def test_between_equals_the_larger_share_decides() -> None:
     a = finding("a", "fault", "likely", share=0.2, score=0.9)
     b = finding("b", "fault", "likely", share=0.7, score=0.5)
