@@ -132,7 +132,7 @@ def _steep(loss: Floats, begins: list[int], epoch: int, *, candidate: float = 5.
         up = cut.clear and min(cut.jump, cut.excess) > 0 and typical > 0.5 * cut.jump
         if up and not _is_habit(used, row, m):
             level = float(before.mean())
-            out.append(Shift(row, m, level, float(after.mean()), cut.z, _back(loss, row, m, level)))
+            out.append(Shift(row, m, level, float(after.mean()), cut.z, back_after(loss, row, m, level)))
     return out
 
 
@@ -208,7 +208,7 @@ def _judged(
         return None
     m = sizes[1]
     before, after = (float(side.mean()) for side in (loss[row - m : row], loss[row : row + m]))
-    return Shift(row, m, before, after, min(scores), _back(loss, row, m, before)) if after > before else None
+    return Shift(row, m, before, after, min(scores), back_after(loss, row, m, before)) if after > before else None
 
 
 def _rises(used: Floats, m: int) -> tuple[int, Floats]:
@@ -261,7 +261,8 @@ def _places(used: Floats, penalty: float) -> list[int]:
     return out
 
 
-def _back(loss: Floats, row: int, m: int, before: float, *, left: float = 0.25) -> int | None:
+def back_after(loss: Floats, row: int, m: int, before: float, *, left: float = 0.25) -> int | None:
+    """Rows from the rise at `row` until all but `left` of it above the level `before` is gone; None if that is never."""
     means = moving_mean(loss[row:], max(5, m // 4))
     if not len(means) or not np.isfinite(means).any():
         return None
