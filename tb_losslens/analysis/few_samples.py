@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.stats import Floats, finite, mean, median, noise
 from tb_losslens.store.run import Run
 
@@ -69,11 +70,13 @@ def _of_four(parts: list[Floats]) -> float:
     return median(np.array(ratios))
 
 
-def share_of_sampling(run: Run, *, least: int = 30) -> tuple[float, int]:
+def share_of_sampling(run: Run, *, least: int = 30, near: int = 3) -> tuple[float, int]:
     """(variance from batch to batch over that which the spread within the batches leads one to expect, batches read).
 
     1 where the batches are drawn at random and nothing else moves their loss. Both are means of squares over the same epochs,
-    so that the same heavy tail is in both. (NaN, n) with fewer than `least` batches whose samples were read.
+    so that the same heavy tail is in both, and at the same places of them: the spread goes with the level, and batches whose
+    samples were read lie close together near the begin of an epoch, where the level is another one. The changes are those
+    among the `near` batches on either side. (NaN, n) with fewer than `least` batches whose samples were read.
     """
     if not run.has("per_sample"):
         return math.nan, 0
@@ -82,13 +85,28 @@ def share_of_sampling(run: Run, *, least: int = 30) -> tuple[float, int]:
     here = np.flatnonzero((count > 1) & by_turn(run) & (count == run.float("batch_size")))
     expected = np.full(len(run), np.nan)
     among = within = 0.0
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for row in here.tolist():
             expected[row] = np.var(np.asarray(lists[row], dtype=np.float64), ddof=1) / count[row]
         for epoch in run.epochs:
-            one, changes = finite(expected[epoch.first : epoch.last]), finite(np.diff(run.loss[epoch.first : epoch.last]))
-            if len(one) and len(changes):
-                within += len(one) * float(one.mean())
-                among += len(one) * float((changes**2).mean()) / 2
-    known = len(here) >= least and within > 0 and math.isfinite(among) and math.isfinite(within)
-    return (among / within if known else math.nan), len(here)
+            spread = expected[epoch.first : epoch.last]
+            rows = np.flatnonzero(np.isfinite(spread))
+            between = _changes_near(run.loss[epoch.first : epoch.last], rows, near)
+            known = np.isfinite(between)
+            within += float(spread[rows[known]].sum())
+            among += float(between[known].sum()) / 2
+    enough = len(here) >= least and within > 0 and math.isfinite(among) and math.isfinite(within)
+    return (among / within if enough else math.nan), len(here)
+
+
+def _changes_near(loss: Floats, rows: Rows, near: int) -> Floats:
+    """Mean square of the changes from batch to batch among `near` batches on either side of each of `rows`, as shape `rows`."""
+    squares = np.diff(loss) ** 2
+    at = rows[:, None] + np.arange(-near, near)
+    known = (at >= 0) & (at < len(squares))
+    if not len(squares):
+        return np.full(len(rows), np.nan)
+    values = np.where(known, squares[np.clip(at, 0, len(squares) - 1)], np.nan)
+    known &= np.isfinite(values)
+    out: Floats = np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
+    return out

@@ -18,8 +18,9 @@ How it decides:
     optimisers count no step were changed by other code (`weights_changed`, or `stale_weights` where they equal an earlier
     state). If `load_state_dict` was called on the model there, it is called planned, since somebody wrote that line: a
     rollback to the best weights. Inside an epoch the norm of the weights may not have changed by more than the step before
-    moved them; it is told where the loss rises, and no setting was changed in that epoch. An optimiser that loses its state once, where a state was loaded, the model or the
-    scheduler replaced, or the step jumps, is told too. It explains the jump where the loss moves at the same boundary.
+    moved them; it is told where the loss rises, and no setting was changed in that epoch. An optimiser that loses its state
+    once, where a state was loaded, the model or the scheduler replaced, or the step jumps, is told too. It explains the jump
+    where the loss moves at the same boundary.
 
 What to try:
     Save and load the weights, the optimiser, the scheduler and the step together.

@@ -89,6 +89,22 @@ def test_the_two_variances_are_those_that_were_drawn() -> None:
     assert seen.learned == pytest.approx(1 - np.exp(-4), abs=0.25)
 
 
+def test_the_two_variances_are_compared_where_the_samples_were_read() -> None:
+    """A loss that falls while its spread falls with it, and samples that were read of the first batches of each epoch only."""
+    rng = np.random.default_rng(4)
+    level = 0.4 + 4 * np.exp(-np.arange(1200) / 40)
+    each = level[:, None] * rng.chisquare(1, size=(1200, 4))
+    run = Run.from_arrays(loss=each.mean(axis=1), batch_size=np.full(1200, 4.0), epoch_length=400)
+    read = np.arange(1200) % 400 < 40
+    lists = Ragged(each[read].ravel(), np.concatenate([[0], np.cumsum(np.where(read, 4, 0))]))
+    run = replace(run, ragged={"per_sample": lists})
+    ratio, count = share_of_sampling(run)
+    assert count == 120
+    assert ratio == pytest.approx(1.0, abs=0.3)
+    (found,) = findings(small_batch_noise, run)
+    assert found.strength == "likely"
+
+
 def test_noise_that_all_samples_of_a_batch_share_is_another() -> None:
     assert "the variance between batches is ×" in checked(small_batch_noise, drawn(shared=1.0, fall=3.0))
 
