@@ -86,6 +86,34 @@ def pull(run: Run, decay: float, *, rows: int = 20) -> float:
         return median(decay * weights[known] / gradient[known])
 
 
+def held_back(run: Run, settings: Mapping[str, Any], *, part: float = 0.5, moves: float = 0.1) -> float:
+    """By how much the loss falls at first for each e-fold that the weights grow, where weight decay keeps them; NaN if unknown.
+
+    The mean over the last `part` of the batches, in which the norm of the weights moves by `moves` of itself at most. The decay
+    then takes from its square in a step what the gradient and the noise of the updates add to it: decay times the square, less
+    lr/2 times the square of the gradient norm over 1 - momentum, is the slope of the loss along the weights. Of weights whose
+    size does not matter, as before BatchNorm, it is about 0. Only for SGD of one group, whose decay is part of the gradient.
+    """
+    found = [(key, value) for key, value in settings.items() if _DECAY.match(str(key))]
+    key, decay = str(found[0][0]) if len(found) == 1 else "", found[0][1] if len(found) == 1 else None
+    momentum = settings.get(f"{key.removesuffix('weight_decay')}momentum", 0.0)
+    name = settings.get(f"{key.split(' group ', maxsplit=1)[0]} class")
+    if name != "SGD" or not isinstance(decay, int | float) or not isinstance(momentum, int | float) or not 0 <= momentum < 1:
+        return math.nan
+    last = slice(len(run) - int(part * len(run)), len(run))
+    norms, gradients = finite(run.float("weight_norm")[last]), finite(run.float("grad_norm")[last])
+    lr = median(run.float("lr")[last])
+    if len(norms) < 2 or not len(gradients) or not math.isfinite(lr):
+        return math.nan
+    early, late = (median(half) for half in np.array_split(norms, 2))
+    if not abs(late - early) <= moves * early:
+        return math.nan
+    with np.errstate(over="ignore"):
+        noise = lr * float((gradients**2).mean()) / (2 * (1 - momentum))
+        slope = float(decay) * float((norms**2).mean()) - noise
+    return slope if math.isfinite(slope) else math.nan
+
+
 def shrunk(run: Run, row: int = 0) -> float:
     """Norm of the weights at the end over that before `row`, or over the first one; NaN where it was not read on both sides."""
     norms = run.float("weight_norm")

@@ -17,7 +17,9 @@ How it decides:
     know is taken away. Weight decay is judged by the half-life of the weights under it alone, ln 2 (1 -
     momentum) / (lr wd), where that is below half an epoch, or for optimisers that mix it with the gradient by its pull, where
     that is larger than the gradient in the first batches; the weights must have shrunk to half, and less than a quarter be
-    learned.
+    learned. Or, with SGD, the decay holds them where the loss is steep: while their norm stays, what it takes is what the
+    gradient adds, which gives the slope of the loss along them, and for each tenth that they grew the loss would fall by a
+    tenth and more of all that was learned.
 
 What to try:
     Less dropout, or less weight decay, by the numbers below; a note where a change is meant.
@@ -47,6 +49,7 @@ from tb_losslens.analysis.raised_report import raised_report
 from tb_losslens.analysis.regularization import (
     dropout_rate,
     half_life,
+    held_back,
     pull,
     raises,
     setting_code,
@@ -56,6 +59,7 @@ from tb_losslens.analysis.regularization import (
 )
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, times
+from tb_losslens.store.run import Run
 
 ID = "over_regularized"
 REQUIRES: tuple[str, ...] = ("loss",)
@@ -72,6 +76,7 @@ def find(
     epochs: float = 0.5,
     shrinks: float = 0.5,
     quarter: float = 0.25,
+    costs: float = 1.0,
 ) -> Outcome | list[Outcome]:
     """Findings for rates that are raised, else one for what is there all along, else what there is.
 
@@ -83,6 +88,7 @@ def find(
         epochs: half-life of the weights.
         shrinks: norm of the weights at the end over that at the start.
         quarter: the same as `half` under weight decay; from the last of the `rates` on also as `half` and `hidden` together.
+        costs: slope of the loss along weights that decay keeps where they are, over what was learned.
     """
     settings = settings_of(context.run)
     if not settings:
@@ -100,7 +106,7 @@ def find(
     if isinstance(dropped, Finding):
         return dropped
     life = half_life(context.run, settings)
-    decayed = _by_decay(context, decay, life, epochs=epochs, shrinks=shrinks, quarter=quarter)
+    decayed = _by_decay(context, decay, life, epochs=epochs, shrinks=shrinks, quarter=quarter, costs=costs)
     return decayed if isinstance(decayed, Finding) else Checked(ID, f"{dropped}; {decayed}")
 
 
@@ -159,7 +165,7 @@ def _dropped(context: Context, most: float, pair: BothModes, part: Learned, *, l
 
 
 def _by_decay(
-    context: Context, decay: float, life: float, *, epochs: float, shrinks: float, quarter: float
+    context: Context, decay: float, life: float, *, epochs: float, shrinks: float, quarter: float, costs: float
 ) -> Finding | str:
     """The finding for constant weight decay, or what there is."""
     if not decay > 0:
@@ -178,29 +184,46 @@ def _by_decay(
     left, part = shrunk(run), learned(run)
     if not strong or part is None or not part.start > 0:
         return said
-    came = 1 - part.last / part.start
-    if not (left < shrinks and came < quarter):
+    came, slope = 1 - part.last / part.start, held_back(run, settings_of(run))
+    held = part.last < part.start and slope >= costs * (part.start - part.last)
+    if not (left < shrinks and (came < quarter or held)):
         return f"{said}; the weights are {times(left)} as large at the end, and {percent(max(came, 0.0))} of the loss is gone"
-    base = "of the best constant" if part.constant else "of the first batches"
-    lr = median(run.float("lr"))
     advised = decay * life / (20 * each) if math.isfinite(life) else decay / (100 * force)
+    slope = slope if came >= quarter else math.nan
+    return _decayed(run, part, said, left, slope=slope, decay=decay, advised=advised, life=life)
+
+
+def _decayed(
+    run: Run, part: Learned, said: str, left: float, *, slope: float, decay: float, advised: float, life: float
+) -> Finding:
+    """`slope` is that of the loss along the weights where these learn, and are held back; NaN where little was learned."""
+    base, end = "of the best constant" if part.constant else "of the first batches", number(part.last)
+    if math.isfinite(slope):
+        title = "Too much weight decay: it holds the weights where the loss is steep"
+        gain = f"it takes as much from the weights as the gradient adds: the loss falls by {number(slope / 10)} at first for "
+        gain += f"each tenth that they grow, beside {number(part.start - part.last)} that was learned in all"
+        ends = f"the loss stays at {end}, though it would fall by {number(slope / 10)} at first if they were a tenth larger."
+        against = Evidence("a penalty is meant to cost some of the training loss: how much is a choice")
+        confirm = f"Train one epoch from the end without weight decay: the loss must fall far below {end}."
+    else:
+        title, gain = "Too much weight decay: the weights fade as fast as they learn", ""
+        ends = f"the loss stays at {end}, where that {base} is {number(part.start)}."
+        against = Evidence("inputs without a signal would leave the loss there as well")
+        confirm = "Train one epoch without weight decay: the loss must leave the level of the constant."
     return Finding(
-        ID, "fault", "likely" if part.constant else "possible", "Too much weight decay: the weights fade as fast as they learn",
-        f"{said[0].upper()}{said[1:]}; the norm of the weights goes to {times(left)}, and the loss stays at "
-        f"{number(part.last)}, where that {base} is {number(part.start)}.",
+        ID, "fault", "likely" if part.constant else "possible", title,
+        f"{said[0].upper()}{said[1:]}; the norm of the weights goes to {times(left)}, and {ends}",
         detail="weight_decay", score=0.8, steps=(int(run.step[0]),), explains_jump=False,
         evidence=(
-            Evidence(f"{said}, at a median LR of {number(lr)}", "lr"),
+            Evidence(f"{said}, at a median LR of {number(median(run.float('lr')))}", "lr"),
             Evidence(f"the norm of the weights goes to {times(left)} of that at first", "weight_norm"),
-            Evidence(f"the loss ends at {number(part.last)}; that {base} is {number(part.start)}", "loss"),
+            Evidence(f"the loss ends at {end}; that {base} is {number(part.start)}", "loss"),
+            *([Evidence(gain, "grad_norm")] if gain else []),
         ),
-        against=(
-            Evidence("it is there from the first batch on, and explains no jump at a boundary"),
-            Evidence("inputs without a signal would leave the loss there as well"),
-        ),
+        against=(Evidence("it is there from the first batch on, and explains no jump at a boundary"), against),
         advice=f"Take a weight decay of about {number(advised, 1)}: the decay alone then takes 20 epochs to halve the weights."
         if math.isfinite(life)
         else f"Take a weight decay of about {number(advised, 1)}, a hundredth of the gradient; or AdamW, which parts the two.",
         fix=setting_code("weight_decay", float(f"{advised:.1g}"), f"it was {number(decay)}"),
-        confirm="Train one epoch without weight decay: the loss must leave the level of the constant.",
+        confirm=confirm,
     )  # fmt: skip
