@@ -14,7 +14,8 @@ How it decides:
     another text than the one before ended with; a fault where the ids say that the first sample of the epoch follows the last
     one of the epoch before, at each of these boundaries. Inside epochs it is a fault where a validation ended right before most
     of these batches (it used the state of the training), else it is benign: another text may begin there. It explains the jump
-    where the loss moves up at these boundaries, or by a test of ranks at these batches.
+    where the loss moves up at these boundaries, or by a test of ranks at these batches; in the second half of the training,
+    where there are enough: before anything is remembered nothing can be forgotten.
 
 What to try:
     Carry the state over where the text goes on, and give a validation a state of its own. At the begin of a text leave it.
@@ -97,11 +98,21 @@ def _memory(seen: Resets) -> list[Evidence]:
     return [Evidence(said, "hidden_norm")]
 
 
+def _late(context: Context, at: tuple[int, ...], *, least: int = 4) -> tuple[int, ...]:
+    """Those of the boundaries `at` in the second half of the training, where there are `least`; else all of them.
+
+    Before anything is remembered nothing can be forgotten, and a recurrent net may need half of its training for that.
+    """
+    late = tuple(k for k in at if 2 * context.boundaries[k].batch >= len(context.run))
+    return late if len(late) >= least else at
+
+
 def _at_begin(context: Context, seen: Resets) -> Finding:
     run, rows = context.run, seen.at_begin
     at = tuple(b.index for b in context.boundaries if b.batch in set(rows.tolist()))
-    level = typical_excess(context.boundaries[k] for k in at)
-    moved = bool(at) and jumps(context, at) and level > 0
+    judged = _late(context, at)
+    level = typical_excess(context.boundaries[k] for k in judged)
+    moved = bool(at) and jumps(context, judged) and level > 0
     goes_on = _goes_on(context, rows)
     first = int(rows[0])
     evidence = [Evidence(_how(seen, rows), "hidden_norm", (max(0, first - 5), first + 5)), *_memory(seen)]

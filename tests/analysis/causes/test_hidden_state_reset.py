@@ -91,6 +91,20 @@ def test_at_the_begin_of_each_epoch_it_is_benign_and_explains_the_jump() -> None
     assert said.boundaries[-1].cause == "hidden_state_reset"
 
 
+def test_a_net_that_needs_half_of_its_training_to_remember() -> None:
+    """Of what is not yet remembered nothing is lost: most boundaries have no rise, and the later ones have one."""
+    run = trained("epoch")
+    loss, slow = run.loss.copy(), 7 * BATCHES
+    within = np.arange(slow) % BATCHES
+    loss[:slow] = np.log(KEYS) + 0.01 * np.random.default_rng(0).normal(size=slow) + 0.0005 * within
+    late = replace(run, columns={**run.columns, "loss": loss})
+    (finding,) = findings(hidden_state_reset, late)
+    assert finding.explains_jump
+    loss[slow:] = loss[:BATCHES].mean() + 0.01 * np.random.default_rng(1).normal(size=len(loss) - slow)
+    (finding,) = findings(hidden_state_reset, replace(run, columns={**run.columns, "loss": loss}))
+    assert not finding.explains_jump
+
+
 def test_in_the_middle_of_a_text_it_is_a_fault() -> None:
     run = trained("epoch", goes_on=True)
     (finding,) = findings(hidden_state_reset, run)
