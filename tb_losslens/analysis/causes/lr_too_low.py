@@ -21,8 +21,9 @@ What to try:
 When it is wrong:
     Small updates that have another reason are left to it: gradients that vanish, a bad initialisation, clipping to a tenth of
     the norm, an LR that decays or rises by more than a cosine does. A training that begins from a good model, one of which
-    the loss of the best constant is unknown, and one of fewer than 200 batches are not judged. Whether more epochs would help
-    at a usual LR is not asked here: there a tenth of the loss is soon gone, and the slope flattens. False-alarm rate: none on
+    the loss of the best constant is unknown, one of fewer than 200 batches, and one that was stopped long before its planned
+    end (`early_stop_premature`) are not judged. Whether more epochs would help at a usual LR is not asked here: there a tenth
+    of the loss is soon gone, and the slope flattens. False-alarm rate: none on
     healthy trainings so far.
 
 References:
@@ -90,6 +91,10 @@ def find(
     other = next((name for name in _OTHERS if context.found(name) is not None), None)
     if other is not None:
         return Checked(ID, f"the highest LR is {number(float(rate.max()))}; a loss that hardly falls is told of by `{other}`")
+    stopped = context.found("early_stop_premature")
+    if stopped is not None and stopped.strength == "likely":
+        end = f"the highest LR is {number(float(rate.max()))}; the training was stopped ({stopped.cause}) after"
+        return Checked(ID, f"{end} {plural(len(context.epochs), 'epoch')}: what ends early ends as steeply as it began")
     usual = median(rate)
     if usual < held * rate.max() or rate[-1] > 1.5 * usual:
         ends = f"half of the run has an LR of {number(usual)} or less, it ends at {number(float(rate[-1]))}"

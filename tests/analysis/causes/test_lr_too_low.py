@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tb_losslens import LossLensWriter, load_runs
 from tb_losslens.analysis.causes import lr_too_low
-from tb_losslens.analysis.engine import diagnose
+from tb_losslens.analysis.engine import build_context, decide, diagnose
+from tb_losslens.analysis.finding import Checked, Finding
 from tb_losslens.analysis.straight import longest_way, slopes
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
@@ -146,6 +147,17 @@ def test_updates_that_are_small_by_clipping() -> None:
 
 def test_a_short_training_is_not_judged() -> None:
     assert "too few" in checked(lr_too_low, trained(lr=1e-5, epochs=3))
+
+
+def test_a_training_that_was_stopped_long_before_its_end_is_not_judged() -> None:
+    """What ends early ends as steeply as it began, whatever its LR; that nobody knows who stopped it is no such reason."""
+    context = build_context(trained(lr=1e-5))
+    stop = Finding("early_stop_premature", "fault", "likely", "", "")
+    (said,) = decide(lr_too_low, replace(context, earlier=(stop,)))
+    assert isinstance(said, Checked)
+    assert "early_stop_premature" in said.text
+    (said,) = decide(lr_too_low, replace(context, earlier=(replace(stop, strength="possible"),)))
+    assert isinstance(said, Finding)
 
 
 def test_a_good_model_that_is_tuned_gently_is_not_judged() -> None:
