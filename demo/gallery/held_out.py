@@ -14,6 +14,8 @@ from demo.data import linear_targets, split
 from demo.gallery.loop import Loop, Truth
 from tb_losslens import LossLensWriter
 
+_FROM_PASS_TO_PASS = ("memorization", "epochal_sawtooth")
+"""What learning by heart does to the loss: it falls with each pass; with some seeds it is forgotten within the pass as well."""
 _BY_HEART = ("memorization", "insufficient_data", "overfitting", "label_noise")
 
 
@@ -101,7 +103,7 @@ class WrongLabels(Loop):
 class ShuffledLabels(Loop):
     """The labels of all samples are those of others, and a wide network learns them by heart."""
 
-    TRUTH = Truth(("label_noise/all", "memorization"), may=_BY_HEART)
+    TRUTH = Truth(("label_noise/all", *_FROM_PASS_TO_PASS), may=_BY_HEART)
     ON = ("mlp",)
 
     def __init__(self, base: str, seed: int) -> None:
@@ -159,9 +161,10 @@ class OtherHeldOutLabels(Loop):
 
 
 class CutsAtNoise(Loop):
-    """ReduceLROnPlateau without patience, on a held-out loss of thirty samples: the LR is gone after a few epochs.
+    """ReduceLROnPlateau without patience, on a held-out loss of few samples: the LR is gone after a few epochs.
 
-    It begins so low that the training needs more than these: a cut after all was learned would do no harm.
+    It begins so low that the training needs more than these: a cut after all was learned would do no harm. Square losses have a
+    heavier tail, so that it takes more samples to see that the held-out loss goes with that of the training.
     """
 
     TRUTH = Truth(("plateau_scheduler/too_eager",), may=("lr_decrease",))
@@ -171,16 +174,17 @@ class CutsAtNoise(Loop):
         super().__init__(base, seed)
         self.epochs = 20
         for group in self.optimizer.param_groups:
-            group["lr"] /= 30
+            group["lr"] /= 60 if self.kind == "regression" else 30
         self.scheduler = ReduceLROnPlateau(self.optimizer, factor=0.1, patience=0)
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
         train, self.pool = super().data()
-        return train, TensorDataset(*(t[:30] for t in self.pool.tensors))
+        self.drawn = 60 if self.kind == "regression" else 30
+        return train, TensorDataset(*(t[: self.drawn] for t in self.pool.tensors))
 
     def begin_epoch(self, writer: LossLensWriter) -> None:
         super().begin_epoch(writer)
-        drawn = torch.randperm(len(self.pool))[:30]
+        drawn = torch.randperm(len(self.pool))[: self.drawn]
         self.held_out.tensors = tuple(t[drawn] for t in self.pool.tensors)
 
     def end_epoch(self) -> None:

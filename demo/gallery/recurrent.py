@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from demo.gallery.loop import Loop, Truth
 from tb_losslens import LossLensWriter
 
-_KEYS, _STREAMS, _WINDOW, _BATCHES, _HIDDEN = 4, 32, 8, 40, 48
+_KEYS, _STREAMS, _WINDOW, _BATCHES, _HIDDEN, _EPOCHS = 4, 32, 8, 40, 48, 24
+"""With 12 epochs some seeds do not get to remember the key, and lose nothing when the state is set back."""
 
 
 class _Remembers(nn.Module):
@@ -50,7 +51,7 @@ class StateSetBack(Loop):
     def record(self, writer: LossLensWriter) -> None:
         writer.watch(self.model, self.optimizer, criterion=self.criterion)
         symbols, shown, sums = self.text()
-        for epoch in range(12):
+        for epoch in range(_EPOCHS):
             writer.start_epoch(epoch)
             state: object = None
             for i in range(_BATCHES):
