@@ -14,6 +14,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tb_losslens import LossLensWriter, diagnose, load_runs
 from tb_losslens.analysis.causes import batchnorm_drift
+from tb_losslens.analysis.engine import build_context
+from tb_losslens.analysis.held_out_curve import held_out_curve
+from tb_losslens.analysis.held_out_spikes import unit_of
 from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings, skipped
 from tests.once import once
@@ -164,6 +167,18 @@ def test_without_a_probe_the_statistics_of_the_layers_show_it(tmp_path: Path) ->
         assert "standard deviations of the batch from its mean" in " ".join(finding.evidence)
     blind = replace(run, ragged={k: v for k, v in run.ragged.items() if not k.startswith("bn_")})
     assert "set_probe" in skipped(batchnorm_drift, blind).how
+
+
+@pytest.mark.parametrize(("lacks", "told"), [((0.5, 0.5, 0.2, 0.4, 0.2, 0.4, 0.2), True), ((0.2,) * 7, False)])
+def test_a_noisy_held_out_loss_is_judged_in_the_middle(tmp_path: Path, lacks: tuple[float, ...], told: bool) -> None:
+    run = trained(tmp_path, momentum=0.001, probe=False)
+    curve = held_out_curve(build_context(run))
+    assert curve is not None
+    values = iter([t + part * unit_of(curve.start, t) for t, part in zip(curve.train.tolist(), lacks, strict=True)])
+    ends = {id(e) for e in run.events if e.kind == "validation_end" and e.fields.get("value") is not None}
+    events = tuple(replace(e, fields={**e.fields, "value": next(values)}) if id(e) in ends else e for e in run.events)
+    read = [v.batch for v in run.validations if v.batch < len(run) and len(run.ragged["bn_mean_gap"][v.batch])]
+    assert bool(findings(batchnorm_drift, replace(run, events=events))) == (told and len(read) >= 3)
 
 
 def test_a_variance_from_before_the_training_is_no_matter_of_a_few_large_samples(tmp_path: Path) -> None:
