@@ -11,9 +11,9 @@ Why it matters:
 How it decides:
     A step takes LR times slope off the loss, so a slope that is as steep at the end as it was at the start tells that the way
     has not even begun. In the first and in the last third of the updates that were read the slope is clearly negative, by
-    `errors` standard errors, and for the same LR at least `straight` of it is left; the updates of every parameter, laid end
-    to end, are `moved` times its size at most; no more than `gone` of the loss of the best constant is gone, after
-    `least_epochs` passes.
+    `errors` standard errors, and for the same LR at least `straight` of it is left: what the output of an untrained model loses
+    to begin with is steeper than the way itself. The updates of every parameter, laid end to end, are `moved` times its size
+    at most; no more than `gone` of the loss of the best constant is gone, after `least_epochs` passes.
 
 What to try:
     A larger LR, by factors of ten, until the loss gets no lower within an epoch.
@@ -64,7 +64,7 @@ def find(
     least: int = 200,
     least_epochs: int = 5,
     errors: float = 5.0,
-    straight: float = 0.5,
+    straight: float = 1 / 3,
     moved: float = 0.5,
     gone: float = 0.1,
     held: float = 0.3,

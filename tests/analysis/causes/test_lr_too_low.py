@@ -21,7 +21,7 @@ from tb_losslens import LossLensWriter, load_runs
 from tb_losslens.analysis.causes import lr_too_low
 from tb_losslens.analysis.engine import build_context, decide, diagnose
 from tb_losslens.analysis.finding import Checked, Finding
-from tb_losslens.analysis.straight import longest_way, slopes
+from tb_losslens.analysis.straight import longest_way, slopes, thirds_read
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
 from tests.toys import build_model, build_optimizer, dataset
@@ -164,6 +164,17 @@ def test_a_good_model_that_is_tuned_gently_is_not_judged() -> None:
     """The same small updates, from a loss far below that of the best constant."""
     assert findings(lr_too_low, trained(lr=1e-5))
     assert not findings(lr_too_low, trained(lr=1e-5, before=10))
+
+
+@pytest.mark.parametrize(("left", "told"), [(0.42, True), (0.25, False)])
+def test_a_first_descent_that_is_steeper(left: float, told: bool) -> None:
+    """What an untrained output loses to begin with is steep; a third of that later is still the begin of the way."""
+    run = trained(lr=1e-5)
+    thirds = thirds_read(run)
+    assert thirds is not None
+    slope = run.float("grad_dot_update").copy()
+    slope[thirds[1][0] :] *= left / slopes(run, *thirds).left
+    assert bool(findings(lr_too_low, replace(run, columns={**run.columns, "grad_dot_update": slope}))) == told
 
 
 def test_without_the_size_of_updates_it_is_skipped() -> None:
