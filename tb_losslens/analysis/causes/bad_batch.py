@@ -101,9 +101,14 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
 
 
 def _recovers(context: Context, first: int, last: int) -> bool:
-    """True if the rows first..last are a jump that an earlier finding explains, or lie where the loss comes back from it."""
-    explained = {k for o in context.earlier if isinstance(o, Finding) and o.explains_jump for k in o.boundaries}
-    boundaries = [b for b in context.boundaries if b.index in explained and b.significant]
+    """True if the rows first..last are a jump that an earlier finding explains, or lie where the loss comes back from it.
+
+    A boundary that a proof names need not be significant by itself: that the loss is high there is known to have a reason.
+    """
+    found = [o for o in context.earlier if isinstance(o, Finding) and o.explains_jump]
+    explained = {k for o in found for k in o.boundaries}
+    proved = {k for o in found if o.strength == "proved" for k in o.boundaries}
+    boundaries = [b for b in context.boundaries if b.index in explained and (b.significant or b.index in proved)]
     return any(
         b.batch <= first and (first < b.batch + b.m or last < b.batch + max(b.m, b.recovery or 0)) for b in boundaries
     )

@@ -100,6 +100,9 @@ def test_a_net_that_needs_half_of_its_training_to_remember() -> None:
     late = replace(run, columns={**run.columns, "loss": loss})
     (finding,) = findings(hidden_state_reset, late)
     assert finding.explains_jump
+    said = diagnose(late)  # and no batches of their own at the begins of the later epochs
+    assert [f.cause for f in said.findings] == ["hidden_state_reset"]
+    assert said.boundaries[-1].cause == "hidden_state_reset"
     loss[slow:] = loss[:BATCHES].mean() + 0.01 * np.random.default_rng(1).normal(size=len(loss) - slow)
     (finding,) = findings(hidden_state_reset, replace(run, columns={**run.columns, "loss": loss}))
     assert not finding.explains_jump
