@@ -94,14 +94,17 @@ class ForgetsText(Loop):
 
 
 class FewInABatch(Loop):
-    """Two samples in a batch, with an LR to match: the loss strays by as much as it falls in the whole training."""
+    """Two samples in a batch, with an LR to match: the loss strays by as much as it falls in the whole training.
+
+    Of text it is one, whose loss is already the mean over its symbols.
+    """
 
     TRUTH = Truth(("small_batch_noise",), may=("memorization",))
     ON = ("mlp", "sgd", "regression", "transformer")
 
     def __init__(self, base: str, seed: int) -> None:
         super().__init__(base, seed)
-        self.batch_size, self.epochs = 2, 3
+        self.batch_size, self.epochs = 1 if self.kind == "transformer" else 2, 3
 
     def data(self) -> tuple[TensorDataset, TensorDataset]:
         train, held_out = super().data()
