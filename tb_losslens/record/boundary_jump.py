@@ -46,12 +46,12 @@ class BoundaryJump:
 
     def extend(self, losses: list[float], epoch: int, steps: list[int]) -> None:
         """The next rows, all of one epoch."""
-        if epoch == self._epoch and not self._m:
-            self._losses.extend(losses)
-            self._length += len(losses)
-            return
-        for loss, step in zip(losses, steps, strict=True):
-            self.add(loss, epoch, step)
+        done = 0
+        while done < len(losses) and (self._m or epoch != self._epoch):  # up to where the jump is known
+            self.add(losses[done], epoch, steps[done])
+            done += 1
+        self._losses.extend(losses[done:])
+        self._length += len(losses) - done
 
     def _boundary(self, step: int) -> None:
         self._m = 0

@@ -9,7 +9,7 @@ from time import perf_counter
 SHARE = 0.001
 """Of the time of a step: what the signals of one cadence may cost on average. There are two."""
 
-LEAST, MOST = 2e-6, 0.003
+LEAST, MOST = 2e-6, 0.0025
 """Seconds a step that they may cost in any case, as long as that is no more than this share of the step."""
 
 GRANT = 1.0
@@ -37,7 +37,7 @@ _SURE_SHARE = 0.0015
 _NEW = 0.1
 _WARM_UP = 3
 _OUTLIER = 4.0
-_AHEAD, _AHEAD_MOST, _AHEAD_TIME = 32, 256, 0.05
+_AHEAD, _AHEAD_MOST, _AHEAD_TIME = 32, 256, 0.1
 """Rows that may be known to be sparse at once, and on short steps as many as this, or as take so many seconds."""
 _FOLLOW = 2
 """Looks after a dense row of which what sparse rows cost more is counted as its cost: the recorder has to come back to them."""
@@ -103,7 +103,8 @@ class Cadence:
         reach = max(_EDGE_LEAST, math.ceil(_EDGE_SHARE * length))
         near = 0 <= index < reach or (length > 0 and index >= length - reach)
         before, self._last, self._paid_by = self._last, SPARSE, SPARSE
-        sure = near and self._is_sure(index, length)
+        beside = self._sure_rows(length) if near else 0
+        sure = near and (index < beside or 0 < length <= index + beside)
         for purse in (BOUNDARY, IN_TURN) if near else (IN_TURN,):
             if self._money(purse) >= self._extra or sure:
                 self._last, self._paid_by = BOUNDARY if near else IN_TURN, purse
@@ -115,7 +116,7 @@ class Cadence:
         if self._last == before == SPARSE and self._step > 0 and index >= 0:
             # nothing can be afforded before so many rows: until then this costs next to nothing
             money = max(map(self._money, self._purses)) if near else self._money(IN_TURN)
-            last = length - (self._sure if near else reach)  # from there on more may be afforded
+            last = length - (beside if near else reach)  # from there on more may be afforded
             wait = int((self._extra - money) / self._income)
             most = max(_AHEAD, min(_AHEAD_MOST, int(_AHEAD_TIME / self._step)))
             self._ahead = max(0, min(wait, most, (last - index if length else most) - 1))
@@ -144,12 +145,12 @@ class Cadence:
         self._odd += 1
         return True
 
-    def _is_sure(self, index: int, length: int) -> bool:
-        """True right beside a boundary: each epoch is compared with the next, however long ago the grant was spent."""
+    def _sure_rows(self, length: int) -> int:
+        """Rows beside a boundary that are dense however long ago the grant was spent: each epoch is compared with the next."""
         rows = self._sure
         while rows and not 2 * rows * self._extra <= _SURE_SHARE * self._step * length:  # also before a step is known
             rows -= 1
-        return index < rows or (length > 0 and index >= length - rows)
+        return rows
 
     @property
     def _extra(self) -> float:

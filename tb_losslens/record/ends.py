@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tb_losslens.record.cadences import training_time
 
-SHARE = 0.003
+SHARE = 0.002
 """Of the time of the training: what these readings may cost on average."""
 
 FIRST = 32

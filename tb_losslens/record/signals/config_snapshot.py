@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from tb_losslens.record.batch import Batch
 from tb_losslens.record.collector import Collector
-from tb_losslens.record.signals.config_values import config_values
+from tb_losslens.record.signals.config_values import config_mark, config_values
 
 GRADUAL = 3
 """Epochs in a row in which a value changed, from which on it is taken for a schedule and not noted again."""
@@ -129,6 +129,7 @@ class ConfigSnapshots(Collector):
         self._objects = objects
         self._note = note
         self._last: dict[str, Any] | None = None
+        self._mark: Any = None
         self._loader: Mapping[str, Any] = {}
         self._loaders, self._data_sets = Turns(), Turns()
         self._changed: dict[str, tuple[int, int]] = {}
@@ -155,6 +156,11 @@ class ConfigSnapshots(Collector):
 
     def _look(self, when: str, epoch: int) -> dict[str, Any] | None:
         its = self._objects()
+        mark = config_mark(its.models, its.optimizers, its.schedulers, its.criteria, self._loader)
+        numbers = self._loaders.number, self._data_sets.number
+        if mark is not None and (mark, numbers) == self._mark:
+            return None
+        self._mark = mark, numbers
         now = config_values(its.models, its.optimizers, its.schedulers, its.criteria, self._loader)
         for name, turns, kind in (("loader", self._loaders, "class"), ("data set", self._data_sets, "dataset")):
             if turns.number:

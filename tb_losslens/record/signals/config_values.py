@@ -23,6 +23,8 @@ MOST = 256
 """Values of a snapshot."""
 
 _RATES = ("p", "dropout", "dropout_p", "drop_prob", "drop_rate", "attention_dropout", "hidden_dropout", "activation_dropout")
+_READ = (*_RATES, "momentum")
+_VALUES = (float, int, bool, str, type(None))
 _CLASS_WEIGHTS = 16
 _LOADER = ("class", "dataset", "dataset_size", "batch_size", "shuffle", "drop_last", "workers", "sampler", "batch_sampler")
 
@@ -52,6 +54,64 @@ def config_values(
     for prefix, model in _numbered("model", [unwrapped(model) for model in models]):
         found.update(_model("" if prefix == "model" else f"{prefix} ", model))
     return dict(list(found.items())[:MOST])
+
+
+def config_mark(
+    models: Sequence[nn.Module],
+    optimizers: Sequence[Optimizer],
+    schedulers: Sequence[Any] = (),
+    criteria: Sequence[Any] = (),
+    loader: Mapping[str, Any] | None = None,
+) -> list[Any] | None:
+    """What `config_values` is read from, as it stands there: while the mark is equal to an earlier one, so are the values.
+
+    It is made in a third of the time, and holds nothing alive. None where something is among it that cannot be compared so, as
+    a tensor, or a criterion that is made of others.
+    """
+    mark: list[Any] = [scheduler_facts(one) for one in schedulers]
+    mark += [loader.get(key) for key in _LOADER] if loader else []
+    for optimizer in optimizers:
+        mark.append(type(optimizer))
+        for group in optimizer.param_groups:
+            mark.append(tuple(group))
+            for key, value in group.items():
+                kind = type(value)
+                if key == "params":
+                    mark.append(len(value))
+                elif kind in _VALUES:
+                    mark.append(value)
+                elif kind in (tuple, list) and all(type(one) in _VALUES for one in value):
+                    mark.append(tuple(value))
+                else:
+                    return None
+    for criterion in criteria:
+        own = vars(criterion) if isinstance(criterion, nn.Module) else {}
+        if own.get("_modules"):
+            return None
+        mark.append(id(criterion))
+        for key, value in own.items():
+            if key == "_buffers":
+                mark += [(id(t), t._version) for t in value.values() if t is not None]
+            elif not key.startswith("_"):
+                if type(value) not in _VALUES:
+                    return None
+                mark.append(value)
+    for model in models:
+        for module in unwrapped(model).modules():
+            own = module.__dict__
+            if "_parameters" not in own:  # a compiled one of TorchScript
+                return None
+            mark.append(id(module))
+            for key in _READ:
+                value = own.get(key)
+                if type(value) in _VALUES:
+                    mark.append(value)
+                elif isinstance(value, (int, float)):
+                    return None
+            for parameter in own["_parameters"].values():
+                if parameter is not None:
+                    mark += (id(parameter), parameter.requires_grad)
+    return mark
 
 
 def _numbered(kind: str, things: Sequence[Any]) -> list[tuple[str, Any]]:

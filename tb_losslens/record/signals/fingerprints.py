@@ -23,7 +23,7 @@ FIRST = 16
 AT_ONCE = 4096
 """Samples that are compared at once: their words take at most 1 MB."""
 
-MOST_LEFT_OUT = 63
+MOST_LEFT_OUT = 255
 """Passes between two that are read, at most."""
 
 GRANT = 0.25

@@ -69,7 +69,7 @@ def test_passes_are_left_out_where_they_would_take_too_much(monkeypatch):
     def passes(share, grant=0.0):
         monkeypatch.setattr("tb_losslens.record.signals.fingerprints.GRANT", grant)
         fingerprints, read = Fingerprints(share), []
-        for number in range(70):
+        for number in range(300):
             source = Pass(None, "train", {})
             for begin in range(0, 40, 8):
                 ids = np.arange(begin, begin + 8)
@@ -82,12 +82,12 @@ def test_passes_are_left_out_where_they_would_take_too_much(monkeypatch):
                 assert found["target_changes"][0][1:] == [before, number]  # against the last pass that was read
         return read
 
-    assert passes(3.0) == passes(1e-9, grant=60) == list(range(1, 70))
-    assert passes(1e-9) == [1, 65]
+    assert passes(3.0) == passes(1e-9, grant=60) == list(range(1, 300))
+    assert passes(1e-9) == [1, 257]
     found = passes(1e-9, grant=0.001)  # a handful of passes more
     assert found[0] == 1
-    assert len(found) < 60
-    assert set(np.diff(found)) <= {1, 64}
+    assert len(found) < 200
+    assert set(np.diff(found)) <= {1, 256}
 
 
 def test_augmented_inputs_change_each_epoch_and_targets_do_not():
