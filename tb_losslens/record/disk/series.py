@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 from array import array
+from collections.abc import Callable
+from functools import lru_cache
 from threading import RLock
 from typing import Any
 
@@ -16,6 +18,19 @@ from tb_losslens.record.disk.ring import Segment
 
 _BATCH, _BATCH_AT = struct.Struct("<q"), 8
 """Of the head of a log entry, where its batch stands."""
+
+
+@lru_cache(maxsize=64)
+def _packer(codes: str) -> Callable[..., None]:
+    """Puts values of these types into memory."""
+    return struct.Struct("=" + codes).pack_into
+
+
+@lru_cache(maxsize=64)
+def _head(size: int) -> bytes:
+    """What the log entry of a row with so many ids begins with; the batch is filled in."""
+    description = list_description("sample_ids", np.empty(0, "<i8"))
+    return ENTRY.pack(len(description) + 8 * size, LIST, len(description), 0) + description
 
 
 class Series:
@@ -81,7 +96,7 @@ class Series:
         self._rows, self._rows_word, self._row_bytes = segment.rows, segment.rows_word, layout.row_bytes
         self._codes = "".join(code for _, code in layout.columns)
         self._led = self._codes[: len(names)].encode()
-        self._pack = struct.Struct("=" + self._codes[: len(names)]).pack_into
+        self._pack = _packer(self._codes[: len(names)])
         self._size, self._due, self._store_lock = size, due, lock
         self.begin = self.count = count
         self.block: Block | None = None
@@ -89,10 +104,9 @@ class Series:
         self._log, self._log_word, self._log_start = segment.log_end, segment.log_word, segment.log_start
         self._entry, self._batch, self._template = 0, segment.first_batch, b""
         if size >= 0:
-            description = list_description("sample_ids", np.empty(0, "<i8"))
-            self._head_bytes = ENTRY.size + len(description)
+            self._template = _head(size)
+            self._head_bytes = len(self._template)
             self._entry = self._head_bytes + 8 * size
-            self._template = ENTRY.pack(self._entry - ENTRY.size, LIST, len(description), 0) + description
             self.capacity = min(self.capacity, count + segment.room // max(self._entry, 1))
         # what does not differ stands there before: a row is counted later than it is complete
         row = bytearray(layout.row_bytes)
