@@ -17,7 +17,8 @@ How it decides:
     the sampler drew it: that of a sample against others of its batch and itself at other times, or, where the losses of single
     samples were not read, that of a batch against its place in the epoch. `mostly` all of the rise must follow from it; less
     will do where the loss gains back `still` of each drop and more, so that nothing but the saw is there. Where the noise
-    hides it, this is claimed in that case only, and possible.
+    hides it, this is claimed in that case only, and possible. A loss that gains back `partly` of the drop, and `mostly` so with
+    that time, has both: what is remembered explains the drops, and this stands beside it.
 
 What to try:
     Nothing is broken. A lower LR makes the teeth smaller. Judge by the held-out loss, or by the mean of a whole epoch.
@@ -67,6 +68,7 @@ def find(
     still: float = 0.9,
     least: float = 0.25,
     mostly: float = 0.67,
+    partly: float = 0.25,
 ) -> Outcome:
     """Decides whether the teeth are those of samples that are forgotten again.
 
@@ -82,6 +84,7 @@ def find(
         still: part of the drop that the loss gains back where it gets no lower from one pass to the next.
         least: part of the rise that the time since a sample was last seen accounts for there, at least.
         mostly: the same where the loss gets lower from pass to pass.
+        partly: part of the drop that the loss gains back where this stands beside what explains the rest of it.
     """
     whole = _without_small_ends(context)
     if whole.pooled.reason:
@@ -96,9 +99,11 @@ def find(
     folded = profile(whole)
     if folded is None:
         return Checked(ID, f"{plural(len(context.epochs), 'epoch')} are too few, or too short, to tell a rise within them")
-    if not _rises(folded, returns, level, agrees):
-        seen = f"the loss moves by {signed(folded.within)} after drops of {number(-folded.jump)} ({p_value(folded.p)})"
-        return Checked(ID, f"no rise within the epochs that takes the drops back: {seen}")
+    whole_tooth = _rises(folded, returns, level, agrees)
+    moves = f"the loss moves by {signed(folded.within)} after drops of {number(-folded.jump)} ({p_value(folded.p)})"
+    no_saw = Checked(ID, f"no rise within the epochs that takes the drops back: {moves}")
+    if not whole_tooth and not _rises(folded, partly, level, agrees):
+        return no_saw
     why = _other_reason(context, drops, same_lr)
     if why:
         return Checked(ID, why)
@@ -112,6 +117,9 @@ def find(
         return Checked(ID, f"the samples of the first batches of an epoch were last seen {ago}: no time to forget more")
     effect = gap_effect(context.run, since)
     proven = effect is not None and effect.p < level and effect.slope > 0
+    if not whole_tooth:
+        follows = proven and effect is not None and effect.slope * since.apart >= mostly * folded.within
+        return _beside(_finding(context, drops, folded, since, effect), folded) if follows else no_saw
     stands_still = folded.undone >= still
     if not proven and not stands_still:
         seen = f"the loss rises by {number(folded.within)} after drops of {number(-folded.jump)}"
@@ -223,6 +231,20 @@ def _finding(
         fix=_lower(run),
         confirm="Draw the samples with replacement, by RandomSampler(data, replacement=True): the drops are gone.",
     )  # fmt: skip
+
+
+def _beside(found: Finding, folded: Profile) -> Finding:
+    """The same where the loss gains back a part of each drop: what is not lost again is what was learned of the samples."""
+    part = folded.within / -folded.jump
+    said = f"the loss gains back {percent(part)} of each drop: the rest of it stays, as where samples are remembered"
+    return replace(
+        found,
+        title="Samples forgotten in part within each pass",
+        against=(*found.against, Evidence(said, "loss")),
+        explains_jump=False,
+        share=None,
+        score=0.3,
+    )
 
 
 def _of(effect: GapEffect) -> Evidence:

@@ -60,6 +60,14 @@ def test_the_lower_lr_that_is_advised_makes_it_smaller() -> None:
     assert jump < 2 * smaller < 0
 
 
+def test_what_is_forgotten_in_part_stands_beside_what_is_remembered() -> None:
+    """With a somewhat lower LR the loss gains back less than half of each drop."""
+    first, beside = diagnose(trained("mlp adam", 2, factor=0.9)).findings[:2]
+    assert (first.cause, first.explains_jump) == ("memorization", True)
+    assert (beside.cause, beside.explains_jump, beside.strength) == ("epochal_sawtooth", False, "likely")
+    assert "gains back" in beside.against[-1]
+
+
 def test_stairs_are_left_to_memorization() -> None:
     run = train(data="wide", samples=800, model="deep", optimizer="adam", lr=1e-3, epochs=14, per_sample=True)
     assert "no rise within the epochs" in checked(epochal_sawtooth, run)
