@@ -16,8 +16,9 @@ How it decides:
     must be seen to be off. Two validations, or a single one that spikes, loses twice as much, or before which the loss of a
     training batch changed with the weights unchanged. Without a probe: the held-out loss spikes exactly where they were
     updated by no step or set back, while the training loss stays in trend; or where they are off by half a standard deviation
-    or a factor of 2 in the variance, three times more than at the others. Or they are so off at nearly all validations, and the
-    held-out loss lacks a quarter of what the training loss has learned in the middle of these, and an eighth at each.
+    or a factor of 2 in the variance, three times more than at the others. Or they are so off at nearly all validations (a
+    variance that is too large by a factor of 4, or of 2 where the momentum keeps it from before the training), and the held-out
+    loss lacks a quarter of what the training loss has learned in the middle of these, and an eighth at each.
 
 What to try:
     As the sub-kind says: a momentum of 0.1, `drop_last=True`, evaluation mode where other data pass through the model, larger
@@ -175,11 +176,14 @@ def _by_statistics(
     best = min((value for value in curve.train.tolist() if math.isfinite(value)), default=math.nan)
     known &= curve.start - curve.train >= 0.5 * (curve.start - best)
     # held-out losses are noisy: what they lack in the middle is judged, and none may lack next to nothing
+    begun = _of_start(run, curve)
+    # what is there of before the training is known by the momentum: a factor of 2 counts either way
+    ratios = np.array([abs(one.log_ratio) for one in read]) / math.log(2)
+    wide = np.where(begun, np.fmax(wide, ratios), wide)
     lasting = [int(k) for k in np.flatnonzero(known & (wide >= off) & (lacks >= lost / 2))]
     if not lasting or median(lacks[lasting]) < lost:
         return []
     # a larger running variance is what a few large samples make, and no error, unless it is that from before the training
-    begun = _of_start(run, curve)
     plain = all(read[k].log_ratio < 0 or read[k].mean >= 0.5 * off or begun[k] for k in lasting)
     return lasting if plain and known.sum() >= 3 and len(lasting) >= most * known.sum() else []
 

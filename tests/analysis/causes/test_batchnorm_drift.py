@@ -188,6 +188,13 @@ def test_a_variance_from_before_the_training_is_no_matter_of_a_few_large_samples
     found = findings(batchnorm_drift, run)
     assert bool(found) == (len(read) >= 3)
     assert all((f.detail, f.strength) == ("momentum_low", "likely") for f in found)
+    # two and a half times the variance of the batch: enough while the momentum says that it is from before the training
+    gaps, ratios = run.ragged["bn_mean_gap"], run.ragged["bn_log_var_ratio"]
+    less = {
+        "bn_mean_gap": replace(gaps, values=np.zeros_like(gaps.values)),
+        "bn_log_var_ratio": replace(ratios, values=np.full_like(ratios.values, np.log(2.5))),
+    }
+    assert bool(findings(batchnorm_drift, replace(run, ragged={**run.ragged, **less}))) == (len(read) >= 3)
 
 
 def test_healthy_twin_is_fine(tmp_path: Path) -> None:
