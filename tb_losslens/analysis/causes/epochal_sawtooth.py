@@ -75,7 +75,8 @@ def find(
     Args:
         context: the measurement.
         nearly_all: part of the boundaries that must drop.
-        returns: part of the drop that the loss gains back within the epoch, at least.
+        returns: part of the drop that the loss gains back within the epoch, at least; of the rise, what must follow from that
+            time for this to stand beside another cause.
         level: of the test over the blocks of an epoch, and of that of the time since a sample was last seen.
         agrees: of the test of the signs of the epochs.
         twice: part of the visits that samples which come again in the same epoch may have.
@@ -127,6 +128,8 @@ def find(
     if effect is not None:
         rise = (effect.slope + (0.0 if proven else 3 * effect.error)) * since.apart
         if rise < (least if stands_still else mostly) * folded.within:
+            if proven and rise >= returns * folded.within:
+                return _beside(_finding(context, drops, folded, since, effect), folded)
             takes = f"the time since samples were last seen accounts for {number(max(0.0, rise))}"
             return Checked(ID, f"{takes} of a rise of {number(folded.within)} within the epochs")
     return _finding(context, drops, folded, since, effect if proven else None)

@@ -60,9 +60,10 @@ def test_the_lower_lr_that_is_advised_makes_it_smaller() -> None:
     assert jump < 2 * smaller < 0
 
 
-def test_what_is_forgotten_in_part_stands_beside_what_is_remembered() -> None:
-    """With a somewhat lower LR the loss gains back less than half of each drop."""
-    first, beside = diagnose(trained("mlp adam", 2, factor=0.9)).findings[:2]
+@pytest.mark.parametrize(("name", "seed", "factor"), [("mlp adam", 2, 0.9), ("linear adam", 1, 0.5)])
+def test_what_is_forgotten_in_part_stands_beside_what_is_remembered(name: str, seed: int, factor: float) -> None:
+    """With a lower LR the loss gains back less than half of each drop, or the time explains no more than half of the rise."""
+    first, beside = diagnose(trained(name, seed, factor=factor)).findings[:2]
     assert (first.cause, first.explains_jump) == ("memorization", True)
     assert (beside.cause, beside.explains_jump, beside.strength) == ("epochal_sawtooth", False, "likely")
     assert "gains back" in beside.against[-1]
