@@ -213,8 +213,10 @@ class Cadence:
         self._following -= 1
         self._followed += max(cost, 0.0)
         if not self._following:
-            self._after = _mean(self._after, self._followed)
-            self._purses[self._payer] -= min(self._followed, _OUTLIER * self._after)
+            # no more than a few times a dense row: a single interruption must not be what dense rows seem to cost from then on
+            follows = min(self._followed, _OUTLIER * max(_known(self._after), self._costs[True]))
+            self._after = follows if math.isnan(self._after) else self._after + _NEW * (follows - self._after)
+            self._purses[self._payer] -= follows
 
 
 def _known(cost: float) -> float:

@@ -17,6 +17,7 @@ class Epochs:
     Attributes:
         number: the open epoch, or the one before; -1 before the first.
         open: True from the first row of an epoch to its end.
+        told: the number of the open epoch is the user's own, and not a count of passes.
         rows: rows of the open epoch so far.
         source: the pass that it follows, or None.
         length: rows of the epoch that ended last, 0 before.
@@ -31,7 +32,7 @@ class Epochs:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self.number = -1
-        self.open = False
+        self.open = self.told = False
         self.rows = 0
         self.source: Pass | None = None
         self.length = 0
@@ -52,7 +53,7 @@ class Epochs:
     def rename(self, number: int) -> bool:
         """Gives the open epoch the user's number while none of its rows is released; True if that was possible."""
         if self.open and not self._said:
-            self.number = number
+            self.number, self.told = number, True
             return True
         return False
 
@@ -69,6 +70,7 @@ class Epochs:
         if self.open and (another or begins):
             self.end(complete=None)
         if not self.open and (source is not None or self.announced is not None or begins):
+            self.told = self.announced is not None
             self.number = self.announced if self.announced is not None else self.number + 1
             self.announced = None
             self.open, self._said, self.rows = True, False, 0

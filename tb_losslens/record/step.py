@@ -242,18 +242,26 @@ class Steps:
             row = self._new(self._feed.take(None), begins=begins)
         elif begins and epoch is not None:
             self._into(row, epoch)
+        elif epoch is not None:
+            self.epochs.told = True
         row.logged = True
         return row
 
     def _into(self, row: Row, epoch: int) -> None:
-        """The row that is on is of this epoch, and not of the one that seemed to be on: it is the first of it."""
+        """The row that is on is of this epoch, and not of the one that seemed to be on: it is the first of it.
+
+        A count of passes is another number than the user's and says nothing: its epoch is then that of the pass.
+        """
+        epochs = self.epochs
+        if row.released:
+            return
         if row.index < 0:
-            self.epochs.announced = epoch
-            row.epoch, row.index = self.epochs.enter(None, begins=True, late=row.forwarded or bool(row.stepped))
-        elif row.index == 0 and self.epochs.rename(epoch):
-            row.epoch = self.epochs.number
-        elif row.index == self.epochs.rows - 1 and row.epoch == self.epochs.number and not row.released:
-            row.epoch, row.index = self.epochs.move(row.batch, epoch)
+            epochs.announced = epoch
+            row.epoch, row.index = epochs.enter(None, begins=True, late=row.forwarded or bool(row.stepped))
+        elif row.index == 0 and epochs.rename(epoch):
+            row.epoch = epochs.number
+        elif epochs.told and row.index == epochs.rows - 1 and row.epoch == epochs.number:
+            row.epoch, row.index = epochs.move(row.batch, epoch)
 
     def withdraw(self, before: Row | None) -> None:
         """`log_batch` was interrupted: the row that it began after `before` is none, if nothing else is known of it."""

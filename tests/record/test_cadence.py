@@ -143,3 +143,24 @@ def test_a_clock_that_goes_back_is_forgotten():
     late = work.train(cadence, 60_000, 1000)[30_000:]
     share = sum(kind != SPARSE for kind in late) * 200e-6 / (len(late) * 2e-3)
     assert 0.5 * SHARE < share < 2 * max(SHARE, min(LEAST / 2e-3, MOST))
+
+
+def back_to_what_is_cheap(first):
+    """A training in which each dense row makes the two rows after it dear, and the first of these rows costs `first` more."""
+    work = Work(250e-6, 10e-6, 210e-6)
+    cadence, kinds, dear = Cadence(lambda: work.spent, lambda: work.now), [], 0
+    for _ in range(400_000):
+        kinds += work.train(cadence, 1, 0)
+        dear = 2 if kinds[-1] != SPARSE else dear
+        if dear and kinds[-1] == SPARSE:
+            work.spent, work.now, dear = work.spent + 0.3e-3 + first, work.now + 0.3e-3 + first, dear - 1
+            first = 0.0
+    return kinds
+
+
+@pytest.mark.parametrize("first", [0.0, 0.3, 3.0])
+def test_what_the_rows_after_a_dense_one_cost_is_part_of_it_whatever_the_first_of_them_cost(first):
+    late = back_to_what_is_cheap(first)[200_000:]
+    share = sum(kind != SPARSE for kind in late) * (200e-6 + 2 * 0.3e-3) / (len(late) * 250e-6)
+    allowed = max(SHARE, min(LEAST / 250e-6, MOST))
+    assert 0.3 * allowed < share < 1.6 * allowed

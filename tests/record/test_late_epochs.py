@@ -77,3 +77,25 @@ def test_epochs_that_are_told_inside_one_pass_over_a_loader(tmp_path):
     run = one.run()
     assert [(epoch.epoch, epoch.first, epoch.last) for epoch in run.epochs] == [(0, 0, 10), (1, 10, 20), (2, 20, 30)]
     assert [len(run.ragged["sample_ids"][row]) for row in range(30)] == [20] * 30
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_a_number_that_is_not_the_count_of_passes_tears_no_pass(tmp_path, first):
+    """With gradient accumulation the first batches of a pass are stored before `log_batch` says which epoch they are of."""
+    one = Recorded(tmp_path)
+    model, criterion = mlp(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-2)
+    one.writer.watch(model, optimizer, criterion=criterion)
+    batches = one.writer.wrap(loader(two_classes(400), 20, shuffle=True))
+    for epoch in range(first, first + 3):
+        for i, (inputs, targets) in enumerate(batches):
+            loss = criterion(model(inputs), targets)
+            loss.backward()
+            if i % 4 == 3:
+                optimizer.step()
+                optimizer.zero_grad()
+                one.writer.log_batch(loss, epoch=epoch)
+    run = one.run()
+    assert [(epoch.first, epoch.last) for epoch in run.epochs] == [(0, 20), (20, 40), (40, 60)]
+    assert all(event.fields["complete"] and event.fields["batches"] == 20 for event in events(run, "epoch_end"))
+    assert len({event.fields["set_hash"] for event in events(run, "epoch_end")}) == 1

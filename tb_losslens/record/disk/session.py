@@ -181,10 +181,10 @@ class Session:
             self._busy = True
             try:
                 self._make_room()
+                due = time.perf_counter() + self._due - time.monotonic()
+                series = self._buffer.series(names, constants, size, self._lock, due)
             finally:
                 self._busy = False
-            due = time.perf_counter() + self._due - time.monotonic()
-            series = self._buffer.series(names, constants, size, self._lock, due)
         if self._flush_later:
             self.flush()
         return series

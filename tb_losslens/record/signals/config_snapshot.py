@@ -160,12 +160,12 @@ class ConfigSnapshots(Collector):
         numbers = self._loaders.number, self._data_sets.number
         if mark is not None and (mark, numbers) == self._mark:
             return None
-        self._mark = mark, numbers
         now = config_values(its.models, its.optimizers, its.schedulers, its.criteria, self._loader)
         for name, turns, kind in (("loader", self._loaders, "class"), ("data set", self._data_sets, "dataset")):
             if turns.number:
                 now[name] = f"{self._loader.get(kind, name)} {turns.number}"
         last, self._last = self._last, now
+        self._mark = mark, numbers  # last: after an interrupt it is looked at again
         if last is None:
             return {"config": now} if now else None
         if now == last:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -88,29 +89,30 @@ def config_mark(
         own = vars(criterion) if isinstance(criterion, nn.Module) else {}
         if own.get("_modules"):
             return None
-        mark.append(id(criterion))
+        weighted = getattr(criterion, "weight", None) is not None
+        mark += [id(criterion), weighted, tuple(_class_weights(criterion).items())]
         for key, value in own.items():
-            if key == "_buffers":
-                mark += [(id(t), t._version) for t in value.values() if t is not None]
-            elif not key.startswith("_"):
+            if not key.startswith("_"):
                 if type(value) not in _VALUES:
                     return None
                 mark.append(value)
     for model in models:
         for module in unwrapped(model).modules():
             own = module.__dict__
-            if "_parameters" not in own:  # a compiled one of TorchScript
+            if isinstance(module, torch.jit.ScriptModule):  # whose parameters are elsewhere
                 return None
             mark.append(id(module))
             for key in _READ:
                 value = own.get(key)
                 if type(value) in _VALUES:
                     mark.append(value)
-                elif isinstance(value, (int, float)):
+                elif isinstance(value, (int, float)) or key == "momentum":
                     return None
             for parameter in own["_parameters"].values():
                 if parameter is not None:
-                    mark += (id(parameter), parameter.requires_grad)
+                    if nn.parameter.is_lazy(parameter):
+                        return None
+                    mark += (id(parameter), parameter.requires_grad, parameter.numel())
     return mark
 
 
