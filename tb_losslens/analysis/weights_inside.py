@@ -42,10 +42,12 @@ def weights_inside(context: Context, cause: str, *, reach: int = 1, most: int = 
         row = next((row for row in rows if beyond[row] > 1), None)
         if row is not None:
             out[row] = _finding(context, cause, shift, row)
+    swapped = context.found("weights_swapped")  # a validation that left them is the better name
+    known = np.flatnonzero(np.isin(run.step, swapped.steps)) if swapped is not None else np.empty(0, dtype=np.int64)
     named = [row for row in np.flatnonzero(beyond > 1).tolist() if _is_inside(context, row)]
     for row in named if len(named) <= most else []:
         rise = _rise_at(context, row)
-        if row not in out and rise is not None:
+        if row not in out and rise is not None and not (abs(known - row) <= reach).any():
             out[row] = _finding(context, cause, rise, row)
     return [out[row] for row in sorted(out)]
 

@@ -215,6 +215,7 @@ ALLOWED = {
     "signals/rng.py:rng_digests": "the state of a generator is on the host, also that of a CUDA device",
     "signals/rng.py:generator_digests": "the state of a generator is on the host",
     "signals/rng.py:worker_seed": "of a setting",
+    "step.py:Steps._into": "of a set",
     "step.py:Steps._is_over": "of a set",
     "step.py:Steps._new": "of a number of Python",
     "turns.py:Turns._within": "of a lock",
