@@ -26,21 +26,10 @@ def _samples(count: int, seed: int) -> TensorDataset:
     return TensorDataset(x, torch.multinomial((0.7 * x @ weight).softmax(1), 1, generator=generator).squeeze(1))
 
 
-def record(
-    directory: Path,
-    *,
-    patience: int,
-    seed: int = 0,
-    subset: int = 48,
-    lr: float = 0.01,
-    epochs: int = 40,
-    config: dict[str, Any] | None = None,
-    note: str = "",
-    samples: int = 1600,
-) -> Run:
-    """A real loop that validates on `subset` samples, drawn anew, and stops after `patience` validations without a new best."""
+def record(directory: Path, *, note: str = "", **options: Any) -> Run:
+    """The loop of `train`, with a writer and perhaps a note at its end."""
     with LossLensWriter(str(directory)) as writer:
-        train(writer, patience=patience, seed=seed, subset=subset, lr=lr, epochs=epochs, config=config, samples=samples)
+        train(writer, **options)
         if note:
             writer.note(note)
     return load_runs(directory)["."]
@@ -57,7 +46,10 @@ def train(
     config: dict[str, Any] | None = None,
     samples: int = 1600,
 ) -> list[float]:
-    """The loop itself, with or without a writer; returns the held-out losses."""
+    """A real loop that validates on `subset` samples, drawn anew, and stops after `patience` validations without a new best.
+
+    With or without a writer; returns the held-out losses.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     held_x, held_y = _samples(1024, seed + 1000).tensors
