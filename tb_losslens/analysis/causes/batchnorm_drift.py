@@ -18,7 +18,9 @@ How it decides:
     updated by no step or set back, while the training loss stays in trend; or where they are off by half a standard deviation
     or a factor of 2 in the variance, three times more than at the others. Or they are so off at nearly all validations (a
     variance that is too large by a factor of 4, or of 2 where the momentum keeps it from before the training), and the held-out
-    loss lacks a quarter of what the training loss has learned in the middle of these, and an eighth at each.
+    loss lacks a quarter of what the training loss has learned in the middle of these, and an eighth at each. Or they keep so
+    much of what they held before the training that they are off at nearly all validations, and the held-out loss lacks that
+    quarter at two of them and less and less as they fill up.
 
 What to try:
     As the sub-kind says: a momentum of 0.1, `drop_last=True`, evaluation mode where other data pass through the model, larger
@@ -59,7 +61,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.held_out_curve import Curve, held_out_curve, place
 from tb_losslens.analysis.held_out_spikes import held_out_spikes, unit_of
-from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.stats import Floats, median, rank_correlation
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.store.run import Run
 
@@ -181,11 +183,27 @@ def _by_statistics(
     ratios = np.array([abs(one.log_ratio) for one in read]) / math.log(2)
     wide = np.where(begun, np.fmax(wide, ratios), wide)
     lasting = [int(k) for k in np.flatnonzero(known & (wide >= off) & (lacks >= lost / 2))]
+    filling = _while_filling(known, begun & (wide >= off), lacks, lost=lost, most=most)
+    if filling:
+        return filling
     if not lasting or median(lacks[lasting]) < lost:
         return []
     # a larger running variance is what a few large samples make, and no error, unless it is that from before the training
     plain = all(read[k].log_ratio < 0 or read[k].mean >= 0.5 * off or begun[k] for k in lasting)
     return lasting if plain and known.sum() >= 3 and len(lasting) >= most * known.sum() else []
+
+
+def _while_filling(known: Mask, held: Mask, lacks: Floats, *, lost: float, most: float) -> list[int]:
+    """Validations that lack `lost` and more while the averages hold much of what they began with, if that lack shrinks.
+
+    What they are off by is known from the momentum then, and shrinks; what an overfitted model lacks grows.
+    """
+    rows = np.flatnonzero(known & held)
+    if known.sum() < 3 or len(rows) < most * known.sum():
+        return []
+    harmed = [int(k) for k in rows if lacks[k] >= lost]
+    shrinks, _ = rank_correlation(rows.astype(np.float64), lacks[rows])
+    return harmed if len(harmed) > 1 and shrinks < 0 else []
 
 
 def _in_trend(run: Run, curve: Curve, *, count: int = 10, most: float = 0.25) -> Mask:

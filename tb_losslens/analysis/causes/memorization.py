@@ -12,9 +12,11 @@ How it decides:
     the epochs hold the same samples, and the held-out loss does not fall along with the jumps. With a probe it is an
     experiment: the loss of the same training batch must fall against that of the same held-out batch. What the local trend
     (the placebo median) does not explain of the median jump is its share. A loss that gains back `rise` of each drop within
-    the epoch gets nowhere: that is a sawtooth and left alone here. Where another cause already explains most of the drops,
-    this one is not claimed. It is likely only where the LR and the samples of each epoch were recorded and neighbouring losses
-    do not share their noise, as those of a moving average do, which may start anew with each epoch; else possible.
+    the epoch gets nowhere: that is a sawtooth and left alone here. Where one that takes back less explains the drops, and the
+    held-out loss is known not to fall along, this stands beside it: each pass keeps the rest. Where another cause already
+    explains most of the drops, this one is not claimed. It is likely only where the LR and the samples of each epoch were
+    recorded and neighbouring losses do not share their noise, as those of a moving average do, which may start anew with each
+    epoch; else possible.
 
 What to try:
     Nothing is broken. Watch the held-out loss; if it rises: fewer epochs, a lower LR, augmentation.
@@ -31,6 +33,7 @@ References:
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -78,7 +81,12 @@ def find(
     drops = [b for b in measured if b.jump < b.placebo_median]
     if len(drops) < nearly_all * len(measured):
         return Checked(ID, f"only {len(drops)} of {plural(len(measured), 'boundary')} drop")
-    taken = {k for o in context.earlier if isinstance(o, Finding) and o.explains_jump and o.share != 0 for k in o.boundaries}
+    taken = {
+        k
+        for o in context.earlier
+        if isinstance(o, Finding) and o.explains_jump and o.share != 0 and o.cause != _SAW
+        for k in o.boundaries
+    }
     if 2 * len(taken & {b.index for b in drops}) > len(drops):
         return Checked(ID, "another cause explains most of the drops")
     cut = [k.index for k in drops if _ratio(run, k) < 1 - same_lr]
@@ -103,9 +111,31 @@ def find(
     folded = profile(context) if not any(len(ids_of(run, epoch)) for epoch in context.epochs) else None
     if folded is not None and folded.explains():
         return Checked(ID, f"{folded.in_words()}: samples that were seen before do that, and so do samples {_MIXED}")
-    return _finding(context, drops, fall, gained, same=same, heldout_part=heldout_part)
+    found = _finding(context, drops, fall, gained, same=same, heldout_part=heldout_part)
+    saw = context.found(_SAW)
+    if saw is None or not saw.explains_jump or saw.share == 0:
+        return found
+    within = profile(context)
+    kept, heldout = fall - max(0.0, within.within if within is not None else gained), _heldout_fall(context)
+    if found.strength != "likely" or not heldout <= heldout_part * kept or not kept > 0:
+        return Checked(ID, f"a sawtooth explains the drops, and that others of {number(kept)} stay is not known to be by heart")
+    return _beside(found, fall, kept)
 
 
+def _beside(found: Finding, fall: float, kept: float) -> Finding:
+    """The same where most of each drop is forgotten again: what is not stays, and is what the next pass begins from."""
+    return replace(
+        found,
+        title="Samples remembered in part",
+        text=f"Of each drop of {number(fall)} when a new pass begins {number(kept)} stays ({percent(kept / fall)}): that much "
+        "is remembered of the samples from pass to pass.",
+        explains_jump=False,
+        share=None,
+        score=0.3,
+    )
+
+
+_SAW = "epochal_sawtooth"
 _EITHER = "as it does where a model has seen its samples before, and where a moving average starts anew."
 _PLAIN = "as it does where a model has seen its samples before; that it is this, a plain log does not show."
 _MIXED = "that are mixed within a part of the data set only; the order in which they came was not recorded"
