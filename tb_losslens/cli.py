@@ -29,6 +29,8 @@ _FAILED = 1
 _UNREADABLE = 2
 _WIDTH = 110
 """Columns of a report that goes to a file or a pipe."""
+_MOST_RUNS = 12
+"""Runs up to which each is printed below the table of all."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--format", choices=("text", "json", "markdown", "html"), default="text", help="text by default")
     report.add_argument("--output", metavar="FILE", help="where the report goes in place of the terminal")
     report.add_argument("--run", help="only the run of this name")
+    report.add_argument("--full", action="store_true", help="text: all evidence of all findings, for every run")
     report.add_argument(
         "--fail-on", choices=("fault", "artifact", "unknown"), help="exit with code 1 if a run has a finding of this kind"
     )
@@ -94,7 +97,7 @@ def _report(arguments: argparse.Namespace) -> int:
     # Programs read the name by which the run is asked for.
     shown = diagnoses if form == "json" else [replace(one, run=run_label(one.run, logdir)) for one in diagnoses]
     with _to(arguments.output):
-        _print(shown, form, left_out, kept)
+        _print(shown, form, left_out, kept, full=arguments.full)
     found = any(fail_on in (one.kind, *(finding.kind for finding in one.findings)) for one in diagnoses)
     return _FAILED if found else 0
 
@@ -171,7 +174,7 @@ def _to(output: str | None) -> Iterator[None]:
         raise LossLensError(f"cannot write {output}: {error.strerror}") from error
 
 
-def _print(diagnoses: list[Diagnosis], form: str, plain: list[LeftOut], runs: list[Run]) -> None:
+def _print(diagnoses: list[Diagnosis], form: str, plain: list[LeftOut], runs: list[Run], *, full: bool) -> None:
     from rich.console import Console
 
     from tb_losslens import report
@@ -192,10 +195,16 @@ def _print(diagnoses: list[Diagnosis], form: str, plain: list[LeftOut], runs: li
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the marks are not ASCII, and a run's name may be anything
     console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH)
-    for number, diagnosis in enumerate(diagnoses):
-        if number:
-            console.rule(style="dim")
-        report.print_text(diagnosis, console)
+    if len(diagnoses) > 1:
+        report.print_runs(diagnoses, console)
+    if full or len(diagnoses) <= _MOST_RUNS:
+        for diagnosis in diagnoses:
+            if len(diagnoses) > 1:
+                console.rule(style="dim")
+            report.print_text(diagnosis, console, full=full)
+    else:
+        console.print()
+        console.print("`--run NAME` prints one of them, `--full` all.", style="dim", markup=False)
     report.print_unrecorded(plain, console)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis, Finding
 from tb_losslens.analysis.markdown import escape
+from tb_losslens.analysis.samples import Samples
 from tb_losslens.analysis.text import number, plural, signed, visible
 from tb_losslens.strict_json import dumps
 
@@ -23,6 +24,9 @@ _STYLE = {"fault": "bold red", "artifact": "magenta", "planned": "cyan", "benign
 _MARK = {"fault": "▲", "artifact": "◆", "planned": "■", "benign": "●", "unknown": "?", "none": "·"}
 _MOST_NAMED = 12
 _CODE_INDENT = 6
+
+_SHOWN, _EVIDENCE, _CAUSES, _SKIPPED = 4, 5, 8, 3
+"""What one screen has room for: findings with their sentence, evidence of the first one, causes by name, reasons."""
 
 
 class LeftOut(NamedTuple):
@@ -46,11 +50,19 @@ def to_json(diagnoses: Sequence[Diagnosis], left_out: Sequence[LeftOut] = ()) ->
 def to_markdown(diagnoses: Sequence[Diagnosis], left_out: Sequence[LeftOut] = ()) -> str:
     """One section a run, to paste into an issue, and a line that names the runs without a recording."""
     sections = [diagnosis.to_markdown().strip() for diagnosis in diagnoses]
+    if len(diagnoses) > 1:
+        sections.insert(0, _table_of_runs(diagnoses))
     if left_out:
         names = [f"`{visible(one.run).replace('`', chr(39))}`" for one in left_out]
         why = [f"- {name}: {escape(one.why)}" for name, one in zip(names, left_out, strict=True) if one.why]
         sections.append("\n".join([*why[:_MOST_NAMED], "", _unrecorded(names)]).strip())
     return "\n\n".join(sections)
+
+
+def _table_of_runs(diagnoses: Sequence[Diagnosis]) -> str:
+    cells = [(escape(d.run), d.kind, f"{d.batches:,}", f"{d.epochs:,}", escape(d.short or d.headline)) for d in diagnoses]
+    head = ["| run | kind | batches | epochs | in short |", "|---|---|--:|--:|---|"]
+    return "\n".join([*head, *(f"| {' | '.join(row)} |" for row in cells)])
 
 
 def print_unrecorded(left_out: Sequence[LeftOut], console: Console) -> None:
@@ -69,13 +81,29 @@ def _unrecorded(names: Sequence[str]) -> str:
     return f"Left out, not recorded with LossLens: {named}. LossLensWriter in place of SummaryWriter records a run."
 
 
-def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, boundaries: int = 10) -> None:
-    """Prints one run: the verdict, then what supports it, then the boundaries. About one screen.
+def print_runs(diagnoses: Sequence[Diagnosis], console: Console) -> None:
+    """Prints one line for each run: its kind, its size, and what is said of it in a few words."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("", no_wrap=True)
+    table.add_column("run", overflow="fold")
+    table.add_column("kind")
+    table.add_column("batches", justify="right", no_wrap=True)
+    table.add_column("epochs", justify="right", no_wrap=True)
+    table.add_column("in short")
+    for one in diagnoses:
+        style = _STYLE[one.kind]
+        name, mark, kind = Text(visible(one.run), style="bold"), Text(_MARK[one.kind], style=style), Text(one.kind, style=style)
+        table.add_row(mark, name, kind, f"{one.batches:,}", f"{one.epochs:,}", Text(visible(one.short or one.headline)))
+    console.print(table)
+
+
+def print_text(diagnosis: Diagnosis, console: Console, *, full: bool = False, boundaries: int = 10) -> None:
+    """Prints one run: the verdict, then what supports it, then the boundaries. One screen, unless `full`.
 
     Args:
         diagnosis: what to print.
         console: where to.
-        findings: how many are printed with their evidence; the others with their title.
+        full: all evidence of all findings, and all names; else that of the first finding, and the sentence of the next ones.
         boundaries: how many rows the table has at most; the strongest are kept.
     """
     console.print(Text.assemble((visible(diagnosis.run), "bold"), (f"   {_size(diagnosis)}", "dim")))
@@ -87,32 +115,54 @@ def print_text(diagnosis: Diagnosis, console: Console, *, findings: int = 5, bou
     for problem in diagnosis.problems:
         console.print(Text(f"! {visible(problem)}", style="yellow"))
     for place, finding in enumerate(diagnosis.findings, 1):
-        console.print()
         beside_fault = finding.cause == "batch_noise" and place > 1 and kind == "fault"  # its advice is not for this run
-        if place <= findings and not beside_fault:
-            _print_finding(place, finding, console)
-        else:
+        if place <= 2 or full:
+            console.print()
+        if beside_fault or (place > _SHOWN and not full):
             console.print(_title(place, finding))
+        elif place == 1 or full:
+            _print_finding(place, finding, console, most=len(finding.evidence) if full else _EVIDENCE)
+        else:
+            _print_in_short(place, finding, console)
     if diagnosis.boundaries:
         console.print()
         console.print(_table(diagnosis.boundaries, boundaries))
     if diagnosis.samples is not None and not diagnosis.plain:
+        _print_samples(diagnosis.samples, console, full=full)
+    _print_rest(diagnosis, console, full=full)
+
+
+def _print_samples(samples: Samples, console: Console, *, full: bool) -> None:
+    """All that is known of single samples, or where not `full` what stands out."""
+    told = samples.text if full else samples.striking
+    rows = _labelled()
+    for sentence in told:
+        rows.add_row("" if rows.row_count else "samples", Text(visible(sentence)))
+    for sentence in samples.untold if full else ():
+        rows.add_row("" if rows.row_count else "samples", Text(visible(sentence), style="dim"))
+    if rows.row_count:
         console.print()
-        rows = _labelled()
-        for sentence in diagnosis.samples.text:
-            rows.add_row("" if rows.row_count else "samples", Text(visible(sentence)))
-        for sentence in diagnosis.samples.untold:
-            rows.add_row("" if rows.row_count else "samples", Text(visible(sentence), style="dim"))
         console.print(rows)
-    _print_rest(diagnosis, console)
 
 
-def _print_finding(place: int, finding: Finding, console: Console) -> None:
+def _print_in_short(place: int, finding: Finding, console: Console) -> None:
+    """What a finding says, and what to do where there is something to do."""
     console.print(_title(place, finding))
     rows = _labelled()
     rows.add_row("what", Text(visible(finding.text)))
-    for sentence in finding.evidence:
+    if finding.advice and finding.kind in ("fault", "artifact"):
+        rows.add_row("advice", Text(visible(finding.advice)))
+    console.print(Padding(rows, (0, 0, 0, 3)))
+
+
+def _print_finding(place: int, finding: Finding, console: Console, *, most: int) -> None:
+    console.print(_title(place, finding))
+    rows = _labelled()
+    rows.add_row("what", Text(visible(finding.text)))
+    for sentence in finding.evidence[:most]:
         rows.add_row("for", Text(visible(sentence)))
+    if len(finding.evidence) > most:
+        rows.add_row("", Text(f"and {len(finding.evidence) - most} more: --full", style="dim"))
     for sentence in finding.against:
         rows.add_row("against", Text(visible(sentence)))
     if not finding.against:
@@ -151,7 +201,7 @@ def _title(place: int, finding: Finding) -> Text:
     return Text.assemble(
         f"{place}. ",
         (f"{_MARK[finding.kind]} {visible(finding.title)}", _STYLE[finding.kind]),
-        (f"   {finding.kind}, {finding.strength}{share}{aside}", "dim"),
+        (f"   {finding.cause}: {finding.kind}, {finding.strength}{share}{aside}", "dim"),
     )
 
 
@@ -159,7 +209,7 @@ def _table(boundaries: Sequence[Boundary], limit: int) -> Table:
     kept = sorted(sorted(boundaries, key=_strength, reverse=True)[:limit], key=lambda boundary: boundary.index)
     caption = None
     if len(kept) < len(boundaries):
-        caption = f"the {len(kept)} strongest of {len(boundaries)}; --format json has all"
+        caption = f"the {len(kept)} strongest of {len(boundaries):,}; --format json has all"
     table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left", header_style="dim")
     table.add_column("", no_wrap=True)
     for name in ("epoch", "step", "before", "after", "jump", "z"):
@@ -188,20 +238,25 @@ def _quiet(boundary: Boundary) -> str:
     return "not clear" if boundary.unclear else "within noise"
 
 
-def _print_rest(diagnosis: Diagnosis, console: Console) -> None:
+def _print_rest(diagnosis: Diagnosis, console: Console, *, full: bool) -> None:
     fine = [item.cause for item in diagnosis.checked if item.cause != "unknown"]  # which is no cause that one could check
     if fine:
         console.print()
-        console.print(Text(f"checked and fine: {', '.join(fine)}", style="dim"))
+        named = fine if full or len(fine) <= _CAUSES else fine[:_CAUSES]
+        more = f" and {len(fine) - len(named)} more: --full" if len(fine) > len(named) else ""
+        console.print(Text(f"checked and fine: {', '.join(named)}{more}", style="dim"))
     if diagnosis.skipped and not diagnosis.plain:  # of which one sentence above says all
-        console.print()
         console.print(Text("not checked:", style="dim"))
         by_remedy: dict[tuple[str, str], list[str]] = {}
         for item in diagnosis.skipped:
             by_remedy.setdefault((item.why, item.how), []).append(item.cause)
-        for (why, how), causes in by_remedy.items():
+        shown = list(by_remedy.items())
+        for (why, how), causes in shown if full else shown[:_SKIPPED]:
             line = f"  {', '.join(causes)}: {visible(why)}" + (f"  ->  {visible(how)}" if how else "")
             console.print(Text(line, style="dim"))
+        if len(shown) > _SKIPPED and not full:
+            left = sum(len(causes) for _, causes in shown[_SKIPPED:])
+            console.print(Text(f"  and {plural(left, 'cause')} more: --full", style="dim"))
 
 
 def _size(diagnosis: Diagnosis) -> str:

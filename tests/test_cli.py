@@ -42,6 +42,20 @@ def test_text_has_each_run_with_the_verdict_of_the_library(logdir, capsys):
     assert out.index("flat") < out.index("tooth")
 
 
+def test_several_runs_begin_with_a_table_and_many_are_told_in_it_alone(logdir, tmp_path, capsys):
+    first, second = (line.split() for line in run_cli(capsys, "report", logdir)[1].splitlines()[1:3])
+    assert [first[1], second[1]] == ["flat", "tooth"]
+    for k in range(13):
+        logs.write_run(tmp_path / f"run {k:02}", logs.losses(3, 20), 20)
+    out = run_cli(capsys, "report", tmp_path)[1]
+    rows = [line.split() for line in out.splitlines() if "  run " in line and "batches" not in line]
+    assert [row[2] for row in rows] == [f"{k:02}" for k in range(13)]
+    assert "`--run NAME` prints one of them, `--full` all." in out
+    assert "not checked" not in out
+    assert run_cli(capsys, "report", tmp_path, "--full")[1].count("not checked:") == 13
+    assert "run 03   60 batches" in run_cli(capsys, "report", tmp_path, "--run", "run 03")[1]
+
+
 def test_json_is_what_the_library_says(logdir, capsys):
     code, out, _ = run_cli(capsys, "report", logdir, "--format", "json")
     report = json.loads(out)

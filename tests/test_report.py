@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from tb_losslens.analysis.finding import Boundary, Checked, Diagnosis, Evidence, Finding, Pooled, Skipped
-from tb_losslens.report import print_text, to_json
+from tb_losslens.analysis.samples import Samples
+from tb_losslens.report import print_runs, print_text, to_json, to_markdown
 
 
 def a_boundary(index, **more):
@@ -83,11 +84,67 @@ def test_a_run_of_a_few_findings_fits_one_screen():
     assert len(printed(a_diagnosis()).splitlines()) <= 40
 
 
+def a_crowd():
+    """Six findings, five of them with nine lines of evidence, forty causes that are fine, and ten that were not checked."""
+    finding = a_diagnosis().findings[0]
+    many = tuple(Evidence(f"number {i} of the first" if i else "the LR goes from 0.01 to 0.1") for i in range(9))
+    found = [replace(finding, title=f"Finding {i}", text=f"What {i} says.", evidence=many) for i in range(5)]
+    found.append(replace(finding, title="Finding 5", kind="benign", text="What 5 says.", advice="Nothing at all."))
+    return a_diagnosis(
+        findings=tuple(found),
+        boundaries=tuple(a_boundary(i) for i in range(40)),
+        checked=tuple(Checked(f"cause_{i}", "fine") for i in range(40)),
+        skipped=tuple(Skipped(f"other_{i}", f"reason {i}", "") for i in range(10)),
+        samples=Samples(found={"never_seen": {"count": 0}, "high": {"samples": [3]}}, text=("All were seen.", "3 stays high.")),
+    )
+
+
+def test_a_crowded_run_fits_one_screen_and_says_how_to_see_the_rest():
+    text = printed(a_crowd())
+    assert len(text.splitlines()) <= 56
+    assert text.count("number 4 of the first") == 1
+    assert "number 5 of the first" not in text
+    assert "and 4 more: --full" in text
+    for i in range(4):
+        assert f"What {i} says." in text
+    assert "What 4 says." not in text
+    assert "5. ▲ Finding 4   lr_increase: fault, likely" in text
+    assert "cause_8" not in text
+    assert "and 32 more: --full" in text
+    assert "other_3" not in text
+    assert "and 7 causes more: --full" in text
+    assert "3 stays high." in text
+    assert "All were seen." not in text
+
+
+def test_the_full_report_leaves_nothing_out():
+    text = printed(a_crowd(), full=True)
+    assert text.count("number 8 of the first") == 5
+    assert "What 4 says." in text
+    assert "Nothing at all." in text
+    assert "cause_39" in text
+    assert "other_9" in text
+    assert "All were seen." in text
+    assert "--full" not in text
+
+
+def test_a_set_of_runs_is_a_table():
+    calm = Diagnosis("[b]b[/b]", "No jump", "benign", headline="No jump beyond noise", batches=1200, epochs=3)
+    out = io.StringIO()
+    print_runs([a_diagnosis(short="jumps up 3 of 3"), calm], Console(file=out, width=110, highlight=False))
+    _, first, second = (line.split() for line in out.getvalue().splitlines())
+    assert first == ["▲", "exp/1", "fault", "400", "4", "jumps", "up", "3", "of", "3"]
+    assert second == ["●", "[b]b[/b]", "benign", "1,200", "3", "No", "jump", "beyond", "noise"]
+    table = to_markdown([a_diagnosis(short="jumps | up"), calm]).split("\n\n")[0].splitlines()
+    assert table[2] == r"| exp/1 | fault | 400 | 4 | jumps \| up |"
+    assert "| run |" not in to_markdown([calm])
+
+
 def test_many_boundaries_are_cut_to_the_strongest_and_it_is_said():
     many = tuple(a_boundary(i, z=float((i * 7) % 50)) for i in range(50))
     text = printed(a_diagnosis(boundaries=many), boundaries=10)
     assert "the 10 strongest of 50" in text
-    rows = [line.split() for line in text.splitlines() if "lr_increase" in line]
+    rows = [line.split() for line in text.splitlines() if line.endswith("lr_increase")]
     assert len(rows) == 10
     assert all(float(row[6]) >= 40 for row in rows)
     epochs = [int(row[1]) for row in rows]

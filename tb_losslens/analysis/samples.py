@@ -42,6 +42,12 @@ class Samples:
     skipped: tuple[tuple[str, str, str], ...] = ()
 
     @property
+    def striking(self) -> tuple[str, ...]:
+        """The sentences that name a sample or a dependence, without those that say that there is none."""
+        parts = [part for part, found in self.found.items() if found is not None]
+        return tuple(said for part, said in zip(parts, self.text, strict=True) if _stands_out(self.found[part] or {}))
+
+    @property
     def untold(self) -> tuple[str, ...]:
         """A sentence for each reason why something cannot be told, with the line of code that would help in backquotes."""
         by_reason: dict[tuple[str, str], list[str]] = {}
@@ -110,6 +116,13 @@ def samples(run: Run, *, most: int = MOST) -> Samples:
         else:
             text.append(said)
     return Samples(len(seen.ids), len(seen.names), found, tuple(text), tuple(skipped))
+
+
+def _stands_out(found: dict[str, Any], *, level: float = 0.01) -> bool:
+    """True if a part named samples, or a dependence that is hardly chance."""
+    if "p" in found:
+        return bool(found["p"] is not None and found["p"] < level)
+    return bool(found["samples"] if "samples" in found else found.get("count"))
 
 
 def _finite(value: Any) -> Any:
