@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.epoch_levels import levels, shifts
@@ -49,10 +50,13 @@ class Moved:
         return sorted({*self.means, *self.logs, *self.samples, *self.places})
 
 
-def input_levels(run: Run, epochs: tuple[Epoch, ...], *, all_read: bool = False) -> InputLevels:
+def input_levels(
+    run: Run, epochs: tuple[Epoch, ...], *, all_read: bool = False, in_order: bool = False
+) -> InputLevels:
     """Reads them from the batches that were not chosen for their loss: those are no measure of their epoch.
 
-    With `all_read` from those as well: `late_inputs` says where that tells something.
+    With `all_read` from those as well: `late_inputs` says where that tells something. With `in_order`, where the place in an
+    epoch tells what is in a batch, only from epochs of which the signal was read in every batch.
     """
     turn, weight = by_turn(run) | all_read, sample_weights(run)
     # what is left of an epoch that lost batches is no measure of all of it where its samples are in an order
@@ -62,7 +66,8 @@ def input_levels(run: Run, epochs: tuple[Epoch, ...], *, all_read: bool = False)
     floor = 1e-6 * unit if unit > 0 else math.nan
 
     def of(values: Floats) -> Levels:
-        return levels(values if there.all() else np.where(there, values, np.nan), weight, epochs)
+        use = there & _read_throughout(values, epochs) if in_order else there
+        return levels(values if use.all() else np.where(use, values, np.nan), weight, epochs)
 
     wide = run.float("sample_level_max") - run.float("sample_level_min")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -70,6 +75,15 @@ def input_levels(run: Run, epochs: tuple[Epoch, ...], *, all_read: bool = False)
         logs = np.log(np.maximum(spread, floor))
     places = sketch(run)
     return InputLevels(of(run.float("input_mean")), of(logs), of(ranges), tuple(of(place) for place in places.T), unit)
+
+
+def _read_throughout(values: Floats, epochs: tuple[Epoch, ...]) -> NDArray[np.bool_]:
+    """True for the rows of epochs of which every value is known, shape (n,)."""
+    known = np.isfinite(values)
+    out = np.zeros(len(known), dtype=bool)
+    for epoch in epochs:
+        out[epoch.first : epoch.last] = known[epoch.first : epoch.last].all()
+    return out
 
 
 def sketch(run: Run) -> Floats:

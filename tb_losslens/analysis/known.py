@@ -1,7 +1,8 @@
 """Of which batches a signal was read, and which of them were read without regard to their loss.
 
 On very quick trainings the recorder reads what costs something of some batches only: in turn, near epoch boundaries, and
-where the loss is unusual. The last are a selection: a statement on "the batches" must leave them out.
+where the loss is unusual. The last are a selection, unless their whole epoch was read: a statement on "the batches" must leave
+them out.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from tb_losslens.analysis.once import once_a_run
 from tb_losslens.store.run import Run
 
 _BY_LOSS = 3
@@ -21,9 +23,21 @@ def is_known(run: Run, name: str) -> NDArray[np.bool_]:
     return np.isfinite(run.float(name))
 
 
+@once_a_run
 def by_turn(run: Run) -> NDArray[np.bool_]:
-    """Batches that were not chosen for their loss, shape (n,); all of them where the column `dense` is missing."""
-    return np.asarray(run.float("dense") != _BY_LOSS)
+    """Batches that were not chosen for their loss, shape (n,); all of them where the column `dense` is missing.
+
+    Where a whole epoch was read there was no choice. To leave some out would be one, and in sorted data one by content.
+    """
+    reason = run.float("dense")
+    out = np.asarray(reason != _BY_LOSS)
+    if out.all() or not run.has("epoch"):
+        return out
+    ends = np.flatnonzero(np.diff(run.columns["epoch"])) + 1
+    starts = np.concatenate([[0], ends])
+    unread = np.add.reduceat((reason == 0).astype(np.int64), starts)
+    whole = np.repeat(unread == 0, np.diff(np.append(starts, len(run))))
+    return np.asarray(out | whole)
 
 
 def read_late(run: Run, name: str, *, most: float = 0.05) -> str:

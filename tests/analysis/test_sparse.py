@@ -117,9 +117,22 @@ def test_sorted_data_and_a_shift_show_in_the_dense_rows(tmp_path: Path) -> None:
     assert (fault.cause, fault.boundaries) == ("input_shift", (3,))
 
 
+def test_sorted_data_of_which_a_part_of_an_epoch_was_read_has_no_shift(tmp_path: Path) -> None:
+    """Its first batches are of the first class, whose inputs are others than those of a whole epoch."""
+    run = train(tmp_path, sort=True, epochs=6)
+    read = np.arange(len(run)) < run.epochs[5].first + 5
+    places = run.ragged["input_sketch"]
+    columns = {name: np.where(read, run.float(name), np.nan) for name in ("input_mean", "input_std")}
+    few = Ragged.from_lists([places[k] if read[k] else [] for k in range(len(run))])
+    said = diagnose(replace(run, columns={**run.columns, **columns}, ragged={**run.ragged, "input_sketch": few}))
+    assert "incomplete_shuffle" in {finding.cause for finding in said.findings}
+    assert "input_shift" not in {finding.cause for finding in said.findings}
+
+
 def test_rows_chosen_for_their_loss_are_told_apart() -> None:
-    run = Run.from_arrays(loss=np.ones(4), dense=np.array([0, 1, 2, 3], dtype=np.int8))
-    assert by_turn(run).tolist() == [True, True, True, False]
+    dense = np.array([0, 1, 2, 3, 1, 3, 2], dtype=np.int8)
+    run = Run.from_arrays(loss=np.ones(7), dense=dense, epoch=np.array([0, 0, 0, 0, 1, 1, 1]))
+    assert by_turn(run).tolist() == [True, True, True, False, True, True, True]  # a whole epoch is no choice
     assert by_turn(Run.from_arrays(loss=np.ones(2))).tolist() == [True, True]
 
 

@@ -119,9 +119,10 @@ def _at_boundaries(context: Context, *, least_effect: float, most_shifts: int) -
     compared = any(epoch.fields.get("inputs_compared") for epoch in context.epochs)
     if not known and not compared and not (run.has("input_mean") and run.has("input_std")):
         return [Skipped(ID, "the inputs were not recorded", how_to_record("input_mean"))]
-    levels = input_levels(run, context.epochs)
+    in_order = context.found("incomplete_shuffle") is not None
+    levels = input_levels(run, context.epochs, in_order=in_order)
     steps = moved(levels, least=least_effect) if levels.unit > 0 else Moved((), (), (), {})
-    chosen = not by_turn(run).all()  # batches were read for their loss: without any there is nothing more to see
+    chosen = not by_turn(run).all() and not in_order  # batches were read for their loss: without any there is nothing more to see
     late = late_inputs(run, context.epochs, least=least_effect) if chosen and not (steps.all() or known) else None
     if late is not None:
         levels, steps = late
