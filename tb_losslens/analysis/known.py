@@ -31,13 +31,16 @@ def by_turn(run: Run) -> NDArray[np.bool_]:
     """
     reason = run.float("dense")
     out = np.asarray(reason != _BY_LOSS)
+    out.flags.writeable = False  # all causes share it
     if out.all() or not run.has("epoch"):
         return out
     ends = np.flatnonzero(np.diff(run.columns["epoch"])) + 1
     starts = np.concatenate([[0], ends])
     unread = np.add.reduceat((reason == 0).astype(np.int64), starts)
     whole = np.repeat(unread == 0, np.diff(np.append(starts, len(run))))
-    return np.asarray(out | whole)
+    out = np.asarray(out | whole)
+    out.flags.writeable = False
+    return out
 
 
 def read_late(run: Run, name: str, *, most: float = 0.05) -> str:

@@ -91,7 +91,7 @@ def target_steps(run: Run, epochs: tuple[Epoch, ...], *, least_mix: float, least
         least_mix: smallest part of the samples that is of another class or source.
         least_level: smallest move of the mean of floating targets in their spread, or of the spread as a part of itself.
     """
-    there = by_turn(run)  # batches that were read because their loss is high are no measure of their epoch
+    there = by_turn(run).copy()  # batches that were read because their loss is high are no measure of their epoch
     for epoch in epochs:
         there[epoch.first : epoch.last] &= is_whole(run, epoch)
     out = [step for mix in mixes(run) for step in mix_steps(mix, epochs, there, least=least_mix)]

@@ -122,7 +122,8 @@ def _at_boundaries(context: Context, *, least_effect: float, most_shifts: int) -
     in_order = context.found("incomplete_shuffle") is not None
     levels = input_levels(run, context.epochs, in_order=in_order)
     steps = moved(levels, least=least_effect) if levels.unit > 0 else Moved((), (), (), {})
-    chosen = not by_turn(run).all() and not in_order  # batches were read for their loss: without any there is nothing more to see
+    # batches were read for their loss: without any there is nothing more to see
+    chosen = not by_turn(run).all() and not in_order
     late = late_inputs(run, context.epochs, least=least_effect) if chosen and not (steps.all() or known) else None
     if late is not None:
         levels, steps = late
