@@ -53,7 +53,7 @@ def wrong_unit(
         return None
     length = scheduler.get("T_max")
     whole = [epoch for epoch in context.epochs if epoch.fields.get("complete")]
-    counted = _counted(whole)
+    counted = steps_counted(whole)
     if not isinstance(length, int) or length < 1 or not counted:
         return None
     each, batches = int(np.median(counted)), int(np.median([len(epoch) for epoch in whole]))
@@ -100,7 +100,7 @@ def unit_finding(context: Context, wrong: WrongUnit, cause: str) -> Finding:
     )  # fmt: skip
 
 
-def _counted(epochs: list[Epoch]) -> list[int]:
+def steps_counted(epochs: list[Epoch]) -> list[int]:
     """Steps that the only scheduler of the only optimiser counts from the begin of one epoch to the begin of the next."""
     counts = [_count(epoch.fields) for epoch in epochs]
     return [b - a for a, b in pairwise(counts) if a is not None and b is not None and b > a]

@@ -1,4 +1,4 @@
-"""The learning rate is so small that the training ends where it began: going straight downhill, with weights hardly moved.
+"""The learning rate is so small, or decays so early, that the training ends where it still went downhill.
 
 What it sees:
     The slope of the loss along the updates for their LR, early and late in the run, how far each parameter moved for its size,
@@ -14,9 +14,14 @@ How it decides:
     `errors` standard errors, and for the same LR at least `straight` of it is left: what the output of an untrained model loses
     to begin with is steeper than the way itself. The updates of every parameter, laid end to end, are `moved` times its size
     at most; no more than `gone` of the loss of the best constant is gone, after `least_epochs` passes.
+    A decay is too early where three fifths of the batches and more have a twentieth of all LRs added up, and the loss was
+    falling until then: over the last third of the way before, measured in LRs added up, by `errors` standard errors, so that
+    as much way again would bring `coming` of what was learned, flattening as before, of which less than `came` came. The slope
+    along the updates must not have turned, and it is possible only where it is not clearly negative to the end. Validations
+    after it must not say that other samples have no part in it.
 
 What to try:
-    A larger LR, by factors of ten, until the loss gets no lower within an epoch.
+    A larger LR, by factors of ten, until the loss gets no lower within an epoch; a decay over the whole length of the run.
 
 When it is wrong:
     Small updates that have another reason are left to it: gradients that vanish, a bad initialisation, clipping to a tenth of
@@ -39,9 +44,12 @@ import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.downhill import SLOPE
+from tb_losslens.analysis.early_decay import Decay, early_decay
+from tb_losslens.analysis.early_decay_report import decay_finding
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.learned import Learned, learned
 from tb_losslens.analysis.lr_steps import filled
+from tb_losslens.analysis.plateau_cuts import generalises
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.straight import Slopes, longest_way, slopes, thirds_read
 from tb_losslens.analysis.text import number, percent, plural
@@ -68,6 +76,8 @@ def find(
     moved: float = 0.5,
     gone: float = 0.1,
     held: float = 0.3,
+    coming: float = 0.15,
+    came: float = 0.5,
 ) -> Outcome:
     """One finding, or how much the slope has flattened.
 
@@ -80,6 +90,8 @@ def find(
         moved: updates of a parameter over its size, at most.
         gone: part of the loss of the best constant that is gone, at most.
         held: part of the highest LR that the LR is above for half of the run: else a decay may be why.
+        coming: part of what was learned that was to come when a decay ended it.
+        came: part of that which came after all, at most.
     """
     run = context.run
     if len(run) < least or len(context.epochs) < least_epochs:
@@ -95,6 +107,12 @@ def find(
     if stopped is not None and stopped.strength == "likely":
         end = f"the highest LR is {number(float(rate.max()))}; the training was stopped ({stopped.cause}) after"
         return Checked(ID, f"{end} {plural(len(context.epochs), 'epoch')}: what ends early ends as steeply as it began")
+    decay = early_decay(run)
+    if decay is not None and decay.too_early(errors=errors, least=coming, most=came):
+        if _held_out_differs(run, decay):
+            gone_at = percent(decay.row / len(run))
+            return Checked(ID, f"the LR is gone after {gone_at} of the run, as the held-out loss asks for")
+        return decay_finding(context, decay, ID)
     usual = median(rate)
     if usual < held * rate.max() or rate[-1] > 1.5 * usual:
         ends = f"half of the run has an LR of {number(usual)} or less, it ends at {number(float(rate[-1]))}"
@@ -122,6 +140,12 @@ def find(
     if _clipped(run):
         return Checked(ID, f"{far}: the gradients are clipped to a tenth and less")
     return _from_start(run, seen, way, far, level)
+
+
+def _held_out_differs(run: Run, decay: Decay, *, least: int = 4) -> bool:
+    """True if enough validations after the decay say that what was being learned did not hold for other samples."""
+    after = [v for v in run.validations if v.batch > decay.row and math.isfinite(v.value)]
+    return len(after) >= least and not generalises(run, decay.row, decay.learned, least=least)
 
 
 def _clipped(run: Run) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +35,8 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     "exponential": lambda done: 1e-3**done,
     "warm_up": lambda done: done,
     "gone": lambda done: 0.1 ** int(20 * done),
+    "early": lambda done: 1e-6**done,
+    "early_steps": lambda done: 0.03 ** int(4 * done),
 }
 """Part of the training that is over -> factor of the LR."""
 
@@ -117,11 +120,66 @@ def test_a_training_that_ends_as_steeply_as_it_began(options: dict[str, Any]) ->
     assert better.loss[-25:].mean() < 0.95 * run.loss[-25:].mean()
 
 
-def test_a_decay_that_is_over_at_once_is_another_matter() -> None:
+def test_a_decay_that_is_over_within_a_few_batches_is_not_measured() -> None:
     assert "is mixed" in checked(lr_too_low, trained(schedule="gone", lr=2e-4))
 
 
-@pytest.mark.parametrize("schedule", [name for name in SCHEDULES if name not in ("gone", "warm_up")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 3e-3, "schedule": "early", "epochs": 20},
+        {"lr": 1e-3, "schedule": "early", "data": "digits", "model": "deep", "seed": 1},
+        {"lr": 0.1, "optimizer": "sgd", "schedule": "early", "data": "digits", "epochs": 20},
+    ],
+    ids=lambda options: "-".join(map(str, options.values())),
+)
+def test_a_decay_that_ends_the_training_while_the_loss_falls(options: dict[str, Any]) -> None:
+    run = trained(**options)
+    (finding,) = findings(lr_too_low, run)
+    assert (finding.kind, finding.strength, finding.detail) == ("fault", "likely", "decay")
+    assert finding.steps[0] < 0.4 * len(run)
+    assert diagnose(run).findings[0].cause == "lr_too_low"
+    better = trained(**{**options, "schedule": "cosine"})
+    assert better.loss[-25:].mean() < 0.95 * run.loss[-25:].mean()
+
+
+@pytest.mark.parametrize("schedule", ["early", "early_steps"])
+@pytest.mark.parametrize("data", ["gaussian", "digits"])
+def test_a_decay_as_early_after_all_was_learned(data: str, schedule: str) -> None:
+    assert "is mixed" in checked(lr_too_low, trained(lr=0.03, data=data, schedule=schedule, epochs=20))
+
+
+def with_ends(run: Run, kind: str, fields: Callable[[int], dict[str, Any]]) -> Run:
+    """The same with `fields(k)` in the k-th event of this kind that has an epoch or a value."""
+    count = itertools.count()
+    return replace(
+        run,
+        events=tuple(replace(e, fields={**e.fields, **fields(next(count))}) if e.kind == kind else e for e in run.events),
+    )
+
+
+def test_what_does_not_hold_for_other_samples_is_no_loss() -> None:
+    """The held-out loss lies where it was at first, far above that of the training."""
+    run = trained(lr=3e-3, schedule="early", epochs=20)
+    noise = 0.01 * np.random.default_rng(0).normal(size=99)
+    other = with_ends(run, "validation_end", lambda k: {"value": float(run.loss[0] + noise[k])})
+    assert "held-out loss asks for" in checked(lr_too_low, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"), [("ExponentialLR", "gamma=0.7943"), ("StepLR", "step_size=6"), ("MultiStepLR", "T_max=20")]
+)
+@pytest.mark.parametrize("unit", [1, 25])
+def test_the_schedule_that_is_advised(name: str, fix: str, unit: int) -> None:
+    """By the class of the scheduler, and by how many of its steps an epoch of 25 batches has."""
+    run = trained(lr=3e-3, schedule="early", epochs=20)
+    run = with_ends(run, "epoch_end", lambda k: {"schedule": [{"steps": [(k + 1) * unit]}]})
+    (finding,) = findings(lr_too_low, replace(run, facts={**run.facts, "scheduler": {"class": name, "gamma": 0.5}}))
+    assert (f"`{name}` was stepped once a batch" in finding.advice) == (unit == 25)
+    assert ("scheduler.step()         # once an epoch" if unit == 25 else fix) in finding.fix
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle", "steps", "exponential"])
 @pytest.mark.parametrize(
     "options",
     [
