@@ -39,10 +39,20 @@ class LossFunction:
         return bool(np.isin(self.kinds, kinds).all())
 
 
+def identity_codes(run: Run, *, smallest: float = 1e-6) -> Floats:
+    """Column `loss_identity`, shape (n,); NaN also where the loss is too small to be compared.
+
+    A loss of no more than `smallest` has too few digits for that, so -1 says nothing there: a model that has learned its
+    samples by heart ends with many of them.
+    """
+    codes = run.float("loss_identity")
+    return np.where((codes < 0) & (np.abs(run.loss) <= smallest), np.nan, codes)
+
+
 def loss_function(run: Run, *, part: float = 0.9, least: int = 3) -> LossFunction | None:
     """The function that the loss is in `part` of the batches that were tested, `least` at least; None if there is none."""
     names = run.facts.get("identities")
-    codes = run.float("loss_identity")
+    codes = identity_codes(run)
     rows = np.flatnonzero(np.isfinite(codes) & np.isfinite(run.loss))
     if not isinstance(names, list | tuple) or len(rows) < least:
         return None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.known import by_turn
+from tb_losslens.analysis.loss_function import identity_codes
 from tb_losslens.analysis.mix import class_names
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.stats import Floats, finite, median
@@ -145,7 +146,7 @@ def rare_classes(
     sums = class_sums(run, every, set(names))
     if sums is not None:
         own, others = sums
-    identity = finite(run.float("loss_identity"))
+    identity = finite(identity_codes(run))
     plain = sums is not None or (len(identity) > 4 and bool((identity >= 0).mean() > 0.9))
     largest, typical = float(usual.max()), float(usual[rare].mean())
     return Rare(names, share, largest, typical, len(every), own, others, sums is not None, plain, explained, p)

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from tb_losslens.analysis.loss_function import identity_codes
 from tb_losslens.analysis.outliers import Rows
 from tb_losslens.analysis.stats import Floats, median
 from tb_losslens.store.run import Run
@@ -95,7 +96,7 @@ def _over_mean_of_samples(run: Run) -> Floats:
 
 def _named(run: Run, usual: float, *, part: float = 0.95) -> Literal["sum", "mean"] | None:
     """The reduction of what the criterion returns: by identity in full batches (of one sample both are equal), else by name."""
-    codes = run.float("loss_identity")[run.float("batch_size") == usual]
+    codes = identity_codes(run)[run.float("batch_size") == usual]
     codes = codes[np.isfinite(codes)]
     names = run.facts.get("identities")
     if len(codes) and isinstance(names, list | tuple):

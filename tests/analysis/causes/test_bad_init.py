@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -144,3 +146,15 @@ def loaded(directory: Path) -> Run:
 
 def test_a_state_that_was_loaded_is_no_initialisation(tmp_path: Path) -> None:
     assert "a state was loaded" in checked(bad_init, loaded(tmp_path))
+
+
+def test_a_loss_of_zero_at_the_end_has_no_digits_left_to_compare(tmp_path: Path) -> None:
+    run = record(tmp_path, model=net(10), epochs=4)
+    late = np.arange(len(run)) >= len(run) // 2
+    codes = run.float("loss_identity")
+    none = np.where(late & np.isfinite(codes), -1.0, codes)
+    by_heart = {"loss": np.where(late, 3e-7, run.loss), "loss_identity": none}
+    (finding,) = findings(bad_init, replace(run, columns={**run.columns, **by_heart}))
+    assert "ln 10 = 2.3" in finding.evidence[0]
+    by_heart["loss"] = np.where(late, 3e-3, run.loss)
+    assert "none of the functions" in checked(bad_init, replace(run, columns={**run.columns, **by_heart}))
