@@ -11,7 +11,9 @@ How it decides:
     Inputs or targets of the batch stand apart: by a gap of a factor of two from all others, and beyond what the tail of the
     others leads one to expect, so that an extreme value in heavy-tailed data is none. And the loss or the gradient of the same
     batches stands out from the batches around them, or those of all batches that hold a few recurring samples do together;
-    batches that stand apart without an effect are mentioned only. Samples that came with another target than in the epochs
+    batches that stand apart without an effect are mentioned only, except where BatchNorm hides it from the training and keeps
+    it for the validation: where `batchnorm_drift` knows no other reason, and names the validations right after them,
+    and no others. Samples that came with another target than in the epochs
     before and after are proof, where they fill batches one after the other. Non-finite: the first batch whose inputs hold
     NaN or infinity as the loss does, or the samples of which every batch has a loss that is not finite, where by chance not one
     would; a loss that never was finite is no matter of one batch. Recurring: the same sample ids in several epochs; a sample
@@ -46,6 +48,7 @@ from tb_losslens.analysis.bad_rows import (
     gradient_distance,
     loss_distance,
 )
+from tb_losslens.analysis.batchnorm_kept import is_left_by
 from tb_losslens.analysis.boxes import box_spans
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
@@ -53,7 +56,7 @@ from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.known import is_known, mostly_known
 from tb_losslens.analysis.nonfinite import first_finding, never_finite, recurring_finding, recurring_nonfinite
 from tb_losslens.analysis.orders import recurring_ids
-from tb_losslens.analysis.outliers import loss_level, spans
+from tb_losslens.analysis.outliers import Rows, loss_level, spans
 from tb_losslens.analysis.relabelled_span import relabelled_spans
 from tb_losslens.analysis.sample_test import standing_behind
 from tb_losslens.analysis.text import number, p_value, plural, some
@@ -89,6 +92,9 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
         signals = [bad for bad in found if bad.detail == detail]
         if signals:
             out.append(_standing_apart(context, signals, detail, least_epochs))
+    kept = _kept_by_batchnorm(context, [bad for bad in seen if bad.detail == "inputs" and len(bad.quiet)])
+    if kept is not None and not any(isinstance(one, Finding) for one in out):
+        out.append(kept)
     relabelled = list(relabelled_spans(context.run).values())
     out += [_relabelled(context, first, last, proof) for first, last, proof in relabelled]
     known = {int(row) for bad in seen for row in (*bad.rows, *bad.quiet)}
@@ -155,17 +161,9 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
     groups = spans(rows)
     # one signal may miss a batch that another shows
     shared = recurring_ids(run, rows, least_epochs=least_epochs) or max((list(bad.ids) for bad in signals), key=len)
-    evidence = [
-        Evidence(
-            f"the {_LABEL[bad.signal]} of {plural(len(bad.rows), 'batch')} lies {number(bad.apart, 2)} sigma and more from the "
-            f"usual, no other more than {number(bad.next_largest, 2)}",
-            bad.signal,
-            shown_around(run.loss, groups[0]),
-        )
-        for bad in signals
-    ]
-    loss, gradient = (float(np.nanmax(distance(run)[rows])) for distance in (loss_distance, gradient_distance))
     shown = shown_around(run.loss, groups[0])
+    evidence = [_apart(bad, bad.rows, shown) for bad in signals]
+    loss, gradient = (float(np.nanmax(distance(run)[rows])) for distance in (loss_distance, gradient_distance))
     evidence.append(Evidence(f"their loss reaches {number(loss, 2)} sigma above that of the batches around", "loss", shown))
     if math.isfinite(gradient):
         evidence.append(
@@ -186,6 +184,35 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
         evidence=evidence,
         ids=shared or None,
     )
+
+
+def _kept_by_batchnorm(context: Context, quiet: list[BadRows]) -> Finding | None:
+    """Batches without an effect on their own loss, which BatchNorm takes away, and with one on the next held-out loss."""
+    drift = context.found("batchnorm_drift")
+    rows = np.unique(np.concatenate([bad.quiet for bad in quiet])) if quiet else np.empty(0, dtype=np.int64)
+    if drift is None or not is_left_by(context.run, drift, rows):
+        return None
+    groups = spans(rows)
+    shown = shown_around(context.run.loss, groups[0])
+    evidence = [_apart(bad, bad.quiet, shown) for bad in quiet]
+    spoiled = plural(len(drift.steps), "validation")
+    evidence.append(Evidence(f"BatchNorm's running statistics are off at {spoiled} right after them", "bn_updates"))
+    return bad_batch_finding(
+        context,
+        groups,
+        detail="inputs",
+        strength="likely",
+        title=f"Bad inputs in {plural(len(rows), 'batch')}",
+        text=f"{in_words(context, groups)} hold{'s' if len(rows) == 1 else ''} inputs unlike all others. BatchNorm hides that "
+        "from the training loss and keeps it in its running statistics, which the next validation uses.",
+        evidence=evidence,
+    )
+
+
+def _apart(bad: BadRows, rows: Rows, shown: tuple[int, int]) -> Evidence:
+    far, others = number(bad.apart, 2), number(bad.next_largest, 2)
+    said = f"the {_LABEL[bad.signal]} of {plural(len(rows), 'batch')} lies {far} sigma and more from the usual"
+    return Evidence(f"{said}, no other more than {others}", bad.signal, shown)
 
 
 _LABEL = {

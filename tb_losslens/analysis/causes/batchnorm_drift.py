@@ -16,7 +16,8 @@ How it decides:
     must be seen to be off. Two validations, or a single one that spikes, loses twice as much, or before which the loss of a
     training batch changed with the weights unchanged. Without a probe: the held-out loss spikes exactly where they were
     updated by no step or set back, while the training loss stays in trend; or where they are off by half a standard deviation
-    or a factor of 2 in the variance, three times more than at the others. Or they are so off at nearly all validations (a
+    or a factor of 2 in the variance, three times more than at the others, those aside that come right after and are off by less
+    and less: averages forget step by step. Or they are so off at nearly all validations (a
     variance that is too large by a factor of 4, or of 2 where the momentum keeps it from before the training), and the held-out
     loss lacks a quarter of what the training loss has learned in the middle of these, and an eighth at each. Or they keep so
     much of what they held before the training that they are off at nearly all validations, and the held-out loss lacks that
@@ -169,6 +170,7 @@ def _by_statistics(
         if (touched & alone).any() and not (touched & ~high).any():
             return [int(k) for k in np.flatnonzero(touched & alone)]
         at = np.flatnonzero(alone & (wide >= off))
+        rest &= ~_fading(wide, at, off)
         if len(at) and rest.sum() >= 2 and (wide[at] >= apart * median(wide[rest])).all() and not (wide[rest] >= off).any():
             return [int(k) for k in at]
     if not unseen.all() or not known.any():
@@ -204,6 +206,17 @@ def _while_filling(known: Mask, held: Mask, lacks: Floats, *, lost: float, most:
     harmed = [int(k) for k in rows if lacks[k] >= lost]
     shrinks, _ = rank_correlation(rows.astype(np.float64), lacks[rows])
     return harmed if len(harmed) > 1 and shrinks < 0 else []
+
+
+def _fading(wide: Floats, at: NDArray[np.int64], off: float) -> Mask:
+    """True for validations right after those `at` that are `off` by less and less: an average forgets step by step."""
+    out = np.zeros(len(wide), dtype=bool)
+    for k in at.tolist():
+        for later in range(k + 1, len(wide)):
+            if later in at or not off <= wide[later] < wide[later - 1]:
+                break
+            out[later] = True
+    return out
 
 
 def _in_trend(run: Run, curve: Curve, *, count: int = 10, most: float = 0.25) -> Mask:
