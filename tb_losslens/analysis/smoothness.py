@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from tb_losslens.analysis.loss_function import identity_codes
 from tb_losslens.analysis.once import once_a_run
 from tb_losslens.analysis.stats import MAD_TO_SIGMA, median, row_median
 from tb_losslens.store.run import Run
@@ -57,3 +58,20 @@ def may_be_smoothed(run: Run, *, least: float = 0.5, errors: float = 3.0) -> flo
         return 0.0
     shared = usual_share(run)
     return shared if shared - errors * math.sqrt(2 / max(1, len(run))) >= least else 0.0
+
+
+def begins_as_batch_loss(run: Run, *, least: int = 5, most: float = 0.8) -> bool:
+    """True if the loss is a function of output and target at the first batch, and none at `least` others that were tested.
+
+    So begins a mean, with the loss of one batch; that of an epoch may begin anew with it. Batches of half of the data and more
+    hold the same samples, and share their noise without a mean.
+    """
+    codes = identity_codes(run)
+    size, total = median(run.float("batch_size")), run.facts.get("dataset_size")
+    if not len(run) or not codes[0] >= 0 or not (isinstance(total, int) and 2 * size <= total):
+        return False
+    first = run.float("index") == 0
+    first[0] = True
+    later = codes[~first & np.isfinite(codes)]
+    # one of so many functions may give about the same number by chance
+    return len(later) >= least and float((later < 0).mean()) >= most and not (later == codes[0]).any()

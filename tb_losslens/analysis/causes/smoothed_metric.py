@@ -11,8 +11,9 @@ How it decides:
     With the raw loss u beside the logged x (column `logged_loss`), by equality at nearly all batches: `x_i = a x_(i-1) +
     (1 - a) u_i` with one constant a, where epochs may begin anew with `x_i = u_i`; or it is begun at 0 and divided by
     `1 - a^i`, as Adam does with its moments; or x_i is the mean of the last w raw losses. It explains the jumps where it begins
-    anew, the logged curve jumps there and the raw one does not. Without the raw loss nothing is claimed: that neighbouring
-    values share their noise is said, and what would prove it.
+    anew, the logged curve jumps there and the raw one does not. Without the raw loss it is likely where the logged value is a
+    function of output and target at the first batch, with which a mean begins, and at no later one, while neighbouring values
+    share their noise. Else nothing is claimed: that they share it is said, and what would prove it.
 
 What to try:
     Log the loss of the batch and let the chart smooth it. LossLens judges the raw loss, where it is recorded.
@@ -34,9 +35,9 @@ import numpy as np
 
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
-from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, beside_the_batch_loss
+from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, TAKEN_APART, beside_the_batch_loss
 from tb_losslens.analysis.smoothing import Smoothing, bias_corrected, exponential, windowed
-from tb_losslens.analysis.smoothness import BATCH_LOSS, may_be_smoothed, usual_share
+from tb_losslens.analysis.smoothness import BATCH_LOSS, begins_as_batch_loss, may_be_smoothed, usual_share
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.analysis.whole import lost_before
 
@@ -57,6 +58,8 @@ def find(context: Context, *, tolerance: float = 1e-5, widest: int = 1000) -> Ou
         shared = may_be_smoothed(run)
         if shared:
             said = f"each value shares {percent(shared)} of its noise with the one before, as in a moving average"
+            if begins_as_batch_loss(run) and context.found("running_mean") is None:
+                return _from_the_curve(said)
             return Skipped(ID, f"{said}; only the loss of each batch beside it would prove that", BATCH_LOSS)
         return Checked(ID, f"neighbouring values share {percent(usual_share(run))} of their noise")
     logged, lost = run.float("logged_loss"), lost_before(run)
@@ -68,6 +71,23 @@ def find(context: Context, *, tolerance: float = 1e-5, widest: int = 1000) -> Ou
     if found is None:
         return Checked(ID, "the logged loss is no exponential mean of the raw one, nor its mean over a window")
     return _finding(context, found)
+
+
+def _from_the_curve(said: str) -> Finding:
+    return Finding(
+        ID, "artifact", "likely", "The logged loss is smoothed",
+        "The logged value is the loss of the batch at the first batch and not after it, as that of a mean that begins with it, so "
+        "a jump shows late and as a slope.",
+        score=0.75, explains_jump=False,
+        evidence=(
+            Evidence(said, "loss"),
+            Evidence("it is a function of output and target at the first batch, and none at the others", "loss_identity"),
+        ),
+        missing=(BATCH_LOSS,),
+        advice="Log the loss of the batch and let the chart smooth it: a jump cannot be measured on this curve.",
+        fix='writer.log_batch(loss)     # or: writer.add_scalar("Loss/train", loss.item(), step)',
+        confirm=TAKEN_APART.confirm,
+    )  # fmt: skip
 
 
 def _finding(context: Context, found: Smoothing) -> Finding:

@@ -179,3 +179,61 @@ def test_a_mean_that_corrects_its_bias_is_proved(data: str, keep: float) -> None
 
 def test_a_mean_that_forgets_nothing_within_the_run_is_a_running_mean() -> None:
     checked(smoothed_metric, beside("digits", corrected(0.99999)))
+
+
+def logged_by(directory: Path, smooth: Callable[[float, list[float]], float], *, batch_size: int = 16) -> Run:
+    """A training with `F.cross_entropy` that hands nothing but `smooth(loss, losses so far)` to TensorBoard."""
+    torch.manual_seed(0)
+    x, y, _, _ = dataset("digits", 800)
+    net, seen = build_model("mlp", x, y), list[float]()
+    opt = torch.optim.Adam(net.parameters(), 1e-3)
+    with LossLensWriter(str(directory)) as writer:
+        writer.watch(net, opt)
+        for _ in range(4 if batch_size < 400 else 100):
+            if not seen:
+                loader = writer.wrap(DataLoader(TensorDataset(x, y), batch_size=batch_size, shuffle=True))
+            for inputs, targets in loader:
+                loss = nn.functional.cross_entropy(net(inputs), targets)
+                opt.zero_grad()
+                loss.backward()
+                opt.step()
+                seen.append(loss.item())
+                writer.add_scalar("Loss/train", smooth(loss.item(), seen), len(seen) - 1)
+    (run,) = load_runs(str(directory)).values()
+    return run
+
+
+def ema(keep: float) -> Callable[[float, list[float]], float]:
+    mean = float("nan")
+
+    def smooth(loss: float, seen: list[float]) -> float:
+        nonlocal mean
+        mean = loss if len(seen) == 1 else keep * mean + (1 - keep) * loss
+        return mean
+
+    return smooth
+
+
+@pytest.mark.parametrize("smooth", [ema(0.95), lambda loss, seen: float(np.mean(seen[-20:]))], ids=["exponential", "window"])
+def test_a_mean_that_begins_with_the_loss_of_a_batch_is_likely(
+    tmp_path: Path, smooth: Callable[[float, list[float]], float]
+) -> None:
+    (found,) = findings(smoothed_metric, logged_by(tmp_path, smooth))
+    assert (found.kind, found.strength, found.explains_jump) == ("artifact", "likely", False)
+    assert found.missing == ("writer.log_batch(loss)",)
+
+
+@pytest.mark.parametrize(
+    ("smooth", "batch_size"),
+    [
+        (lambda loss, seen: loss, 16),
+        (lambda loss, seen: loss + 0.01 * (len(seen) - 1), 16),  # a term that is 0 at first and grows
+        (ema(0.95), 800),  # batches of all samples
+    ],
+    ids=["raw", "another term", "whole data set"],
+)
+def test_what_else_is_a_batch_loss_at_first_is_none(
+    tmp_path: Path, smooth: Callable[[float, list[float]], float], batch_size: int
+) -> None:
+    diagnosis = diagnose(logged_by(tmp_path, smooth, batch_size=batch_size))
+    assert not [f for f in diagnosis.findings if f.cause == "smoothed_metric"]
