@@ -32,6 +32,8 @@ class HighSamples:
         others: the farthest that any sample else does.
         alike: largest over smallest distance, 5 % of them left aside on either end.
         epochs: in which they came.
+        signal: the column that tells them; of "input_std" (see `wide_samples`) the above are spreads in the place of means,
+            `apart` and `others` those of whole batches over the usual one.
     """
 
     rows: Rows
@@ -43,6 +45,7 @@ class HighSamples:
     others: float
     alike: float
     epochs: int
+    signal: str = "sample_level_max"
 
 
 def high_samples(

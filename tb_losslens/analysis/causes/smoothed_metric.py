@@ -76,8 +76,8 @@ def find(context: Context, *, tolerance: float = 1e-5, widest: int = 1000) -> Ou
 def _from_the_curve(said: str) -> Finding:
     return Finding(
         ID, "artifact", "likely", "The logged loss is smoothed",
-        "The logged value is the loss of the batch at the first batch and not after it, as that of a mean that begins with it, so "
-        "a jump shows late and as a slope.",
+        "The logged value is the loss of the batch at the first batch and not after it, as that of a mean that begins with it, "
+        "so a jump shows late and as a slope.",
         score=0.75, explains_jump=False,
         evidence=(
             Evidence(said, "loss"),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tb_losslens.analysis.causes import outlier_samples
 from tb_losslens.analysis.engine import diagnose
+from tb_losslens.analysis.wide_samples import wide_samples
 from tb_losslens.record import cadence
 from tests.analysis.contexts import checked, findings
 from tests.analysis.recorded import Change, record
@@ -93,3 +94,35 @@ def test_a_span_of_batches_is_left_to_bad_batch(tmp_path: Path) -> None:
     run = record(tmp_path, change=change)
     assert not findings(outlier_samples, run)
     assert "bad_batch" in [f.cause for f in diagnose(run).findings]
+
+
+@pytest.mark.parametrize("batch_size", [16, 32])
+def test_samples_of_another_unit_around_zero_are_named_by_the_batches_without_them(tmp_path: Path, batch_size: int) -> None:
+    run = record(tmp_path, data="regression", change=one_in(50, 100.0), batch_size=batch_size, epochs=20)
+    (finding,) = findings(outlier_samples, run)
+    assert (finding.kind, finding.detail) == ("fault", "mixed_formats")
+    assert [int(word) for word in finding.fix.split("[")[1].split("]")[0].split(",")] == list(range(0, 1000, 50))
+    assert "have a spread of" in finding.text
+
+
+def test_those_that_are_easier_with_it_are_mentioned_only(tmp_path: Path) -> None:
+    """Classes that lie apart lie further apart: the outputs are surer, and right."""
+    text = checked(outlier_samples, record(tmp_path, data="gaussian", change=one_in(50, 100.0), epochs=20))
+    assert "stand apart by their spread, without an effect that shows" in text
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_heavy_tail_on_both_sides_has_none(tmp_path: Path, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    tail = torch.randn(1000, 1, generator=generator) / torch.rand(1000, 1, generator=generator).sqrt().clamp_min(1e-3)
+
+    def change(i: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x * tail[i].abs(), y
+
+    assert "no sample stands apart" in checked(outlier_samples, record(tmp_path, data="gaussian", change=change, epochs=12))
+
+
+def test_whole_batches_of_another_unit_are_no_samples(tmp_path: Path) -> None:
+    """The same samples together in every epoch: which of them it is cannot be told by the spread."""
+    run = record(tmp_path, data="gaussian", shuffle=False, change=lambda i, x, y: (x * 100 if i < 320 else x, y))
+    assert wide_samples(run) is None
