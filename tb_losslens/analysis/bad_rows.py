@@ -86,7 +86,8 @@ def bad_rows(
         if turn[rows].sum() > few * (known & turn).sum() and not (ids and _explain_all(run, rows, ids, np.flatnonzero(known))):
             continue
         # a model may adapt to a span within a batch or two, so its first batch may show it alone
-        kept = [np.arange(a, b + 1) for a, b in spans(rows) if max(median(shown[a : b + 1]), shown[a]) >= least_effect]
+        effect = partial(_effect, shown, loss, gradient)
+        kept = [np.arange(a, b + 1) for a, b in spans(rows) if effect(a, b + 1) >= least_effect]
         bad = np.intersect1d(np.concatenate(kept), rows) if kept else rows[:0]
         if ids and (len(bad) or max(together(loss, rows), together(gradient, rows)) >= least_effect):
             bad = rows
@@ -124,6 +125,17 @@ def together(distance: Floats, rows: Rows, *, least: float = 1.0) -> float:
     here = finite(distance[rows])
     move = median(here) - median(np.delete(distance, rows))
     return move * math.sqrt(len(here)) / 1.2533 if move >= least else 0.0
+
+
+def _effect(shown: Floats, loss: Floats, gradient: Floats, first: int, last: int, *, least: float = 2.0) -> float:
+    """How far loss or gradient stand out at a span of batches that stand apart by something else.
+
+    In the middle of them, at the first one, or all together: they were not chosen for it, so that several that lie a little
+    above the others are none by chance.
+    """
+    rows = np.arange(first, last)
+    joint = max(together(loss, rows, least=least), together(gradient, rows, least=least)) if len(rows) > 2 else 0.0
+    return max(median(shown[first:last]), float(shown[first]), joint)
 
 
 def _explain_all(run: Run, rows: Rows, ids: Sequence[int], known: Rows, *, part: float = 0.5) -> bool:

@@ -49,7 +49,7 @@ def downhill(run: Run, first: int, last: int, *, least: int = 5) -> Downhill:
 
 def fall(run: Run, first: int, last: int) -> Downhill:
     """The same from the losses of the last two thirds of these rows, which need far more of them."""
-    known = _falls(run, first, last)
+    known = falls(run, first, last)
     if known is None:
         return Downhill(math.nan, 0.0, 0, by_loss=True)
     _, fell, error, size = known
@@ -61,14 +61,14 @@ def flattening(run: Run, first: int, last: int, *, clear: float = 3.0) -> float:
 
     It is the upper end of what the noise allows, and 1 where the earlier fall is not `clear` of it (standard errors).
     """
-    known = _falls(run, first, last)
+    known = falls(run, first, last)
     if known is None or known[0] < clear * known[2]:
         return 1.0
     earlier, fell, error, _ = known
     return min(1.0, max(0.0, (fell + error) / (earlier - error)))
 
 
-def _falls(run: Run, first: int, last: int, *, least: int = 8) -> tuple[float, float, float, int] | None:
+def falls(run: Run, first: int, last: int, *, least: int = 8) -> tuple[float, float, float, int] | None:
     """(fall from the first third to the second, from the second to the third, standard error, rows of a third)."""
     size = (last - first) // 3
     if size < least:

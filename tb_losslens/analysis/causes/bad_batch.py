@@ -10,7 +10,8 @@ Why it matters:
 How it decides:
     Inputs or targets of the batch stand apart: by a gap of a factor of two from all others, and beyond what the tail of the
     others leads one to expect, so that an extreme value in heavy-tailed data is none. And the loss or the gradient of the same
-    batches stands out from the batches around them, or those of all batches that hold a few recurring samples do together;
+    batches stands out from the batches around them, or those of a span, or of all batches that hold a few recurring samples,
+    do together;
     batches that stand apart without an effect are mentioned only, except where BatchNorm hides it from the training and keeps
     it for the validation: where `batchnorm_drift` knows no other reason, and names the validations right after them,
     and no others. Samples that came with another target than in the epochs
@@ -164,6 +165,7 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
     shown = shown_around(run.loss, groups[0])
     evidence = [_apart(bad, bad.rows, shown) for bad in signals]
     loss, gradient = (float(np.nanmax(distance(run)[rows])) for distance in (loss_distance, gradient_distance))
+    shows = "the loss shows" if loss >= min(4.0, gradient) else "their gradients show"
     evidence.append(Evidence(f"their loss reaches {number(loss, 2)} sigma above that of the batches around", "loss", shown))
     if math.isfinite(gradient):
         evidence.append(
@@ -180,7 +182,7 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
         detail="recurring" if shared else detail,
         strength=strength,
         title=f"{what} {detail} in {plural(len(rows), 'batch')}",
-        text=f"{in_words(context, groups)} hold{'s' if len(rows) == 1 else ''} {detail} unlike all others; the loss shows it.",
+        text=f"{in_words(context, groups)} hold{'s' if len(rows) == 1 else ''} {detail} unlike all others; {shows} it.",
         evidence=evidence,
         ids=shared or None,
     )

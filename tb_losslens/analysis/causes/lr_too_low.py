@@ -49,6 +49,7 @@ from tb_losslens.analysis.early_decay_report import decay_finding
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.learned import Learned, learned
 from tb_losslens.analysis.lr_steps import filled
+from tb_losslens.analysis.planned_end import planned_end
 from tb_losslens.analysis.plateau_cuts import generalises
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.straight import Slopes, longest_way, slopes, thirds_read
@@ -78,6 +79,7 @@ def find(
     held: float = 0.3,
     coming: float = 0.15,
     came: float = 0.5,
+    half: float = 0.5,
 ) -> Outcome:
     """One finding, or how much the slope has flattened.
 
@@ -92,6 +94,7 @@ def find(
         held: part of the highest LR that the LR is above for half of the run: else a decay may be why.
         coming: part of what was learned that was to come when a decay ended it.
         came: part of that which came after all, at most.
+        half: part of the planned training, below which it is not judged.
     """
     run = context.run
     if len(run) < least or len(context.epochs) < least_epochs:
@@ -103,10 +106,10 @@ def find(
     other = next((name for name in _OTHERS if context.found(name) is not None), None)
     if other is not None:
         return Checked(ID, f"the highest LR is {number(float(rate.max()))}; a loss that hardly falls is told of by `{other}`")
-    stopped = context.found("early_stop_premature")
-    if stopped is not None and stopped.strength == "likely":
-        end = f"the highest LR is {number(float(rate.max()))}; the training was stopped ({stopped.cause}) after"
-        return Checked(ID, f"{end} {plural(len(context.epochs), 'epoch')}: what ends early ends as steeply as it began")
+    stopped, plan = context.found("early_stop_premature"), planned_end(run)
+    if plan.part < half or (stopped is not None and stopped.strength == "likely"):
+        why = plan.words if plan.part < half else f"the training was stopped after {plural(len(context.epochs), 'epoch')}"
+        return Checked(ID, f"the highest LR is {number(float(rate.max()))}; {why}: what ends early ends as steeply as it began")
     decay = early_decay(run)
     if decay is not None and decay.too_early(errors=errors, least=coming, most=came):
         if _held_out_differs(run, decay):

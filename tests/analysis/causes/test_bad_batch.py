@@ -278,6 +278,21 @@ def test_inputs_that_stand_apart_without_an_effect_are_mentioned() -> None:
     assert "harmless so far" in said
 
 
+@pytest.mark.parametrize(("sigmas", "told"), [(2.8, True), (1.0, False)])
+def test_a_span_of_bad_inputs_that_the_gradients_show_together(sigmas: float, told: bool) -> None:
+    """None of them stands out by itself: several that were chosen for their inputs are as high by no chance."""
+    run = train(data="digits", optimizer="adam", lr=0.002, epochs=8)
+    mean, norm = run.float("input_mean").copy(), run.float("grad_norm").copy()
+    rows = np.arange(200, 205)
+    mean[rows] *= 40
+    level, sigma = local_level(np.log(norm))
+    norm[rows] = np.exp(level[rows] + sigmas * sigma[rows])
+    other = replace(run, columns={**run.columns, "input_mean": mean, "grad_norm": norm})
+    found = findings(bad_batch, other)
+    assert [f.steps for f in found] == ([(200, 204)] if told else [])
+    assert all("their gradients show it" in f.text for f in found)
+
+
 def _with_two_samples(batch_size: int, bad: Callable[[Tensor], Tensor]) -> Run:
     orders = [np.random.default_rng(e).permutation(1380) for e in range(8)]
     per_epoch = 1380 // batch_size

@@ -213,9 +213,13 @@ def test_a_training_that_was_stopped_long_before_its_end_is_not_judged() -> None
     stop = Finding("early_stop_premature", "fault", "likely", "", "")
     (said,) = decide(lr_too_low, replace(context, earlier=(stop,)))
     assert isinstance(said, Checked)
-    assert "early_stop_premature" in said.text
+    assert "what ends early" in said.text
     (said,) = decide(lr_too_low, replace(context, earlier=(replace(stop, strength="possible"),)))
     assert isinstance(said, Finding)
+    for planned, told in ((12, True), (40, False)):
+        run = trained(lr=1e-5)
+        other = replace(run, facts={**run.facts, "config": {"epochs": planned}})
+        assert bool(findings(lr_too_low, other)) == told
 
 
 def test_a_good_model_that_is_tuned_gently_is_not_judged() -> None:
