@@ -89,6 +89,7 @@ def find(
         return Checked(ID, f"every batch has {usual:,.0f} samples")
     if np.mean(sizes[np.isfinite(sizes)] == usual) < regular:
         return Checked(ID, f"batch sizes vary all along ({np.nanmin(sizes):,.0f} to {np.nanmax(sizes):,.0f} samples)")
+    context = _without_false_numbers(context)
     last = last_batches(context, usual, small)
     if len(last.row) < 2:
         return Checked(ID, _too_few(context, sizes, usual, small, len(last.row)))
@@ -133,6 +134,16 @@ def find(
     if scaled > in_line or (not gone and raw < seen):
         return Checked(ID, said)
     return artifact_finding(context, last, usual, said, gone, whole=whole, exact=exact, few=few if few and few.read else None)
+
+
+def _without_false_numbers(context: Context) -> Context:
+    """The same without the losses that were logged in the place of one that is not finite: these are no matter of the size."""
+    hidden = context.found("hidden_nonfinite")
+    if hidden is None or not hidden.steps:
+        return context
+    run = context.run
+    loss = np.where(np.isin(run.step, hidden.steps), np.nan, run.loss)
+    return replace(context, run=replace(run, columns={**run.columns, "loss": loss}))
 
 
 def _too_few(context: Context, sizes: Floats, usual: float, small: float, judged: int) -> str:

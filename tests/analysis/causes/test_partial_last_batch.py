@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tb_losslens.analysis.causes import partial_last_batch
 from tb_losslens.analysis.engine import build_context, diagnose
+from tb_losslens.analysis.finding import Checked, Finding
 from tb_losslens.analysis.last_batches import is_sum, last_batches, proportion
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, faults, findings
@@ -217,3 +218,16 @@ def test_a_last_batch_of_nearly_the_usual_size_is_counted_and_not_judged() -> No
     """29 of 32, as 1,597 samples give."""
     said = checked(partial_last_batch, train(data="gaussian", samples=1597, batch_size=32, drop_last=False, epochs=6))
     assert said.startswith("6 epochs ended with 29 of 32 samples")
+
+
+def test_a_number_in_the_place_of_a_loss_that_is_not_finite_is_no_matter_of_the_size() -> None:
+    """Two of twelve last batches were logged as 0."""
+    rng = np.random.default_rng(2)
+    size = np.tile([32.0] * 37 + [16.0], 12)
+    loss = 0.6 + 0.4 * np.exp(-np.arange(len(size)) / 80) + 0.1 * rng.normal(size=len(size)) * np.sqrt(32 / size)
+    rows = [38 * 6 - 1, 38 * 9 - 1, 100, 200, 300]
+    loss[rows] = 0
+    context = build_context(Run.from_arrays(loss=loss, epoch_length=38, batch_size=size))
+    assert isinstance(partial_last_batch.find(context), Finding)
+    hidden = Finding("hidden_nonfinite", "artifact", "likely", "", "", steps=tuple(rows))
+    assert isinstance(partial_last_batch.find(replace(context, earlier=(hidden,))), Checked)
