@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from tb_losslens.analysis.change_at import change_at
 from tb_losslens.analysis.changes import planned_at
+from tb_losslens.analysis.content import known_shares
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.input_step import input_step
@@ -111,9 +115,9 @@ def changes_inside(context: Context, cause: str) -> list[Finding]:
 
 
 def unexplained_inside(context: Context) -> list[Finding]:
-    """The rises that nothing explains."""
+    """The rises that nothing explains: where samples are not mixed, not those at which other samples begin."""
     out = []
-    for shift in open_shifts(context)[:_MOST]:
+    for shift in [one for one in open_shifts(context) if not _other_samples_begin(context, one)][:_MOST]:
         step = step_of(context, shift)
         there = signals_there(context.run, shift, (*INPUTS, *OTHERS))
         begun = [in_words(context.run, one) for one in restarts(context.run) if abs(one.row - shift.row) <= 1]
@@ -134,6 +138,18 @@ def unexplained_inside(context: Context) -> list[Finding]:
         )  # fmt: skip
         out.append(found)
     return out
+
+
+def _other_samples_begin(context: Context, shift: Shift, *, least: float = 0.5) -> bool:
+    """True if the samples come in an order, and half of the class mix, or the mean target, changes right there."""
+    run = context.run
+    if context.found("incomplete_shuffle") is None:
+        return False
+    if not run.has("classes"):
+        return bool(change_at(run, "target_mean", shift.row, shift.m))
+    shares, first, last = known_shares(run), max(0, shift.row - shift.m), shift.row + shift.m
+    sides = [side[np.isfinite(side).all(axis=1)] for side in (shares[first : shift.row], shares[shift.row : last])]
+    return all(map(len, sides)) and float(np.abs(sides[0].mean(axis=0) - sides[1].mean(axis=0)).sum()) / 2 >= least
 
 
 def _span(shift: Shift) -> tuple[int, int]:

@@ -123,22 +123,44 @@ def _went(run: Run, row: int, slope: Downhill, rate: Floats) -> float:
 
 
 def generalises(
-    run: Run, row: int, learned: float, *, least: int = 4, falls: float = 0.7, part: float = 0.3, near: float = 0.25
-) -> bool:
-    """True if the held-out loss goes on falling after `row`, by `part` of what the training loss falls by there, or more.
+    run: Run, row: int, learned: float, *, first: int = 0, least: int = 4, falls: float = 0.7, part: float = 0.3,
+    near: float = 0.25,
+) -> bool:  # fmt: skip
+    """True if what is learned holds for other samples: the held-out loss falls on after `row`, or went along until then.
 
-    A training that learns its samples by heart goes downhill as well, and a cut may be right there. Where the cuts left nothing
-    to fall, it is enough that the two losses lie no further apart after `row` than `near` of what was `learned`, with two
-    standard errors: that held for other samples.
+    A training that learns its samples by heart goes downhill as well, and a cut may be right there. The held-out loss must go
+    on falling, by `part` of what the training loss falls by there, or more. Where the cuts left nothing to fall, it is enough
+    that the two losses lie no further apart after `row` than `near` of what was `learned`, with two standard errors; or, where
+    the held-out loss is too noisy for that, that no more than half of it may be missing and the fall until then came from other
+    samples (`by_transfer`, of the rows from `first` on).
     """
     after = [v for v in run.validations if v.batch > row and math.isfinite(v.value)]
     if len(after) < least:
         return False
     values = np.array([v.value for v in after])
     apart = float(values.mean()) - mean(run.loss[row : after[-1].batch])
-    if learned > 0 and apart + 2 * float(values.std(ddof=1)) / math.sqrt(len(values)) <= near * learned:
+    error = float(values.std(ddof=1)) / math.sqrt(len(values))
+    if learned > 0 and apart + 2 * error <= near * learned:
+        return True
+    if learned > 0 and apart <= 2 * near * learned and apart <= 2.5 * error and by_transfer(run, first, row) >= 0.5:
         return True
     rho, _ = rank_correlation(np.arange(len(values)), values)
     trained = downhill(run, after[0].batch, after[-1].batch)
     fell = -trained.mean * (after[-1].batch - after[0].batch)
     return rho <= -falls and not values[0] - values[-1] < part * fell
+
+
+def by_transfer(run: Run, first: int, last: int, *, errors: float = 5.0) -> float:
+    """Part of the fall of the loss over these rows that the updates made on other samples account for; 0 where it is not clear.
+
+    The slope along an update, as the next batch sees it, is what samples gain from others than themselves. Learning by heart
+    lowers the loss of the samples of an update alone, and shows when these come again.
+
+    References:
+        Fort et al., Stiffness: a new perspective on generalization in neural networks, 2019.
+    """
+    along, size = downhill(run, first, last), max(1, (last - first) // 4)
+    fall = mean(run.loss[first : first + size]) - mean(run.loss[last - size : last])
+    if along.errors > -errors or not math.isfinite(fall):
+        return 0.0
+    return min(1.0, -along.mean * (last - first) * 0.75 / fall) if fall > 0 else 1.0

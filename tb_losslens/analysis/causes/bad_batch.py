@@ -88,6 +88,8 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
     if isinstance(first, Finding):
         out.append(first)
     seen = bad_rows(context.run, least_epochs=least_epochs)
+    if context.found("incomplete_shuffle") is not None:
+        seen = [bad for bad in seen if bad.detail != "targets"]  # the order puts like ones into the same batches
     found = [bad for bad in seen if len(bad.rows)]
     for detail in ("inputs", "targets"):
         signals = [bad for bad in found if bad.detail == detail]

@@ -26,8 +26,9 @@ What to try:
 
 When it is wrong:
     A plateau that no cut ended is not judged: nobody knows what a cut would have brought. A metric that was not recorded,
-    such as an accuracy, is known only where it never got better than at first. A held-out loss on other samples each time is
-    too noisy to tell overfitting from a cut on noise, and is left alone. False-alarm rate: none on healthy trainings so far.
+    such as an accuracy, is known only where it never got better than at first. Of a held-out loss too noisy to tell
+    overfitting from a cut on noise, the slope along the updates decides: what one batch teaches of others is not learned by
+    heart. False-alarm rate: none on healthy trainings so far.
     A loss that falls with a cut is `lr_decrease`.
 
 References:
@@ -95,7 +96,7 @@ def find(
     for cut in cuts:
         limit = 1.0 if never else most
         eager = cut.too_eager(errors=errors, least=least, most=limit)
-        if eager and (never or one.metric != HELD_OUT or generalises(run, cut.row, cut.learned)):
+        if eager and (never or one.metric != HELD_OUT or generalises(run, cut.row, cut.learned, first=cut.first)):
             return too_eager(context, settings, one, cut, wrong_way=never, cause=ID)
     if backwards is not None:
         return loss_under_max_finding(run, settings, *backwards, cause=ID)

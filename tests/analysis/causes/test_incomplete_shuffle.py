@@ -84,6 +84,14 @@ def test_sorted_and_repeated_without_a_jump_is_one_verdict_with_the_sorting_firs
     assert "And, proved: the order of samples is the same in 6 epochs" in said.verdict
 
 
+@pytest.mark.parametrize(("data", "classes", "lr"), [("gaussian", 3, 3e-3), ("digits", 3, 2e-3), ("digits", 2, 2e-3)])
+def test_what_the_order_does_inside_the_epochs_is_no_finding_of_its_own(data: str, classes: int, lr: float) -> None:
+    """The last classes are alone in batches at the end of each epoch, and the loss rises where others begin."""
+    order = np.argsort(dataset(data, 1600)[1].numpy() // classes, kind="stable")
+    run = train(data=data, optimizer="adam", lr=lr, epochs=8, order=lambda epoch, n, rng: order)
+    assert {f.cause for f in diagnose(run).findings} == {"incomplete_shuffle", "repeated_order"}
+
+
 @pytest.mark.parametrize("size", [50, 300])
 def test_a_shuffle_buffer_is_found_and_its_size_estimated(size: int) -> None:
     """The data set lies sorted by class on disk, so that ids follow the classes."""

@@ -19,6 +19,7 @@ from tb_losslens import LossLensWriter, load_runs
 from tb_losslens.analysis.causes import plateau_scheduler
 from tb_losslens.analysis.engine import build_context, diagnose
 from tb_losslens.analysis.plateau import BATCH, HELD_OUT, Settings, followed, replay, settings_of
+from tb_losslens.analysis.plateau_cuts import by_transfer
 from tb_losslens.analysis.plateau_mode import loss_under_max
 from tb_losslens.store.run import Run, RunEvent
 from tests.analysis.contexts import checked, findings, skipped
@@ -170,6 +171,27 @@ def test_cuts_after_which_nothing_falls_any_more_are_too_eager_where_what_was_le
     """The LR is gone after a few epochs, so that the held-out loss, which is noisy, cannot show that it would have fallen."""
     run = trained(optimizer="sgd", lr=0.02, patience=0, held_out=30, drawn=True, epochs=16)
     assert run.float("lr")[-1] < 1e-4 * run.float("lr")[0]
+    (finding,) = findings(plateau_scheduler, run)
+    assert (finding.detail, finding.strength) == ("too_eager", "likely")
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(("learned", "part"), [("of all", 1.0), ("by heart", 0.0)])
+def test_the_updates_tell_what_is_learned_of_other_samples(learned: str, part: float, seed: int) -> None:
+    """What an update does for the next batch makes the whole fall, or, where a wide network has passed its data often, none."""
+    by_heart = {"data": "wide", "model": "deep", "samples": 400, "epochs": 12}
+    options: dict[str, Any] = {"lr": 2e-4} if learned == "of all" else by_heart
+    run = trained(**options, patience=99, seed=seed)
+    epochs = run.epochs
+    first, last = (0, epochs[3].last) if learned == "of all" else (epochs[5].first, epochs[-1].last)
+    assert by_transfer(run, first, last) == pytest.approx(part, abs=0.35)
+    assert run.loss[last - 20 : last].mean() < 0.95 * run.loss[first : first + 20].mean()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+def test_cuts_on_a_held_out_loss_that_is_too_noisy_to_tell(seed: int) -> None:
+    """Other samples in each validation, few of them, and an LR that needs all of its epochs."""
+    run = trained(lr=1e-4, epochs=20, held_out=24, drawn=True, patience=0, factor=0.1, seed=seed)
     (finding,) = findings(plateau_scheduler, run)
     assert (finding.detail, finding.strength) == ("too_eager", "likely")
 
