@@ -4,7 +4,6 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
-import { trimUplot } from "./trim-uplot.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const at = process.argv.indexOf("--out");
@@ -23,12 +22,6 @@ const options = {
   legalComments: "none",
   charset: "utf8",
   plugins: [
-    {
-      name: "trimmed-uplot",
-      setup(setup) {
-        setup.onLoad({ filter: /uPlot\.esm\.js$/ }, async ({ path }) => ({ contents: trimUplot(await readFile(path, "utf8")), loader: "js" }));
-      },
-    },
     {
       // Styles travel as a string, which esbuild does not minify by itself.
       name: "minified-css",

@@ -29,9 +29,4 @@ export default tseslint.config(
     ignores: ["src/api.ts"],
     rules: { "no-restricted-globals": ["error", { name: "fetch", message: "Only api.ts talks to the server." }] },
   },
-  {
-    files: ["src/**/*.ts", "src/**/*.tsx"],
-    ignores: ["src/views/plot.ts"],
-    rules: { "no-restricted-imports": ["error", { paths: [{ name: "uplot", message: "Only views/plot.ts knows uPlot." }] }] },
-  },
 );

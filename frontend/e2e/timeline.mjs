@@ -5,7 +5,7 @@ import { ask, eventually, hashOf, open } from "./browser.mjs";
 
 /** Drags over the plot from share `a` to share `b` of its width. */
 async function drag(page, frame, a, b) {
-  const box = await frame.locator(".plot .u-over").boundingBox();
+  const box = await frame.locator(".plot .over").boundingBox();
   const y = box.y + box.height / 2;
   await page.mouse.move(box.x + a * box.width, y);
   await page.mouse.down();
@@ -25,9 +25,9 @@ export async function zoom_shows_raw_batches(page, base, { run, batches }) {
   assert.ok(Math.abs(answer.from / batches - 0.5) < 0.01 && Math.abs(answer.to / batches - 0.52) < 0.01, `${answer.from} to ${answer.to}`);
   await frame.locator(".legend", { hasText: "each batch" }).waitFor();
   assert.match(hashOf(page), new RegExp(`from=${answer.from}&p.losslens.to=${answer.to}`));
-  await frame.locator(".plot .u-over").hover();
+  await frame.locator(".plot .over").hover();
   await eventually(async () => assert.match(await frame.locator(".readout").textContent(), /^epoch \d+ · step [\d\u202f]+ · loss [\d.]+$/));
-  await frame.locator(".plot .u-over").dblclick();
+  await frame.locator(".plot .over").dblclick();
   await frame.locator(".legend", { hasText: "min to max" }).waitFor();
   assert.ok(!hashOf(page).includes("from="));
 }
@@ -36,7 +36,7 @@ export async function zoom_shows_raw_batches(page, base, { run, batches }) {
 export async function wheel_zooms_and_pans(page, base, { run, batches }) {
   const frame = await open(page, base, { run });
   await frame.locator(".plot canvas").waitFor();
-  const box = await frame.locator(".plot .u-over").boundingBox();
+  const box = await frame.locator(".plot .over").boundingBox();
   const range = () => ["from", "to"].map((name) => new RegExp(`losslens.${name}=(\\d+)`).exec(hashOf(page))?.[1]).map(Number);
   const moved = async (act) => {
     const answer = page.waitForResponse((response) => /\/timeline\?/.test(response.url()));
@@ -66,6 +66,19 @@ export async function wheel_zooms_and_pans(page, base, { run, batches }) {
   await page.keyboard.up("Control");
   await eventually(() => assert.ok(!hashOf(page).includes("from="), "all the way out is the whole run"));
   await frame.locator(".legend", { hasText: "min to max" }).waitFor();
+}
+
+/** With Shift a drag moves what is seen, and the batch under the pointer goes with it. */
+export async function drag_with_shift_pans(page, base, { run }) {
+  const frame = await open(page, base, { run, from: 4000, to: 8000 });
+  await frame.locator(".plot canvas").waitFor();
+  const answer = page.waitForResponse((response) => /\/timeline\?.*from=/.test(response.url()) && !response.url().includes("from=4000&"));
+  await page.keyboard.down("Shift");
+  await drag(page, frame, 0.75, 0.5);
+  await page.keyboard.up("Shift");
+  const { from, to } = await (await answer).json();
+  assert.equal(to - from, 4000);
+  assert.ok(Math.abs(from - 5000) <= 40, `from ${from}`);
 }
 
 export async function axes_switch(page, base, { run }) {

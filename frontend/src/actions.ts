@@ -35,13 +35,18 @@ export function key(event: KeyboardEvent): void {
   if (as !== null) turn(event, as, 1, at > from && at < to ? (at - from) / (to - from) : 0.5);
 }
 
-function turn(event: Event, how: Turn, width: number, x: number): void {
+/** Moves what is seen by as much as the pointer was dragged. */
+export function pan(by: number, width: number): void {
+  turn(null, { deltaX: -by, deltaY: 0, ctrlKey: false, metaKey: false, shiftKey: false }, width, 0);
+}
+
+function turn(event: Event | null, how: Turn, width: number, x: number): void {
   const { place, timeline } = state.get();
   const batches = timeline.value?.batches ?? 0;
   if (batches === 0) return;
   const range = turned(place.zoom ?? [0, batches], batches, x, width, how);
   if (range === undefined) return;
-  event.preventDefault();
+  event?.preventDefault();
   state.set({ place: { ...place, zoom: range } });
   clearTimeout(settling);
   settling = window.setTimeout(() => {

@@ -57,6 +57,10 @@ def test_keys_zoom_and_pan(base):
     scenario("keys_zoom_and_pan", base, run="big", batches=logs.STEPS)
 
 
+def test_drag_with_shift_pans(base):
+    scenario("drag_with_shift_pans", base, run="big")
+
+
 def test_what_was_not_recorded_says_how(base):
     scenario("what_was_not_recorded_says_how", base, run=BARE)
 

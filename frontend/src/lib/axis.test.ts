@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { epochTicks, interpolate, logTicks, niceStride, niceTicks, stepTicks } from "./axis";
+import { epochTicks, interpolate, logTicks, nearest, niceStride, niceTicks, stepTicks } from "./axis";
 
 describe("niceTicks", () => {
   it("gives round numbers inside the range, evenly spaced", () => {
@@ -72,5 +72,12 @@ describe("steps", () => {
 
   it("finds round strides", () => {
     expect([0.2, 1, 1.5, 3, 6, 11, 49].map(niceStride)).toEqual([1, 1, 2, 5, 10, 20, 50]);
+  });
+});
+
+describe("nearest", () => {
+  it("finds the value that is closest", () => {
+    expect([-1, 0, 4, 6, 14, 16, 99].map((x) => nearest([0, 10, 20], x))).toEqual([0, 0, 0, 1, 1, 2, 2]);
+    expect(nearest([7], 3)).toBe(0);
   });
 });

@@ -68,6 +68,18 @@ export function niceStride(least: number): number {
   for (let power = 1; ; power *= 10) for (const factor of [1, 2, 5]) if (factor * power >= least) return factor * power;
 }
 
+/** Index of the value of `xs` that is nearest to `x`; `xs` rise and are not empty. */
+export function nearest(xs: readonly number[], x: number): number {
+  let low = 0;
+  let high = xs.length - 1;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if ((xs[middle] ?? 0) <= x) low = middle;
+    else high = middle;
+  }
+  return x - (xs[low] ?? 0) <= (xs[high] ?? 0) - x ? low : high;
+}
+
 /** The value of `ys` at `x`, linear between the points and flat beyond them. `xs` rise; nulls in `ys` are passed over. */
 export function interpolate(xs: readonly number[], ys: readonly (number | null)[], x: number): number | null {
   let low = 0;

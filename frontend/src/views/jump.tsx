@@ -1,10 +1,11 @@
 // The loss on both sides of the boundary: each batch a dot, the two levels, and what noise alone would do.
 
 import type { JSX } from "preact";
+import { scaleOf } from "../chart/scale";
 import { logTicks, niceTicks } from "../lib/axis";
 import { change, num, tickLabels } from "../lib/format";
 import type { LensFrame } from "../lib/lens";
-import { extent, linear } from "../lib/path";
+import { extent } from "../lib/path";
 import { alike, column } from "../lib/range";
 import { spread } from "../lib/spread";
 import { boundaryName } from "../lib/marks";
@@ -37,9 +38,7 @@ export function Jump({ lens, frame, lit, log }: Props): JSX.Element {
   // What noise alone would do may reach below zero, which no logarithm can show.
   const [least, most] = (log && seen !== null && seen[0] > 0 ? extent([...levels, bandHigh]) : extent([...levels, bandLow, bandHigh])) ?? [0, 1];
   const range = alike(least, most, log);
-  const height = (value: number): number => (range.log ? Math.log(Math.max(value, range.low)) : value);
-  const scale = linear([height(range.low), height(range.high)], [HEIGHT, 4]);
-  const y = (value: number): number => scale(height(value));
+  const y = scaleOf(range, HEIGHT, 4);
   const ticks = seen === null ? [] : range.log ? logTicks(range.low, range.high, 5) : niceTicks(range.low, range.high, 4);
   const texts = range.log ? ticks.map((tick) => num(tick)) : tickLabels(ticks);
   const cut = frame.x(-0.5);

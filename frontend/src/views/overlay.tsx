@@ -1,8 +1,10 @@
 // All epochs on one axis: what repeats at the same place in each epoch is seen at once.
 
 import type { JSX } from "preact";
+import { scaleOf } from "../chart/scale";
 import { count, num } from "../lib/format";
-import { extent, linePath, linear, padded } from "../lib/path";
+import { extent, linePath, linear } from "../lib/path";
+import { alike } from "../lib/range";
 import type { Overlay } from "../types";
 import { useWidth } from "./use";
 
@@ -19,9 +21,7 @@ export function EpochOverlay({ overlay, chosen }: { overlay: Overlay; chosen: nu
   if (range === null || last === undefined || overlay.epoch.length < 2) return null;
   const x = linear([0, Math.max(1, last)], [LEFT, Math.max(LEFT + 1, width - 4)]);
   const log = range[0] > 0 && range[1] > WIDE * range[0];
-  const height = (value: number): number => (log ? Math.log(value) : value);
-  const scale = linear(padded([height(range[0]), height(range[1])], 0.04), [HEIGHT, 0]);
-  const y = (value: number): number => scale(height(value));
+  const y = scaleOf(alike(range[0], range[1], log), HEIGHT, 0);
   const xs = overlay.position.map(x);
   const path = (values: readonly (number | null)[]): string => linePath(xs, values.map((value) => (value === null ? null : y(value))));
   const strong = chosen === null ? -1 : overlay.epoch.indexOf(chosen);

@@ -1,9 +1,9 @@
 // The whole run, or the part that was zoomed into: loss, boundary marks, learning rate, events.
 
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useRef } from "preact/hooks";
-import { resetZoom, retry, selectBoundary, showFinding, wheel, zoom } from "../actions";
-import { epochTicks, logTicks, niceTicks, stepTicks, type Tick } from "../lib/axis";
+import { useCallback, useMemo, useRef } from "preact/hooks";
+import { pan, resetZoom, retry, selectBoundary, showFinding, wheel, zoom } from "../actions";
+import { epochTicks, logTicks, nearest, niceTicks, stepTicks, type Tick } from "../lib/axis";
 import { count, counted, num, tickLabels } from "../lib/format";
 import { type Frame, inner } from "../lib/frame";
 import { withGaps } from "../lib/gaps";
@@ -11,11 +11,13 @@ import { type Mark, marks as layMarks } from "../lib/marks";
 import { column, yRange } from "../lib/range";
 import type { State } from "../state";
 import type { Num, Timeline } from "../types";
+import type { Pen } from "../chart/pen";
 import { Card } from "./card";
+import { Chart } from "./chart";
+import { areaOf, type Curve, paintCurve } from "./curve";
 import { EmptyLane, EventLane, LineLane } from "./lanes";
 import { Legend } from "./legend";
 import { readPalette } from "./palette";
-import { createPlot, type Curve, type Plot } from "./plot";
 import { Shape } from "./shape";
 import { useWidth } from "./use";
 
@@ -86,10 +88,6 @@ interface BodyProps {
 function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
   const timeline = useMemo(() => ({ ...answer, columns: withGaps(answer.columns, answer.gaps) }), [answer]);
   const [ref, width] = useWidth();
-  const host = useRef<HTMLDivElement>(null);
-  const plot = useRef<Plot | null>(null);
-  const shown = useRef(timeline);
-  shown.current = timeline;
   const { place, highlight, dark } = state;
   const diagnosis = state.diagnosis.value;
   const [from, to] = place.zoom ?? [0, Math.max(1, timeline.batches)];
@@ -105,10 +103,8 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
     const yTicks = y.empty ? [] : y.log ? logTicks(y.low, y.high) : niceTicks(y.low, y.high, 5);
     const inEpochs = timeline.epochs.from.map((first, index) => [first, timeline.epochs.to[index] ?? first] as const);
     return {
-      width,
+      frame: { from, to, width },
       height: Math.round(Math.max(190, Math.min(330, width * 0.235))),
-      from,
-      to,
       batches: rows.batch,
       low: column(timeline, "min"),
       high: column(timeline, "max"),
@@ -123,7 +119,7 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
         const boundary = mark.boundary === null ? undefined : diagnosis?.boundaries.find((item) => item.index === mark.boundary);
         return boundary === undefined ? [] : [{ batch: boundary.batch, kind: boundary.kind, chosen: boundary.index === place.boundary }];
       }),
-      points: timeline.validation.batch.map((batch, index) => ({ batch, value: timeline.validation.value[index] ?? null })),
+      points: timeline.validation,
       nonfinite: timeline.nonfinite,
       gaps: timeline.gaps,
       span: highlight?.span ?? null,
@@ -131,32 +127,26 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
     };
   }, [timeline, rows, marks, diagnosis, from, to, width, place.scale, place.axis, place.boundary, highlight, dark]);
 
-  useLayoutEffect(() => {
-    if (host.current === null || width === 0) return;
-    if (plot.current !== null) {
-      plot.current.update(curve);
-      return;
-    }
-    plot.current = createPlot(host.current, curve, {
-      onZoom: zoom,
-      onReset: resetZoom,
-      onHover: (index) => say(index === null ? "" : readout(shown.current, index)),
-    });
-  }, [curve]);
-  useEffect(
-    () => () => {
-      plot.current?.destroy();
-      plot.current = null;
-    },
-    [],
-  );
-
+  const area = areaOf(curve);
+  const paint = useCallback((pen: Pen) => paintCurve(pen, curve), [curve]);
+  const batchAt = (x: number): number => from + (x / area.width) * (to - from);
   const scalar = place.scalar === null ? null : state.scalar.value;
   const loss = `Loss of ${count(timeline.batches)} batches, ${num(curve.y.low)} to ${num(curve.y.high)}`;
   return (
     <div ref={ref} class={state.timeline.status === "loading" ? "stale" : ""}>
       <MarkButtons marks={marks} chosen={place.boundary} />
-      <div ref={host} class="plot" role="img" aria-label={loss} style={{ height: curve.height }} onWheel={(event) => wheel(event, inner(frame))} />
+      <Chart
+        width={width}
+        height={curve.height}
+        area={area}
+        paint={paint}
+        label={loss}
+        onWheel={(event) => wheel(event, area.width)}
+        onSelect={(low, high) => zoom(Math.floor(batchAt(low)), Math.ceil(batchAt(high)))}
+        onPan={(by) => pan(by, area.width)}
+        onReset={resetZoom}
+        onHover={(x) => say(x === null ? "" : readout(timeline, nearest(rows.batch, batchAt(x))))}
+      />
       {width === 0 ? null : (
         <>
           {timeline.lanes.names.includes("lr") ? (
