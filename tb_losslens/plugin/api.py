@@ -11,7 +11,7 @@ import numpy as np
 from tensorboard import errors
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis
-from tb_losslens.plugin import start, timeline
+from tb_losslens.plugin import folded, start, timeline
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.entry import Judged, Overview
 from tb_losslens.plugin.params import shown
@@ -103,6 +103,11 @@ def overlay_impl(cache: RunCache, run: str, *, points: int) -> dict[str, Any]:
     from tb_losslens.analysis.overlay import overlay
 
     return overlay(_run(cache, run), points)
+
+
+def fold_impl(cache: RunCache, run: str, *, rows: int, positions: int) -> dict[str, Any]:
+    """Mean losses by epoch (at most `rows` groups of epochs) and position (at most `positions`), and what they show."""
+    return folded.build(_run(cache, run), rows, positions)
 
 
 def report_impl(cache: RunCache, run: str, logdir: str = "") -> dict[str, str]:

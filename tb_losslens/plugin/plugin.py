@@ -57,6 +57,7 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
             "/timeline": self._app(timeline_route),
             "/lens": self._app(lens_route),
             "/overlay": self._app(overlay_route),
+            "/fold": self._app(fold_route),
             "/scalars": self._app(scalars_route),
             "/scalar": self._app(scalar_route),
             "/report": self._app(partial(report_route, logdir=self._logdir)),
@@ -158,6 +159,17 @@ def overlay_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[
         cache,
         api.recorded_run(cache, params.text(args, "run")),
         points=params.whole(args, "points", default=100, low=2, high=100),
+    )
+
+
+def fold_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/fold?run=&rows=&positions=`."""
+    args = request.args
+    return api.fold_impl(
+        cache,
+        api.recorded_run(cache, params.text(args, "run")),
+        rows=params.whole(args, "rows", default=96, low=2, high=96),
+        positions=params.whole(args, "positions", default=160, low=2, high=160),
     )
 
 

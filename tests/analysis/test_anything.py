@@ -11,6 +11,7 @@ import pytest
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.analysis.lens import lens
 from tb_losslens.analysis.overlay import overlay
+from tb_losslens.plugin import folded
 from tests.analysis.causes.test_contract import RUNS
 
 
@@ -22,6 +23,7 @@ def test_every_answer_is_json_and_adds_up(name: str) -> None:
         diagnosis = diagnose(run)
         json.dumps(diagnosis.to_dict(), allow_nan=False)
         json.dumps(overlay(run), allow_nan=False)
+        json.dumps(folded.build(run, 96, 160), allow_nan=False)
         assert diagnosis.headline
         assert diagnosis.short
         assert diagnosis.headline in diagnosis.verdict

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-ROUTES = ("diagnosis", "boundaries", "timeline", "lens", "overlay", "scalars", "scalar", "report")
+ROUTES = ("diagnosis", "boundaries", "timeline", "lens", "overlay", "fold", "scalars", "scalar", "report")
 GOOD = {"lens": {"boundary": "0"}, "scalar": {"tag": "Loss/val"}}
 BAD_NUMBERS = [
     *["abc", "-1", "1.5", "1e3", "NaN", "inf", "-inf", "0x10", "١٢", "1;2", "null", "[1]", "+3", "1_0"],
@@ -54,6 +54,7 @@ def test_an_unknown_run_is_not_found(server, name):
         ("timeline", {"from": "x"}),
         ("timeline", {"points": "9"}),
         ("overlay", {"points": "1"}),
+        ("fold", {"rows": "1"}),
     ],
 )
 def test_an_unknown_run_is_named_before_any_other_parameter(server, route, params):
@@ -74,6 +75,7 @@ def test_an_unknown_run_is_named_before_any_other_parameter(server, route, param
         *itertools.product(["timeline"], ["points"], ["0", "1", "9", "1301", "1000000000"]),
         *itertools.product(["lens"], ["m"], ["0", "4", "201"]),
         *itertools.product(["overlay"], ["points"], ["0", "1", "101"]),
+        *itertools.product(["fold"], ["rows", "positions"], [*BAD_NUMBERS, "1", "161"]),
     ],
 )
 def test_a_number_that_makes_no_sense_is_refused(server, route, name, value):

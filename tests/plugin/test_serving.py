@@ -21,6 +21,7 @@ JSON_ROUTES = [
     ("lens", {"run": "big", "boundary": 3}),
     ("lens", {"run": "big", "boundary": 28, "m": 200}),
     ("overlay", {"run": "big"}),
+    ("fold", {"run": "big"}),
     ("scalars", {"run": "big"}),
     ("scalar", {"run": "big", "tag": "Loss/train"}),
     ("report", {"run": "big"}),
@@ -152,6 +153,18 @@ def test_answers_are_quick_once_warm(server):
     server.data("timeline", run="big")
     times = sorted(server.ask("timeline", run="big", gzipped=True).seconds for _ in range(9))
     assert times[4] < 0.2
+
+
+def test_the_fold_holds_the_means_of_what_was_recorded(server):
+    body = server.data("fold", run="big", positions=20)
+    loss = logs.losses().astype(np.float64).reshape(logs.EPOCHS, logs.LENGTH)
+    edges = [*body["position"], logs.LENGTH]
+    cells = np.stack([loss[:, a:b].mean(axis=1) for a, b in itertools.pairwise(edges)], axis=1)
+    np.testing.assert_allclose(body["cells"], cells, rtol=1e-4)
+    np.testing.assert_allclose(body["level"], loss.mean(axis=1), rtol=1e-6)
+    assert (body["epoch"], body["per_row"], body["length"]) == (list(range(30)), 1, logs.LENGTH)
+    assert "a sawtooth" in body["said"]
+    assert server.data("fold", run="one epoch")["said"].startswith("1 whole epoch so far")
 
 
 def test_built_files_are_served_or_their_absence_is_explained(server):
