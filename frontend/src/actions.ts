@@ -1,7 +1,7 @@
 // What a reader can do. Each action changes the place, which loads what is new, or where something is lit.
 
 import { GUTTER } from "./lib/frame";
-import type { Place } from "./lib/hash";
+import type { Place, View } from "./lib/hash";
 import { neighbour } from "./lib/marks";
 import { keyTurn, type Turn, turned } from "./lib/wheel";
 import { go, openRun, start } from "./navigate";
@@ -61,27 +61,30 @@ export function resetZoom(): void {
 }
 
 /** Shows a boundary in the lens; a zoomed timeline that does not hold it moves there. */
-export function selectBoundary(index: number): void {
+export function selectBoundary(index: number, view: View = "boundary"): void {
   const { place, diagnosis } = state.get();
   const boundary = diagnosis.value?.boundaries.find((item) => item.index === index);
   if (boundary === undefined) return;
   const outside = place.zoom !== null && (boundary.batch <= place.zoom[0] || boundary.batch >= place.zoom[1]);
   state.set({ highlight: null });
   if (place.zoom === null || !outside) {
-    go({ boundary: index });
+    go({ boundary: index, view });
     return;
   }
   const half = Math.round((place.zoom[1] - place.zoom[0]) / 2);
   const low = Math.max(0, boundary.batch - half);
-  go({ boundary: index, zoom: [low, low + 2 * half] });
+  go({ boundary: index, view, zoom: [low, low + 2 * half] });
 }
 
+/** The view stays: where it is not the lens, the boundary is marked in it. */
 export function stepBoundary(by: -1 | 1): void {
   const { place, diagnosis } = state.get();
   const next = neighbour(diagnosis.value?.boundaries ?? [], place.boundary, by);
-  if (next !== null) selectBoundary(next);
+  if (next !== null) selectBoundary(next, place.view);
 }
 
+export const setView = (view: View): void => go({ view });
+export const setFold = (fold: Place["fold"]): void => go({ fold });
 export const setAxis = (axis: Place["axis"]): void => go({ axis });
 export const setScale = (scale: Place["scale"]): void => go({ scale });
 export const setScalar = (scalar: string | null): void => go({ scalar });
@@ -94,6 +97,7 @@ const TINY = 0.02;
 export function showEvidence(evidence: EvidencePlace, finding: number): void {
   const { place, diagnosis, timeline } = state.get();
   state.set({ finding, highlight: evidence });
+  if (evidence.signal !== null && place.view !== "boundary") go({ view: "boundary" });
   if (evidence.span === null) return;
   const [from, to] = evidence.span;
   const boundary = diagnosis.value?.boundaries.find((item) => item.batch >= from && item.batch <= to);

@@ -2,7 +2,7 @@
 
 import { readHash, writeHash } from "./host";
 import { chooseRun, meantRun } from "./lib/choose";
-import { type Place, readPlace, writePlace } from "./lib/hash";
+import { type Place, readPlace, type View, writePlace } from "./lib/hash";
 import { tellingBoundary } from "./lib/marks";
 import { ask } from "./requests";
 import { freshRun, state } from "./state";
@@ -29,8 +29,14 @@ export function go(patch: Partial<Place>): void {
   else {
     if (place.zoom !== before.zoom) void ask.timeline(place.run);
     if (place.boundary !== before.boundary && place.boundary !== null) void ask.lens(place.run, place.boundary);
+    if (place.view !== before.view) void askView(place.run, place.view);
     if (place.scalar !== before.scalar && place.scalar !== null) void ask.scalar(place.run, place.scalar);
   }
+}
+
+/** What the view below the timeline needs beyond what every run is opened with. */
+function askView(run: string, view: View): Promise<unknown> {
+  return view === "epochs" ? ask.fold(run) : Promise.resolve();
 }
 
 /** Everything of one run: what the first screen needs at once, the rest after it. */
@@ -38,7 +44,7 @@ export async function openRun(run: string): Promise<void> {
   const asked = state.get().place;
   if (currentRow()?.plain === true) return openPlain(run);
   const asking = ask.diagnosis(run);
-  const others: Promise<unknown>[] = [ask.timeline(run)];
+  const others: Promise<unknown>[] = [ask.timeline(run), askView(run, asked.view)];
   if (asked.boundary !== null) others.push(ask.lens(run, asked.boundary));
   const diagnosis = await asking;
   if (diagnosis !== null && state.get().place.run === run) {
@@ -124,6 +130,7 @@ export async function refresh(): Promise<void> {
   if (diagnosis.status === "failed" && (grown || judged)) return void openRun(place.run);
   const wait: Promise<unknown>[] = [];
   if (grown && (place.zoom === null || place.zoom[1] > (before?.batches ?? 0))) wait.push(ask.timeline(place.run));
+  if (grown) wait.push(askView(place.run, place.view));
   if ((grown || judged) && diagnosis.status !== "loading") wait.push(ask.diagnosis(place.run));
   await Promise.all(wait);
   const boundaries = state.get().diagnosis.value?.boundaries ?? [];

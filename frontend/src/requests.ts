@@ -46,6 +46,7 @@ export const ask = {
   },
   lens: (run: string, boundary: number) => load("lens", (signal) => api.lens(run, boundary, signal)),
   overlay: (run: string) => load("overlay", (signal) => api.overlay(run, signal)),
+  fold: (run: string) => load("fold", (signal) => api.fold(run, signal)),
   tags: (run: string) => load("tags", (signal) => api.tags(run, signal)),
   scalar: (run: string, tag: string) => load("scalar", (signal) => api.scalar(run, tag, signal)),
 };

@@ -165,6 +165,22 @@ export interface Overlay {
   batches: number;
 }
 
+/** The loss by epoch and position; a row is `per_row` epochs after each other. */
+export interface Fold {
+  position: number[];
+  length: number;
+  epochs: number;
+  per_row: number;
+  epoch: number[];
+  /** Row of the run at which each row's first epoch begins. */
+  batch: number[];
+  level: Num[];
+  cells: Num[][];
+  /** Mean, low and high of the loss less its epoch's mean, at each position. */
+  profile: Table & { epochs: number };
+  said: string;
+}
+
 export interface ScalarTags {
   tags: string[];
 }

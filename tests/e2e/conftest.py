@@ -13,6 +13,7 @@ from tests.tensorboard_process import tensorboard
 TRAINED = "cosine_restarts"
 BARE = "bare"
 GAP, SILENT, HUGE, ONE_SIDE = "gap", "silent", "huge", "one side"
+NO_EPOCHS = "no epochs"
 LONG = "long " + "x" * 195
 
 
@@ -48,6 +49,7 @@ def logdir(tmp_path_factory):
     logs.write_run(root / "one batch", logs.losses(1, 1), 1)
     logs.write_one_side(root / ONE_SIDE)
     logs.write_bare(root / BARE, logs.losses(3, 50), 50)
+    logs.write_no_epochs(root / NO_EPOCHS, logs.losses(1, 120))
     logs.write_plain(root / "plain")
     return root
 
@@ -56,7 +58,7 @@ def logdir(tmp_path_factory):
 def base(logdir):
     """Address of a TensorBoard with default flags that has read and judged every run."""
     with tensorboard(logdir) as server:
-        names = [TRAINED, BARE, "big", "nan", GAP, SILENT, HUGE, ONE_SIDE, "one batch", LONG, *logs.NAMES]
+        names = [TRAINED, BARE, "big", "nan", GAP, SILENT, HUGE, ONE_SIDE, NO_EPOCHS, "one batch", LONG, *logs.NAMES]
         server.wait_for_runs(names)
         server.wait_until(lambda: "plain" in [row["run"] for row in server.data("runs")["runs"]])
         yield server.base

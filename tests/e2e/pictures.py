@@ -19,13 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 README_PICTURE = ROOT / "docs" / "losslens.png"
 COLOURS = ROOT / "frontend" / "src" / "views" / "colours.css"
 MOST_BYTES = 150_000
+VIEWS = ["boundary", "epochs", "batches", "layers", "compare"]
+SIZES = [[800, 2200], [1280, 1500], [1400, 1400], [1920, 1200]]
 
 
-def take(base: str, out: Path, places: dict[str, dict[str, str]], sizes: list[list[int]] | None = None) -> None:
+def take(base: str, out: Path, places: dict[str, dict[str, str]], sizes: list[list[int]]) -> None:
     """Writes `NAME-WIDTH-light.png` and `-dark.png` into `out` for each place, a state of the page by name."""
     out.mkdir(parents=True, exist_ok=True)
-    options = {"sizes": sizes} if sizes else {}
-    scenario("pictures", base, timeout=900, folder=str(out), places=places, **options)
+    scenario("pictures", base, timeout=3600, folder=str(out), places=places, sizes=sizes)
 
 
 def compress(source: Path, target: Path) -> int:
@@ -56,6 +57,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "demo" / "runs")
     parser.add_argument("--out", type=Path, default=ROOT / "screenshots")
     parser.add_argument("--only", nargs="*", help="names of runs; default all")
+    parser.add_argument("--views", nargs="*", default=VIEWS, help="views below the timeline; default all")
+    parser.add_argument("--widths", type=int, nargs="*", help="only these; default all that the page is drawn for")
     parser.add_argument("--readme", action="store_true", help="write the picture of the README, too")
     arguments = parser.parse_args()
     reason = missing()
@@ -66,7 +69,9 @@ def main() -> None:
         names = [name for name in names if name in arguments.only]
     with tensorboard(arguments.runs) as server:
         server.wait_for_runs(names)
-        take(server.base, arguments.out, {name: {"run": name} for name in names})
+        places = {f"{name}-{view}": {"run": name, "view": view} for name in names for view in arguments.views}
+        sizes = [size for size in SIZES if not arguments.widths or size[0] in arguments.widths]
+        take(server.base, arguments.out.resolve(), places, sizes)
         if arguments.readme:
             take(server.base, arguments.out, {"readme": {"run": "cosine_restarts", "boundary": "1"}}, [[1400, 950]])
             size = compress(arguments.out / "readme-1400-light.png", README_PICTURE)

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.e2e.browser import scenario
-from tests.e2e.conftest import BARE, GAP, HUGE, ONE_SIDE, SILENT, TRAINED
+from tests.e2e.conftest import BARE, GAP, HUGE, NO_EPOCHS, ONE_SIDE, SILENT, TRAINED
 from tests.plugin import logs
 from tests.tensorboard_process import tensorboard
 
@@ -39,6 +39,19 @@ def test_reading(base, name):
 )
 def test_trained_run(base, name):
     scenario(name, base, run=TRAINED)
+
+
+def test_views_are_chosen_by_keys(base):
+    scenario("views_are_chosen_by_keys", base, run=TRAINED, views=["Boundaries", "Epochs"])
+
+
+@pytest.mark.parametrize("name", ["epochs_are_folded", "the_map_is_drawn_as_measured", "the_fold_is_in_the_link"])
+def test_epochs(base, name):
+    scenario(name, base, run="big")
+
+
+def test_without_epochs(base):
+    scenario("without_epochs_a_line_of_code_is_named", base, run=NO_EPOCHS)
 
 
 def test_all_29_boundaries_are_marks(base):
@@ -95,7 +108,8 @@ def test_plain_run(base):
 
 def test_axe_finds_nothing(base):
     """Names, roles, contrast and structure, for who reads by ear or by keys."""
-    scenario("axe_finds_nothing", base, places=[{"run": TRAINED}, {"run": GAP}, {"run": "plain"}, {"run": "no such run"}])
+    views = [{"run": TRAINED, "view": view} for view in ("boundary", "epochs")]
+    scenario("axe_finds_nothing", base, places=[*views, {"run": GAP}, {"run": "plain"}, {"run": "no such run"}])
 
 
 def test_a_signal_that_was_read_on_one_side_is_drawn_so(base):

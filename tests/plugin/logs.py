@@ -85,6 +85,13 @@ def write_bare(directory: Path, loss: np.ndarray, length: int) -> None:
             recorder.put({"step": step, "time": 1.7e9 + step, "loss": value, "epoch": epoch, "index": index})
 
 
+def write_no_epochs(directory: Path, loss: np.ndarray) -> None:
+    """A training whose loop says nothing of epochs."""
+    with session(directory) as (recorder, _file):
+        for step, value in enumerate(loss.tolist()):
+            recorder.put({"step": step, "time": 1.7e9 + step, "loss": value})
+
+
 def write_one_side(directory: Path, *, length: int = 60) -> None:
     """Four epochs; the gradient norm was read from the third one on only, where the lens of the second boundary begins."""
     with session(directory) as (recorder, _file):

@@ -1,5 +1,9 @@
 // The part of the page's state that a link carries, in TensorBoard's own form: `#losslens&p.losslens.run=exp1&...`.
 
+/** What is shown below the timeline. */
+export const VIEWS = ["boundary", "epochs", "batches", "layers", "compare"] as const;
+export type View = (typeof VIEWS)[number];
+
 export interface Place {
   run: string | null;
   /** Index of the boundary in the lens. */
@@ -10,9 +14,12 @@ export interface Place {
   scale: "auto" | "linear" | "log";
   /** Standard scalar that is laid under the timeline. */
   scalar: string | null;
+  view: View;
+  /** In the view of epochs: the loss less its epoch's mean, or itself. */
+  fold: "less" | "loss";
 }
 
-export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null };
+export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", fold: "less" };
 
 const PREFIX = "p.losslens.";
 
@@ -46,6 +53,8 @@ export function readPlace(hash: string): Place {
     axis: fields.get("axis") === "step" ? "step" : "epoch",
     scale: scale === "linear" || scale === "log" ? scale : "auto",
     scalar: fields.get("scalar") ?? null,
+    view: VIEWS.find((view) => view === fields.get("view")) ?? "boundary",
+    fold: fields.get("fold") === "loss" ? "loss" : "less",
   };
 }
 
@@ -61,9 +70,7 @@ export function writePlace(hash: string, place: Place): string {
     ["boundary", place.boundary],
     ["from", place.zoom ? place.zoom[0] : null],
     ["to", place.zoom ? place.zoom[1] : null],
-    ["axis", place.axis === START.axis ? null : place.axis],
-    ["scale", place.scale === START.scale ? null : place.scale],
-    ["scalar", place.scalar],
+    ...(["axis", "scale", "scalar", "view", "fold"] as const).map((key): [string, string | null] => [key, place[key] === START[key] ? null : place[key]]),
   ];
   const own = fields.flatMap(([key, value]) => (value === null ? [] : [`${PREFIX}${key}=${encodeURIComponent(value)}`]));
   return `#${[...others, ...own].join("&")}`;

@@ -5,9 +5,9 @@ import { retry } from "../actions";
 import type { State } from "../state";
 import type { RunRow } from "../types";
 import { Failure } from "./card";
+import { Closer } from "./closer";
 import { Empty } from "./empty";
 import { Findings } from "./findings";
-import { LensCard } from "./lens";
 import { Plain } from "./plain";
 import { Choices, Facts, RunList } from "./runs";
 import { TimelineCard } from "./timeline";
@@ -28,7 +28,7 @@ function Main({ state, row }: { state: State; row: RunRow | undefined }): JSX.El
     <>
       <Verdict state={state} />
       {lost && state.timeline.value === null ? null : <TimelineCard state={state} />}
-      {lost && state.lens.value === null ? null : <LensCard state={state} />}
+      {lost && state.lens.value === null ? null : <Closer state={state} />}
       <Findings state={state} />
     </>
   );

@@ -1,6 +1,7 @@
 // Keys that work anywhere on the page.
 
-import { key, resetZoom, stepBoundary } from "../actions";
+import { key, resetZoom, setView, stepBoundary } from "../actions";
+import { SHOWN } from "./closer";
 
 const OWN_KEYS = "input, select, textarea, [contenteditable]";
 
@@ -13,5 +14,6 @@ export function watchKeys(): void {
       event.preventDefault();
       stepBoundary(event.key === "ArrowLeft" ? -1 : 1);
     } else if (event.key === "Escape") resetZoom();
+    else if (SHOWN[Number(event.key) - 1] !== undefined) setView(SHOWN[Number(event.key) - 1] ?? "boundary");
   });
 }

@@ -5,6 +5,7 @@ import type { MarkKind } from "../types";
 export interface Palette {
   ink: string;
   page: string;
+  card: string;
   mute: string;
   line: string;
   shade: string;
@@ -21,6 +22,7 @@ export function readPalette(): Palette {
   return {
     ink: get("ink"),
     page: get("page"),
+    card: get("card"),
     mute: get("mute"),
     line: get("line"),
     shade: get("shade"),

@@ -1,0 +1,204 @@
+// All epochs on one axis: their lines, a map of epoch by position, and what an epoch does at each position.
+
+import type { JSX } from "preact";
+import { useCallback, useMemo, useRef } from "preact/hooks";
+import { retry, setFold, zoom } from "../actions";
+import { drawBand, drawLine, drawXAxis, drawYAxis, type Label } from "../chart/draw";
+import type { Area, Pen } from "../chart/pen";
+import { scaleOf } from "../chart/scale";
+import { niceTicks } from "../lib/axis";
+import { count, counted, num, signed, tickLabels } from "../lib/format";
+import { GUTTER } from "../lib/frame";
+import { lessLevel, readCell, tickPositions } from "../lib/fold";
+import { ramp, shades } from "../lib/heat";
+import { extent, linear } from "../lib/path";
+import { alike, column } from "../lib/range";
+import type { State } from "../state";
+import type { Fold, Overlay } from "../types";
+import { Card } from "./card";
+import { Chart } from "./chart";
+import { Heat, Key } from "./heat";
+import { type Palette, readPalette } from "./palette";
+import { useWidth } from "./use";
+
+const LINES = 150;
+const PROFILE = 78;
+/** Losses that differ by more than this factor are drawn on a log axis. */
+const WIDE = 50;
+
+interface Shared {
+  width: number;
+  fold: Fold;
+  palette: Palette;
+  x: (position: number) => number;
+}
+
+function areaOf(width: number, height: number, top = 6): Area {
+  return { left: GUTTER.left, top, width: Math.max(1, width - GUTTER.left - GUTTER.right), height };
+}
+
+/** The lines of the epochs, later ones stronger, with the one of the chosen boundary in ink. */
+function Lines({ width, fold, overlay, palette, x, chosen }: Shared & { overlay: Overlay; chosen: number | null }): JSX.Element | null {
+  const area = areaOf(width, LINES);
+  const range = extent(overlay.columns.flat());
+  const paint = useCallback(
+    (pen: Pen): void => {
+      if (range === null) return;
+      const axis = alike(range[0], range[1], range[0] > 0 && range[1] > WIDE * range[0]);
+      const y = scaleOf(axis, area.top + area.height, area.top);
+      const ticks = axis.log ? [range[0], range[1]] : niceTicks(axis.low, axis.high, 4);
+      drawYAxis(pen, ticks.map((tick, index) => ({ at: y(tick), text: axis.log ? num(tick, 2) : (tickLabels(ticks)[index] ?? "") })), area, palette.mute, palette.line);
+      const strong = overlay.epoch.indexOf(chosen ?? -1);
+      pen.strokeStyle = palette.data;
+      overlay.columns.forEach((values, index) => {
+        pen.globalAlpha = 0.18 + (0.5 * index) / overlay.columns.length;
+        drawLine(pen, overlay.position, values, x, y);
+      });
+      Object.assign(pen, { globalAlpha: 1, strokeStyle: palette.ink, lineWidth: 1.75 });
+      if (strong >= 0) drawLine(pen, overlay.position, overlay.columns[strong] ?? [], x, y);
+    },
+    [overlay, width, palette, chosen],
+  );
+  if (range === null) return null;
+  return <Chart width={width} height={area.top + area.height + 6} area={area} paint={paint} label={`Loss of ${count(fold.epochs)} epochs by position in the epoch, ${num(range[0])} to ${num(range[1])}`} />;
+}
+
+/** The mean of all epochs, each less its own mean, with its interval. */
+function Profile({ width, fold, palette, x, ticks }: Shared & { ticks: readonly Label[] }): JSX.Element | null {
+  const area = areaOf(width, PROFILE);
+  const [mean, low, high] = ["mean", "low", "high"].map((name) => column(fold.profile, name));
+  const range = extent([...(low ?? []), ...(high ?? []), 0]);
+  const paint = useCallback(
+    (pen: Pen): void => {
+      if (range === null) return;
+      const axis = alike(range[0], range[1], false);
+      const y = scaleOf(axis, area.top + area.height, area.top);
+      const marks = niceTicks(axis.low, axis.high, 3);
+      drawYAxis(pen, marks.map((tick, index) => ({ at: y(tick), text: tickLabels(marks)[index] ?? "" })), area, palette.mute, palette.line);
+      drawXAxis(pen, ticks, area, palette.mute);
+      pen.fillStyle = palette.band;
+      drawBand(pen, fold.position, low ?? [], high ?? [], x, y);
+      Object.assign(pen, { strokeStyle: palette.data, lineWidth: 1.5 });
+      drawLine(pen, fold.position, mean ?? [], x, y);
+    },
+    [fold, width, palette, ticks],
+  );
+  if (range === null || extent(mean ?? []) === null) return null;
+  return (
+    <>
+      <h3 class="part">
+        Mean of {counted(fold.profile.epochs, "whole epoch", "whole epochs")}, each less its own mean <small>band: 95{"\u202f"}% interval</small>
+      </h3>
+      <Chart width={width} height={area.top + area.height + 22} area={area} paint={paint} label={`Mean deviation by position, ${signed(range[0])} to ${signed(range[1])}`} />
+    </>
+  );
+}
+
+function Map({ width, fold, palette, mode, say }: Omit<Shared, "x"> & { mode: "less" | "loss"; say: (text: string) => void }): JSX.Element | null {
+  const rows = useMemo(() => (mode === "less" ? lessLevel(fold) : fold.cells), [fold, mode]);
+  const scale = useMemo(() => shades(rows, mode === "less"), [rows]);
+  const colours = useMemo(() => ramp(mode === "less" ? [palette.data, palette.card, palette.validation] : [palette.card, palette.data]), [palette, mode]);
+  const area = useMemo(() => areaOf(width, Math.max(60, Math.min(240, rows.length * 16)), 2), [width, rows]);
+  const x = linear([0, Math.max(1, fold.length)], [area.left, area.left + area.width]);
+  const edges = useMemo(() => [...fold.position, fold.length].map(x), [fold, area]);
+  const ticks = useMemo(() => tickPositions(fold.length, area.width).map((at) => ({ at: x(at), text: count(at) })), [fold, area]);
+  if (scale === null) return <p class="note">No loss is known in any epoch.</p>;
+  const show = (value: number): string => (mode === "less" ? signed(value, 2) : num(value, 2));
+  return (
+    <>
+      <div class="part">
+        <h3>
+          {fold.per_row === 1 ? "Each row an epoch" : `Each row ${fold.per_row} epochs`}, from the first at the top
+        </h3>
+        <Key colours={colours} low={show(scale.low)} high={show(scale.high)} title={scale.log ? "log" : ""} />
+        <select aria-label="Colour" value={mode} onChange={(event) => setFold(event.currentTarget.value === "loss" ? "loss" : "less")}>
+          <option value="less">loss less its epoch’s mean</option>
+          <option value="loss">loss</option>
+        </select>
+      </div>
+      <Heat
+        label={`Loss by epoch and position: ${fold.said}`}
+        width={width}
+        area={area}
+        rows={rows}
+        names={fold.epoch.map(String)}
+        edges={edges}
+        ticks={ticks}
+        shades={scale}
+        colours={colours}
+        palette={palette}
+        onCell={(row, at) => say(row === null ? "" : readCell(fold, row, at))}
+        onPick={(row, at) => {
+          const first = (fold.batch[row] ?? 0) + (fold.position[at] ?? 0);
+          const size = (fold.position[at + 1] ?? fold.length) - (fold.position[at] ?? 0);
+          zoom(first - 2 * size - 5, first + 3 * size + 5);
+        }}
+      />
+    </>
+  );
+}
+
+const HELP = "arrow keys or pointer read a cell · click or Enter zooms the timeline there";
+
+function Body({ state, fold, say }: { state: State; fold: Fold; say: (text: string) => void }): JSX.Element {
+  const [ref, width] = useWidth();
+  const palette = useMemo(readPalette, [state.dark]);
+  const area = areaOf(width, 0);
+  const x = linear([0, Math.max(1, fold.length)], [area.left, area.left + area.width]);
+  const ticks = useMemo(() => tickPositions(fold.length, area.width).map((at) => ({ at: x(at), text: count(at) })), [fold, width]);
+  const { diagnosis, place, overlay } = state;
+  const chosen = diagnosis.value?.boundaries.find((item) => item.index === place.boundary)?.epoch ?? null;
+  const shared = { width, fold, palette, x };
+  return (
+    <div ref={ref}>
+      <p class="told">{fold.said}</p>
+      {width === 0 || overlay.value === null || overlay.value.epoch.length === 0 ? null : (
+        <>
+          <h3 class="part">
+            {fold.epochs > overlay.value.epoch.length ? `${count(overlay.value.epoch.length)} of ${count(fold.epochs)} epochs` : counted(fold.epochs, "epoch", "epochs")}, aligned at batch 0{" "}
+            <small>later ones are stronger{chosen === null ? "" : `; in ink: epoch ${chosen}`}</small>
+          </h3>
+          <Lines {...shared} overlay={overlay.value} chosen={chosen} />
+        </>
+      )}
+      {width === 0 ? null : (
+        <>
+          <Map width={width} fold={fold} palette={palette} mode={place.fold} say={say} />
+          <Profile {...shared} ticks={ticks} />
+        </>
+      )}
+    </div>
+  );
+}
+
+/** Without epochs: the line of code that tells them. */
+function NoEpochs(): JSX.Element {
+  return (
+    <p class="note">
+      No epoch is known here, so there is nothing to lay over each other. Epochs are known from <code>train_loader = writer.wrap(train_loader)</code> or{" "}
+      <code>writer.start_epoch(epoch)</code>.
+    </p>
+  );
+}
+
+export function EpochsCard({ state }: { state: State }): JSX.Element {
+  const words = useRef<HTMLSpanElement>(null);
+  const say = (text: string): void => {
+    if (words.current !== null) words.current.textContent = text === "" ? HELP : text;
+  };
+  return (
+    <Card
+      area="epochs"
+      title="Epochs"
+      load={state.fold}
+      onRetry={() => retry("fold")}
+      aside={
+        <span class="readout" ref={words} aria-live="polite">
+          {HELP}
+        </span>
+      }
+    >
+      {(fold) => (fold.epochs === 0 ? <NoEpochs /> : <Body state={state} fold={fold} say={say} />)}
+    </Card>
+  );
+}
