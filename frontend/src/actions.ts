@@ -84,6 +84,8 @@ export function stepBoundary(by: -1 | 1): void {
 }
 
 export const setView = (view: View): void => go({ view });
+/** Opens a batch in the view of batches, where its number is known from elsewhere too. */
+export const openBatch = (batch: number | null): void => go({ batch, view: "batches" });
 export const setFold = (fold: Place["fold"]): void => go({ fold });
 export const setAxis = (axis: Place["axis"]): void => go({ axis });
 export const setScale = (scale: Place["scale"]): void => go({ scale });
@@ -124,7 +126,9 @@ export function retry(name: keyof Answers): void {
   const { place } = state.get();
   if (name === "runs") return void start();
   if (place.run === null) return;
-  if (name === "lens") {
+  if (name === "batch") {
+    if (place.batch !== null) void ask.batch(place.run, place.batch);
+  } else if (name === "lens") {
     if (place.boundary !== null) void ask.lens(place.run, place.boundary);
   } else if (name === "scalar") {
     if (place.scalar !== null) void ask.scalar(place.run, place.scalar);

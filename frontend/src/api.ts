@@ -1,6 +1,6 @@
 // The one file that talks to the server. Addresses are relative, so that path prefixes and proxies need no care.
 
-import type { Diagnosis, Fold, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
+import type { Batch, Batches, Diagnosis, Fold, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
 
 /** The server's own sentence on what went wrong; `status` is 0 where it could not be reached. */
 export class ApiError extends Error {
@@ -46,6 +46,8 @@ export const api = {
   lens: async (run: string, boundary: number, signal?: AbortSignal) => (await get("lens", { run, boundary }, signal)) as Lens,
   overlay: async (run: string, signal?: AbortSignal) => (await get("overlay", { run, points: 100 }, signal)) as Overlay,
   fold: async (run: string, signal?: AbortSignal) => (await get("fold", { run }, signal)) as Fold,
+  batches: async (run: string, signal?: AbortSignal) => (await get("batches", { run }, signal)) as Batches,
+  batch: async (run: string, batch: number, signal?: AbortSignal) => (await get("batch", { run, batch }, signal)) as Batch,
   tags: async (run: string, signal?: AbortSignal) => (await get("scalars", { run }, signal)) as ScalarTags,
   scalar: async (run: string, tag: string, signal?: AbortSignal) => (await get("scalar", { run, tag }, signal)) as Scalar,
   report: async (run: string) => (await get("report", { run })) as Report,

@@ -2,7 +2,7 @@
 
 import { readHash, writeHash } from "./host";
 import { chooseRun, meantRun } from "./lib/choose";
-import { type Place, readPlace, type View, writePlace } from "./lib/hash";
+import { type Place, readPlace, writePlace } from "./lib/hash";
 import { tellingBoundary } from "./lib/marks";
 import { ask } from "./requests";
 import { freshRun, state } from "./state";
@@ -19,7 +19,7 @@ export function currentRow(): RunRow | null {
 /** Changes the place and loads what that asks for. */
 export function go(patch: Partial<Place>): void {
   const before = state.get().place;
-  const place = { ...before, ...patch };
+  const place = { ...before, ...(patch.run === undefined || patch.run === before.run ? {} : { batch: null }), ...patch };
   if (place.run !== unchosen || patch.zoom !== undefined) unchosen = null;
   const newRun = place.run !== before.run;
   state.set(newRun ? { place, ...freshRun() } : { place });
@@ -29,14 +29,17 @@ export function go(patch: Partial<Place>): void {
   else {
     if (place.zoom !== before.zoom) void ask.timeline(place.run);
     if (place.boundary !== before.boundary && place.boundary !== null) void ask.lens(place.run, place.boundary);
-    if (place.view !== before.view) void askView(place.run, place.view);
+    if (place.batch !== before.batch && place.batch !== null && place.view === before.view) void ask.batch(place.run, place.batch);
+    if (place.view !== before.view) void askView(place.run, place);
     if (place.scalar !== before.scalar && place.scalar !== null) void ask.scalar(place.run, place.scalar);
   }
 }
 
 /** What the view below the timeline needs beyond what every run is opened with. */
-function askView(run: string, view: View): Promise<unknown> {
-  return view === "epochs" ? ask.fold(run) : Promise.resolve();
+function askView(run: string, { view, batch }: Place): Promise<unknown> {
+  if (view === "epochs") return ask.fold(run);
+  if (view === "batches") return Promise.all([ask.batches(run), batch === null ? null : ask.batch(run, batch)]);
+  return Promise.resolve();
 }
 
 /** Everything of one run: what the first screen needs at once, the rest after it. */
@@ -44,7 +47,7 @@ export async function openRun(run: string): Promise<void> {
   const asked = state.get().place;
   if (currentRow()?.plain === true) return openPlain(run);
   const asking = ask.diagnosis(run);
-  const others: Promise<unknown>[] = [ask.timeline(run), askView(run, asked.view)];
+  const others: Promise<unknown>[] = [ask.timeline(run), askView(run, asked)];
   if (asked.boundary !== null) others.push(ask.lens(run, asked.boundary));
   const diagnosis = await asking;
   if (diagnosis !== null && state.get().place.run === run) {
@@ -130,7 +133,7 @@ export async function refresh(): Promise<void> {
   if (diagnosis.status === "failed" && (grown || judged)) return void openRun(place.run);
   const wait: Promise<unknown>[] = [];
   if (grown && (place.zoom === null || place.zoom[1] > (before?.batches ?? 0))) wait.push(ask.timeline(place.run));
-  if (grown) wait.push(askView(place.run, place.view));
+  if (grown) wait.push(askView(place.run, place));
   if ((grown || judged) && diagnosis.status !== "loading") wait.push(ask.diagnosis(place.run));
   await Promise.all(wait);
   const boundaries = state.get().diagnosis.value?.boundaries ?? [];

@@ -47,6 +47,8 @@ export const ask = {
   lens: (run: string, boundary: number) => load("lens", (signal) => api.lens(run, boundary, signal)),
   overlay: (run: string) => load("overlay", (signal) => api.overlay(run, signal)),
   fold: (run: string) => load("fold", (signal) => api.fold(run, signal)),
+  batches: (run: string) => load("batches", (signal) => api.batches(run, signal)),
+  batch: (run: string, batch: number) => load("batch", (signal) => api.batch(run, batch, signal)),
   tags: (run: string) => load("tags", (signal) => api.tags(run, signal)),
   scalar: (run: string, tag: string) => load("scalar", (signal) => api.scalar(run, tag, signal)),
 };

@@ -181,6 +181,31 @@ export interface Fold {
   said: string;
 }
 
+/** The batches that lie furthest from those around them, in the order of the run. */
+export interface Batches extends Table {
+  nonfinite: number[];
+  /** Robust standard deviations from which on a batch is counted. */
+  far: number;
+  count: number;
+  said: string;
+  missing: Missing[];
+}
+
+export interface Batch {
+  batch: number;
+  step: number;
+  epoch: Num;
+  index: Num;
+  ids: number[];
+  samples: number;
+  classes: { class: number; count: number; share: number; usual: number }[];
+  numbers: { name: string; label: string; unit: string; value: number; usual: Num; z: Num }[];
+  layers: { batch: number; names: string[]; value: Num[]; usual: Num[] };
+  around: Table;
+  visits: Table & { epochs: number; said: string };
+  missing: Missing[];
+}
+
 export interface ScalarTags {
   tags: string[];
 }

@@ -204,6 +204,23 @@ def local_level(values: Floats, *, block: int = 50) -> tuple[Floats, Floats]:
     return np.repeat(_lower_median(level[near]), each), np.repeat(_lower_median(sigma[near]), each)
 
 
+def level_at(values: Floats, row: int, *, block: int = 50) -> tuple[float, float]:
+    """What `local_level` gives for one row, from three blocks only; NaN where no value is finite."""
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return math.nan, math.nan
+    at = max(int(np.searchsorted(known, row, side="right")) - 1, 0)
+    blocks = max(1, len(known) // block)
+    edges = np.linspace(0, len(known), blocks + 1).astype(np.int64)
+    mine = int(np.searchsorted(edges, at, side="right")) - 1
+    levels, sigmas = [], []
+    for each in np.clip([mine - 1, mine, mine + 1], 0, blocks - 1).tolist():
+        part = values[known[edges[each] : edges[each + 1]]]
+        levels.append(median(part))
+        sigmas.append(MAD_TO_SIGMA * median(np.abs(part - levels[-1])))
+    return sorted(levels)[1], sorted(sigmas)[1]
+
+
 @once_a_run
 def loss_level(run: Run) -> tuple[Floats, Floats]:
     """`local_level` of the loss."""

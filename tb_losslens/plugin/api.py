@@ -11,7 +11,7 @@ import numpy as np
 from tensorboard import errors
 
 from tb_losslens.analysis.finding import Boundary, Diagnosis
-from tb_losslens.plugin import folded, start, timeline
+from tb_losslens.plugin import batches, folded, start, timeline
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.entry import Judged, Overview
 from tb_losslens.plugin.params import shown
@@ -108,6 +108,23 @@ def overlay_impl(cache: RunCache, run: str, *, points: int) -> dict[str, Any]:
 def fold_impl(cache: RunCache, run: str, *, rows: int, positions: int) -> dict[str, Any]:
     """Mean losses by epoch (at most `rows` groups of epochs) and position (at most `positions`), and what they show."""
     return folded.build(_run(cache, run), rows, positions)
+
+
+def batches_impl(cache: RunCache, run: str) -> dict[str, Any]:
+    """The batches that lie furthest from those around them."""
+    return batches.build(_run(cache, run))
+
+
+def batch_impl(cache: RunCache, run: str, *, batch: int) -> dict[str, Any]:
+    """One batch from close by.
+
+    Raises:
+        NotFoundError: if the run has no such batch.
+    """
+    recorded = _run(cache, run)
+    if batch >= len(recorded):
+        raise errors.NotFoundError(f"the run has {len(recorded)} batches, numbered from 0; there is no number {batch}")
+    return batches.one(recorded, batch)
 
 
 def report_impl(cache: RunCache, run: str, logdir: str = "") -> dict[str, str]:

@@ -58,6 +58,8 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
             "/lens": self._app(lens_route),
             "/overlay": self._app(overlay_route),
             "/fold": self._app(fold_route),
+            "/batches": self._app(batches_route),
+            "/batch": self._app(batch_route),
             "/scalars": self._app(scalars_route),
             "/scalar": self._app(scalar_route),
             "/report": self._app(partial(report_route, logdir=self._logdir)),
@@ -171,6 +173,17 @@ def fold_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str
         rows=params.whole(args, "rows", default=96, low=2, high=96),
         positions=params.whole(args, "positions", default=160, low=2, high=160),
     )
+
+
+def batches_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/batches?run=`."""
+    return api.batches_impl(cache, api.recorded_run(cache, params.text(request.args, "run")))
+
+
+def batch_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/batch?run=&batch=`."""
+    args = request.args
+    return api.batch_impl(cache, api.recorded_run(cache, params.text(args, "run")), batch=params.whole(args, "batch"))
 
 
 def scalars_route(cache: RunCache, scalars: Scalars, request: Request) -> dict[str, Any]:

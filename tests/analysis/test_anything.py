@@ -11,7 +11,7 @@ import pytest
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.analysis.lens import lens
 from tb_losslens.analysis.overlay import overlay
-from tb_losslens.plugin import folded
+from tb_losslens.plugin import batches, folded
 from tests.analysis.causes.test_contract import RUNS
 
 
@@ -24,6 +24,9 @@ def test_every_answer_is_json_and_adds_up(name: str) -> None:
         json.dumps(diagnosis.to_dict(), allow_nan=False)
         json.dumps(overlay(run), allow_nan=False)
         json.dumps(folded.build(run, 96, 160), allow_nan=False)
+        json.dumps(batches.build(run), allow_nan=False)
+        for batch in range(0, len(run), max(1, len(run) // 5)):
+            json.dumps(batches.one(run, batch), allow_nan=False)
         assert diagnosis.headline
         assert diagnosis.short
         assert diagnosis.headline in diagnosis.verdict

@@ -42,12 +42,27 @@ def test_trained_run(base, name):
 
 
 def test_views_are_chosen_by_keys(base):
-    scenario("views_are_chosen_by_keys", base, run=TRAINED, views=["Boundaries", "Epochs"])
+    scenario("views_are_chosen_by_keys", base, run=TRAINED, views=["Boundaries", "Epochs", "Batches"])
 
 
 @pytest.mark.parametrize("name", ["epochs_are_folded", "the_map_is_drawn_as_measured", "the_fold_is_in_the_link"])
 def test_epochs(base, name):
     scenario(name, base, run="big")
+
+
+@pytest.mark.parametrize("run", [TRAINED, "big"])
+def test_batches_are_sorted(base, run):
+    scenario("batches_are_sorted", base, run=run)
+
+
+@pytest.mark.parametrize("name", ["a_batch_is_opened_by_keys", "a_batch_that_is_not_there"])
+@pytest.mark.parametrize("run", [TRAINED, "nan"])
+def test_a_batch(base, name, run):
+    scenario(name, base, run=run)
+
+
+def test_what_a_batch_lacks(base):
+    scenario("what_a_batch_lacks_says_how", base, run=BARE)
 
 
 def test_without_epochs(base):
@@ -108,7 +123,8 @@ def test_plain_run(base):
 
 def test_axe_finds_nothing(base):
     """Names, roles, contrast and structure, for who reads by ear or by keys."""
-    views = [{"run": TRAINED, "view": view} for view in ("boundary", "epochs")]
+    views = [{"run": TRAINED, "view": view} for view in ("boundary", "epochs", "batches")]
+    views.append({"run": TRAINED, "view": "batches", "batch": "100"})
     scenario("axe_finds_nothing", base, places=[*views, {"run": GAP}, {"run": "plain"}, {"run": "no such run"}])
 
 

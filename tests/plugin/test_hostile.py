@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-ROUTES = ("diagnosis", "boundaries", "timeline", "lens", "overlay", "fold", "scalars", "scalar", "report")
-GOOD = {"lens": {"boundary": "0"}, "scalar": {"tag": "Loss/val"}}
+ROUTES = ("diagnosis", "boundaries", "timeline", "lens", "overlay", "fold", "batches", "batch", "scalars", "scalar", "report")
+GOOD = {"lens": {"boundary": "0"}, "batch": {"batch": "0"}, "scalar": {"tag": "Loss/val"}}
 BAD_NUMBERS = [
     *["abc", "-1", "1.5", "1e3", "NaN", "inf", "-inf", "0x10", "١٢", "1;2", "null", "[1]", "+3", "1_0"],
     "",
@@ -55,6 +55,7 @@ def test_an_unknown_run_is_not_found(server, name):
         ("timeline", {"points": "9"}),
         ("overlay", {"points": "1"}),
         ("fold", {"rows": "1"}),
+        ("batch", {"batch": "x"}),
     ],
 )
 def test_an_unknown_run_is_named_before_any_other_parameter(server, route, params):
@@ -75,6 +76,7 @@ def test_an_unknown_run_is_named_before_any_other_parameter(server, route, param
         *itertools.product(["timeline"], ["points"], ["0", "1", "9", "1301", "1000000000"]),
         *itertools.product(["lens"], ["m"], ["0", "4", "201"]),
         *itertools.product(["overlay"], ["points"], ["0", "1", "101"]),
+        *itertools.product(["batch"], ["batch"], BAD_NUMBERS),
         *itertools.product(["fold"], ["rows", "positions"], [*BAD_NUMBERS, "1", "161"]),
     ],
 )

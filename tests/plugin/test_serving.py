@@ -22,6 +22,8 @@ JSON_ROUTES = [
     ("lens", {"run": "big", "boundary": 28, "m": 200}),
     ("overlay", {"run": "big"}),
     ("fold", {"run": "big"}),
+    ("batches", {"run": "big"}),
+    ("batch", {"run": "big", "batch": 1234}),
     ("scalars", {"run": "big"}),
     ("scalar", {"run": "big", "tag": "Loss/train"}),
     ("report", {"run": "big"}),
@@ -165,6 +167,18 @@ def test_the_fold_holds_the_means_of_what_was_recorded(server):
     assert (body["epoch"], body["per_row"], body["length"]) == (list(range(30)), 1, logs.LENGTH)
     assert "a sawtooth" in body["said"]
     assert server.data("fold", run="one epoch")["said"].startswith("1 whole epoch so far")
+
+
+def test_outlying_batches_are_those_that_lie_far_off(server):
+    body = server.data("batches", run="nan")
+    assert body["nonfinite"] == [125, *range(400, 599)]
+    assert body["columns"][0] == sorted(body["columns"][0])
+    assert 125 in body["columns"][0]
+    one = server.data("batch", run="big", batch=logs.LENGTH + 5)
+    assert (one["epoch"], one["index"], one["around"]["columns"][0]) == (1, 5, list(range(-20, 21)))
+    np.testing.assert_array_equal(np.float32(one["around"]["columns"][1]), logs.losses()[logs.LENGTH - 15 : logs.LENGTH + 26])
+    assert {each["name"]: each["value"] for each in one["numbers"]}["batch_size"] == 77
+    assert server.ask("batch", run="big", batch=logs.STEPS).code == 404
 
 
 def test_built_files_are_served_or_their_absence_is_explained(server):

@@ -17,9 +17,11 @@ export interface Place {
   view: View;
   /** In the view of epochs: the loss less its epoch's mean, or itself. */
   fold: "less" | "loss";
+  /** The batch that is open in the view of batches. */
+  batch: number | null;
 }
 
-export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", fold: "less" };
+export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", fold: "less", batch: null };
 
 const PREFIX = "p.losslens.";
 
@@ -54,6 +56,7 @@ export function readPlace(hash: string): Place {
     scale: scale === "linear" || scale === "log" ? scale : "auto",
     scalar: fields.get("scalar") ?? null,
     view: VIEWS.find((view) => view === fields.get("view")) ?? "boundary",
+    batch: whole(fields.get("batch")),
     fold: fields.get("fold") === "loss" ? "loss" : "less",
   };
 }
@@ -70,7 +73,7 @@ export function writePlace(hash: string, place: Place): string {
     ["boundary", place.boundary],
     ["from", place.zoom ? place.zoom[0] : null],
     ["to", place.zoom ? place.zoom[1] : null],
-    ...(["axis", "scale", "scalar", "view", "fold"] as const).map((key): [string, string | null] => [key, place[key] === START[key] ? null : place[key]]),
+    ...(["axis", "scale", "scalar", "view", "fold", "batch"] as const).map((key): [string, string | number | null] => [key, place[key] === START[key] ? null : place[key]]),
   ];
   const own = fields.flatMap(([key, value]) => (value === null ? [] : [`${PREFIX}${key}=${encodeURIComponent(value)}`]));
   return `#${[...others, ...own].join("&")}`;

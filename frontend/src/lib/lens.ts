@@ -1,6 +1,6 @@
 // The frame of the boundary lens: labels at the left, the aligned plots, words at the right.
 
-import type { Lens, LensSignal } from "../types";
+import type { LensSignal, Missing } from "../types";
 import { extent } from "./path";
 
 export interface LensFrame {
@@ -71,7 +71,7 @@ export function orderSignals(signals: readonly LensSignal[], wanted: string | nu
 }
 
 /** Missing signals by the line of code that records them. */
-export function groupMissing(missing: Lens["missing"]): { labels: string; how: string }[] {
+export function groupMissing(missing: readonly Missing[]): { labels: string; how: string }[] {
   const groups = new Map<string, string[]>();
   for (const { label, how } of missing) groups.set(how, [...(groups.get(how) ?? []), label]);
   return [...groups].map(([how, labels]) => ({ how, labels: labels.join(", ") }));

@@ -5,11 +5,12 @@ import { useRef } from "preact/hooks";
 import { setView } from "../actions";
 import { type View, VIEWS } from "../lib/hash";
 import type { State } from "../state";
+import { BatchesCard } from "./batches";
 import { EpochsCard } from "./epochs";
 import { LensCard } from "./lens";
 
 const NAMES: Record<View, string> = { boundary: "Boundaries", epochs: "Epochs", batches: "Batches", layers: "Layers", compare: "Compare" };
-const CARDS: Partial<Record<View, (props: { state: State }) => JSX.Element | null>> = { boundary: LensCard, epochs: EpochsCard };
+const CARDS: Partial<Record<View, (props: { state: State }) => JSX.Element | null>> = { boundary: LensCard, epochs: EpochsCard, batches: BatchesCard };
 
 /** In the order of their tabs, which the keys 1, 2, ... open. */
 export const SHOWN = VIEWS.filter((name) => name in CARDS);

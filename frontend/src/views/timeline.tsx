@@ -122,10 +122,10 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
       points: timeline.validation,
       nonfinite: timeline.nonfinite,
       gaps: timeline.gaps,
-      span: highlight?.span ?? null,
+      span: highlight?.span ?? (place.view === "batches" && place.batch !== null ? [place.batch, place.batch + 1] : null),
       palette: readPalette(),
     };
-  }, [timeline, rows, marks, diagnosis, from, to, width, place.scale, place.axis, place.boundary, highlight, dark]);
+  }, [timeline, rows, marks, diagnosis, from, to, width, place.scale, place.axis, place.boundary, place.view, place.batch, highlight, dark]);
 
   const area = areaOf(curve);
   const paint = useCallback((pen: Pen) => paintCurve(pen, curve), [curve]);
