@@ -77,12 +77,12 @@ export async function the_fold_is_in_the_link(page, base, { run }) {
   await frame.locator(".heat canvas").waitFor();
   await page.waitForTimeout(200);
   const before = await picture();
-  await frame.getByLabel("Colour").selectOption("loss");
+  await frame.getByLabel("Colour").selectOption("value");
   await eventually(async () => assert.notEqual(await picture(), before));
-  assert.match(hashOf(page), /view=epochs.*fold=loss/);
+  assert.match(hashOf(page), /view=epochs.*colour=value/);
   await page.reload();
   const again = await frameOf(page);
-  assert.equal(await again.getByLabel("Colour").inputValue(), "loss");
+  assert.equal(await again.getByLabel("Colour").inputValue(), "value");
   assert.equal(await again.getByRole("tab", { selected: true }).textContent(), "Epochs");
 }
 

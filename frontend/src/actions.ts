@@ -4,7 +4,7 @@ import { GUTTER } from "./lib/frame";
 import type { Place, View } from "./lib/hash";
 import { neighbour } from "./lib/marks";
 import { keyTurn, type Turn, turned } from "./lib/wheel";
-import { go, openRun, start } from "./navigate";
+import { askZoom, go, openRun, start } from "./navigate";
 import { ask } from "./requests";
 import { type Answers, state } from "./state";
 import type { EvidencePlace } from "./types";
@@ -52,7 +52,7 @@ function turn(event: Event | null, how: Turn, width: number, x: number): void {
   settling = window.setTimeout(() => {
     if (place.run === null || state.get().place.run !== place.run) return;
     go({}); // the address
-    void ask.timeline(place.run);
+    askZoom(place.run, state.get().place.view);
   }, 120);
 }
 
@@ -86,7 +86,8 @@ export function stepBoundary(by: -1 | 1): void {
 export const setView = (view: View): void => go({ view });
 /** Opens a batch in the view of batches, where its number is known from elsewhere too. */
 export const openBatch = (batch: number | null): void => go({ batch, view: "batches" });
-export const setFold = (fold: Place["fold"]): void => go({ fold });
+export const setColour = (colour: Place["colour"]): void => go({ colour });
+export const setSignal = (signal: string): void => go({ signal });
 export const setAxis = (axis: Place["axis"]): void => go({ axis });
 export const setScale = (scale: Place["scale"]): void => go({ scale });
 export const setScalar = (scalar: string | null): void => go({ scalar });

@@ -1,6 +1,6 @@
 // The one file that talks to the server. Addresses are relative, so that path prefixes and proxies need no care.
 
-import type { Batch, Batches, Diagnosis, Fold, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
+import type { Batch, Batches, Diagnosis, Fold, Layers, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
 
 /** The server's own sentence on what went wrong; `status` is 0 where it could not be reached. */
 export class ApiError extends Error {
@@ -38,16 +38,22 @@ async function get(route: string, params: Params, signal?: AbortSignal): Promise
   }
 }
 
+type Zoom = readonly [number, number] | null;
+
+function range(zoom: Zoom): Params {
+  return zoom === null ? {} : { from: zoom[0], to: zoom[1] };
+}
+
 export const api = {
   runs: async (signal?: AbortSignal) => (await get("runs", {}, signal)) as RunsResponse,
   diagnosis: async (run: string, signal?: AbortSignal) => (await get("diagnosis", { run }, signal)) as Diagnosis,
-  timeline: async (run: string, zoom: readonly [number, number] | null, points: number, signal?: AbortSignal) =>
-    (await get("timeline", { run, from: zoom ? zoom[0] : null, to: zoom ? zoom[1] : null, points }, signal)) as Timeline,
+  timeline: async (run: string, zoom: Zoom, points: number, signal?: AbortSignal) => (await get("timeline", { run, ...range(zoom), points }, signal)) as Timeline,
   lens: async (run: string, boundary: number, signal?: AbortSignal) => (await get("lens", { run, boundary }, signal)) as Lens,
   overlay: async (run: string, signal?: AbortSignal) => (await get("overlay", { run, points: 100 }, signal)) as Overlay,
   fold: async (run: string, signal?: AbortSignal) => (await get("fold", { run }, signal)) as Fold,
   batches: async (run: string, signal?: AbortSignal) => (await get("batches", { run }, signal)) as Batches,
   batch: async (run: string, batch: number, signal?: AbortSignal) => (await get("batch", { run, batch }, signal)) as Batch,
+  layers: async (run: string, layer: string | null, zoom: Zoom, signal?: AbortSignal) => (await get("layers", { run, signal: layer, ...range(zoom) }, signal)) as Layers,
   tags: async (run: string, signal?: AbortSignal) => (await get("scalars", { run }, signal)) as ScalarTags,
   scalar: async (run: string, tag: string, signal?: AbortSignal) => (await get("scalar", { run, tag }, signal)) as Scalar,
   report: async (run: string) => (await get("report", { run })) as Report,

@@ -2,7 +2,7 @@
 
 import { readHash, writeHash } from "./host";
 import { chooseRun, meantRun } from "./lib/choose";
-import { type Place, readPlace, writePlace } from "./lib/hash";
+import { type Place, readPlace, type View, writePlace } from "./lib/hash";
 import { tellingBoundary } from "./lib/marks";
 import { ask } from "./requests";
 import { freshRun, state } from "./state";
@@ -27,7 +27,8 @@ export function go(patch: Partial<Place>): void {
   if (place.run === null) return;
   if (newRun) void openRun(place.run);
   else {
-    if (place.zoom !== before.zoom) void ask.timeline(place.run);
+    if (place.zoom !== before.zoom) askZoom(place.run, place.view);
+    if (place.signal !== before.signal && place.view === "layers") void ask.layers(place.run);
     if (place.boundary !== before.boundary && place.boundary !== null) void ask.lens(place.run, place.boundary);
     if (place.batch !== before.batch && place.batch !== null && place.view === before.view) void ask.batch(place.run, place.batch);
     if (place.view !== before.view) void askView(place.run, place);
@@ -39,7 +40,14 @@ export function go(patch: Partial<Place>): void {
 function askView(run: string, { view, batch }: Place): Promise<unknown> {
   if (view === "epochs") return ask.fold(run);
   if (view === "batches") return Promise.all([ask.batches(run), batch === null ? null : ask.batch(run, batch)]);
+  if (view === "layers") return ask.layers(run);
   return Promise.resolve();
+}
+
+/** What is drawn over the zoomed range. */
+export function askZoom(run: string, view: View): void {
+  void ask.timeline(run);
+  if (view === "layers") void ask.layers(run);
 }
 
 /** Everything of one run: what the first screen needs at once, the rest after it. */

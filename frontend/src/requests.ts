@@ -49,6 +49,10 @@ export const ask = {
   fold: (run: string) => load("fold", (signal) => api.fold(run, signal)),
   batches: (run: string) => load("batches", (signal) => api.batches(run, signal)),
   batch: (run: string, batch: number) => load("batch", (signal) => api.batch(run, batch, signal)),
+  layers: (run: string) => {
+    const { signal: layer, zoom } = state.get().place;
+    return load("layers", (signal) => api.layers(run, layer, zoom, signal));
+  },
   tags: (run: string) => load("tags", (signal) => api.tags(run, signal)),
   scalar: (run: string, tag: string) => load("scalar", (signal) => api.scalar(run, tag, signal)),
 };

@@ -2,7 +2,7 @@
 
 import { type Cell, cell } from "./lib/cell";
 import { type Place, START } from "./lib/hash";
-import type { Batch, Batches, Diagnosis, EvidencePlace, Fold, Lens, Overlay, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
+import type { Batch, Batches, Diagnosis, EvidencePlace, Fold, Layers, Lens, Overlay, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
 
 /** An answer on its way, here, or refused. `value` outlives a reload, so that nothing flashes. */
 export interface Load<T> {
@@ -20,6 +20,7 @@ export interface Answers {
   fold: Fold;
   batches: Batches;
   batch: Batch;
+  layers: Layers;
   tags: ScalarTags;
   scalar: Scalar;
 }
@@ -42,7 +43,7 @@ export function idle<T>(): Load<T> {
 }
 
 export function freshRun(): Omit<Loads, "runs"> & Pick<State, "finding" | "highlight"> {
-  return { diagnosis: idle(), timeline: idle(), lens: idle(), overlay: idle(), fold: idle(), batches: idle(), batch: idle(), tags: idle(), scalar: idle(), finding: 0, highlight: null };
+  return { diagnosis: idle(), timeline: idle(), lens: idle(), overlay: idle(), fold: idle(), batches: idle(), batch: idle(), layers: idle(), tags: idle(), scalar: idle(), finding: 0, highlight: null };
 }
 
 export const state: Cell<State> = cell<State>({ place: START, dark: false, runs: idle(), ...freshRun() });

@@ -206,6 +206,22 @@ export interface Batch {
   missing: Missing[];
 }
 
+/** One number of each layer; a column begins at a batch that was read. */
+export interface Layers {
+  signal: string;
+  signals: { name: string; label: string }[];
+  label: string;
+  from: number;
+  to: number;
+  names: string[];
+  layers: number;
+  batch: number[];
+  read: number;
+  cells: Num[][];
+  said: string;
+  missing: Missing[];
+}
+
 export interface ScalarTags {
   tags: string[];
 }

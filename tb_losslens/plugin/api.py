@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from tensorboard import errors
 
+from tb_losslens.analysis.compare import summary
 from tb_losslens.analysis.finding import Boundary, Diagnosis
-from tb_losslens.plugin import batches, folded, start, timeline
+from tb_losslens.plugin import batches, compared, folded, layers, start, timeline
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.entry import Judged, Overview
 from tb_losslens.plugin.params import shown
@@ -69,11 +70,7 @@ def timeline_impl(cache: RunCache, run: str, *, first: int, last: int | None, po
         InvalidArgumentError: if the range is empty though the run is not.
     """
     recorded = _run(cache, run)
-    n = len(recorded)
-    end = n if last is None else min(last, n)
-    if first >= end and n > 0:
-        raise errors.InvalidArgumentError(f"the run has batches 0 to {n - 1}; from={first} to={last} holds none of them")
-    return timeline.build(recorded, min(first, end), end, points)
+    return timeline.build(recorded, *_range(recorded, first, last), points)
 
 
 def lens_impl(cache: RunCache, run: str, *, boundary: int, m: int | None) -> dict[str, Any]:
@@ -127,6 +124,36 @@ def batch_impl(cache: RunCache, run: str, *, batch: int) -> dict[str, Any]:
     return batches.one(recorded, batch)
 
 
+def layers_impl(cache: RunCache, run: str, *, signal: str, first: int, last: int | None, columns: int) -> dict[str, Any]:
+    """One number of each layer in the rows `first <= row < last`, in at most `columns` buckets.
+
+    Raises:
+        InvalidArgumentError: if there is no such signal, or the range is empty though the run is not.
+    """
+    if signal not in layers.SIGNALS:
+        raise errors.InvalidArgumentError(f"'signal' must be one of {', '.join(layers.SIGNALS)}, got {shown(signal)}")
+    recorded = _run(cache, run)
+    return layers.build(recorded, signal, *_range(recorded, first, last), columns)
+
+
+def compare_impl(cache: RunCache, runs: Sequence[str], logdir: str = "") -> dict[str, Any]:
+    """Runs side by side; never waits for a diagnosis.
+
+    Raises:
+        InvalidArgumentError: for none or too many of them.
+        NotFoundError: if one of them was not recorded.
+    """
+    if not 1 <= len(runs) <= compared.MOST_RUNS:
+        raise errors.InvalidArgumentError(f"'run' must be given 1 to {compared.MOST_RUNS} times, got {len(runs)}")
+    names = [recorded_run(cache, name) for name in dict.fromkeys(runs)]
+    known = cache.overview()
+    summaries = [cache.summarised(name, summary) for name in names]
+    there = [(name, found) for name, found in zip(names, summaries, strict=True) if found is not None and name in known]
+    kept = [name for name, _ in there]
+    labels = [run_label(name, logdir) for name in kept]
+    return compared.build(kept, labels, [known[name].diagnosis for name in kept], [found for _, found in there])
+
+
 def report_impl(cache: RunCache, run: str, logdir: str = "") -> dict[str, str]:
     """The diagnosis as markdown."""
     return {"markdown": replace(_judged(cache, run).diagnosis, run=run_label(run, logdir)).to_markdown()}
@@ -176,6 +203,19 @@ def scalar_impl(cache: RunCache, scalars: Scalars, run: str, tag: str) -> dict[s
     rows = np.arange(len(points.step)) if recorded is None else rows_of(recorded, points)
     columns = [rows.tolist(), points.step[: len(rows)].tolist(), numbers(points.value[: len(rows)])]
     return {"tag": tag, "names": ["batch", "step", "value"], "columns": columns}
+
+
+def _range(run: Run, first: int, last: int | None) -> tuple[int, int]:
+    """The rows that a request means; `last` beyond the run means its end.
+
+    Raises:
+        InvalidArgumentError: if the range is empty though the run is not.
+    """
+    n = len(run)
+    end = n if last is None else min(last, n)
+    if first >= end and n > 0:
+        raise errors.InvalidArgumentError(f"the run has batches 0 to {n - 1}; from={first} to={last} holds none of them")
+    return min(first, end), end
 
 
 def _belongs_to(name: str, recorded: Mapping[str, Overview]) -> bool:

@@ -12,11 +12,13 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tb_losslens.analysis.finding import Diagnosis
 from tb_losslens.plugin.entry import Entry, Judged, Overview
 from tb_losslens.store.run import Run
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger(__name__)
 
@@ -112,6 +114,21 @@ class RunCache:
         run = self._read(name, entry)
         self._evict(keep=name)
         return run
+
+    def summarised(self, name: str, make: Callable[[Run], T]) -> T | None:
+        """What `make` says of the run as it is now, or None if there is no such run; kept when the run's arrays are dropped.
+
+        All callers of one cache must ask with the same `make`.
+        """
+        entry = self._entry(name)
+        if entry is None:
+            return None
+        if entry.summary is None or entry.summary_token != entry.seen_token:
+            token = entry.seen_token
+            entry.summary, entry.summary_token = make(self._read(name, entry)), token
+            self._evict(keep=name)
+        found: T = entry.summary
+        return found
 
     def judged(self, name: str) -> Judged | None:
         """The run with its diagnosis, made now if need be, or None if there is no such run."""

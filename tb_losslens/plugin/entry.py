@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tb_losslens.analysis.finding import Diagnosis
 from tb_losslens.store.lists import Lists
@@ -48,6 +48,8 @@ class Entry:
     changed_at: float = 0.0
     grew: bool = False
     trouble: str = ""
+    summary: Any = None
+    summary_token: Hashable = None
 
     def is_live(self, now: float, live_for: float) -> bool:
         """True while the run grows: it says so itself, or TensorBoard was seen loading more of one that is not closed."""

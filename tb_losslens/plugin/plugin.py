@@ -60,6 +60,8 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
             "/fold": self._app(fold_route),
             "/batches": self._app(batches_route),
             "/batch": self._app(batch_route),
+            "/layers": self._app(layers_route),
+            "/compare": self._app(partial(compare_route, logdir=self._logdir)),
             "/scalars": self._app(scalars_route),
             "/scalar": self._app(scalar_route),
             "/report": self._app(partial(report_route, logdir=self._logdir)),
@@ -184,6 +186,25 @@ def batch_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[st
     """`/batch?run=&batch=`."""
     args = request.args
     return api.batch_impl(cache, api.recorded_run(cache, params.text(args, "run")), batch=params.whole(args, "batch"))
+
+
+def layers_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/layers?run=&signal=&from=&to=&columns=`."""
+    args = request.args
+    return api.layers_impl(
+        cache,
+        api.recorded_run(cache, params.text(args, "run")),
+        signal=args.get("signal", "layer_grad_norm"),
+        first=params.whole(args, "from", default=0),
+        last=params.whole(args, "to") if "to" in args else None,
+        columns=params.whole(args, "columns", default=160, low=2, high=160),
+    )
+
+
+def compare_route(cache: RunCache, _scalars: Scalars, request: Request, *, logdir: str) -> dict[str, Any]:
+    """`/compare?run=&run=...`."""
+    params.text(request.args, "run")
+    return api.compare_impl(cache, request.args.getlist("run"), logdir)
 
 
 def scalars_route(cache: RunCache, scalars: Scalars, request: Request) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.analysis.lens import lens
 from tb_losslens.analysis.overlay import overlay
-from tb_losslens.plugin import batches, folded
+from tb_losslens.plugin import batches, folded, layers
 from tests.analysis.causes.test_contract import RUNS
 
 
@@ -25,6 +25,8 @@ def test_every_answer_is_json_and_adds_up(name: str) -> None:
         json.dumps(overlay(run), allow_nan=False)
         json.dumps(folded.build(run, 96, 160), allow_nan=False)
         json.dumps(batches.build(run), allow_nan=False)
+        for signal in layers.SIGNALS:
+            json.dumps(layers.build(run, signal, 0, len(run), 160), allow_nan=False)
         for batch in range(0, len(run), max(1, len(run) // 5)):
             json.dumps(batches.one(run, batch), allow_nan=False)
         assert diagnosis.headline

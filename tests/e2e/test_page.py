@@ -42,7 +42,7 @@ def test_trained_run(base, name):
 
 
 def test_views_are_chosen_by_keys(base):
-    scenario("views_are_chosen_by_keys", base, run=TRAINED, views=["Boundaries", "Epochs", "Batches"])
+    scenario("views_are_chosen_by_keys", base, run=TRAINED, views=["Boundaries", "Epochs", "Batches", "Layers"])
 
 
 @pytest.mark.parametrize("name", ["epochs_are_folded", "the_map_is_drawn_as_measured", "the_fold_is_in_the_link"])
@@ -59,6 +59,17 @@ def test_batches_are_sorted(base, run):
 @pytest.mark.parametrize("run", [TRAINED, "nan"])
 def test_a_batch(base, name, run):
     scenario(name, base, run=run)
+
+
+@pytest.mark.parametrize(
+    "name", ["layers_are_read_cell_by_cell", "layers_follow_the_timeline", "the_signal_of_layers_is_in_the_link"]
+)
+def test_layers(base, name):
+    scenario(name, base, run=TRAINED)
+
+
+def test_what_layers_lack(base):
+    scenario("what_layers_lack_says_how", base, run=BARE)
 
 
 def test_what_a_batch_lacks(base):
@@ -123,7 +134,7 @@ def test_plain_run(base):
 
 def test_axe_finds_nothing(base):
     """Names, roles, contrast and structure, for who reads by ear or by keys."""
-    views = [{"run": TRAINED, "view": view} for view in ("boundary", "epochs", "batches")]
+    views = [{"run": TRAINED, "view": view} for view in ("boundary", "epochs", "batches", "layers")]
     views.append({"run": TRAINED, "view": "batches", "batch": "100"})
     scenario("axe_finds_nothing", base, places=[*views, {"run": GAP}, {"run": "plain"}, {"run": "no such run"}])
 

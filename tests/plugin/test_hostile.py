@@ -4,7 +4,10 @@ import itertools
 
 import pytest
 
-ROUTES = ("diagnosis", "boundaries", "timeline", "lens", "overlay", "fold", "batches", "batch", "scalars", "scalar", "report")
+ROUTES = (
+    *("diagnosis", "boundaries", "timeline", "lens", "overlay", "fold", "batches", "batch", "layers", "scalars", "scalar"),
+    *("compare", "report"),
+)
 GOOD = {"lens": {"boundary": "0"}, "batch": {"batch": "0"}, "scalar": {"tag": "Loss/val"}}
 BAD_NUMBERS = [
     *["abc", "-1", "1.5", "1e3", "NaN", "inf", "-inf", "0x10", "١٢", "1;2", "null", "[1]", "+3", "1_0"],
@@ -56,6 +59,7 @@ def test_an_unknown_run_is_not_found(server, name):
         ("overlay", {"points": "1"}),
         ("fold", {"rows": "1"}),
         ("batch", {"batch": "x"}),
+        ("layers", {"signal": "x"}),
     ],
 )
 def test_an_unknown_run_is_named_before_any_other_parameter(server, route, params):
@@ -77,6 +81,8 @@ def test_an_unknown_run_is_named_before_any_other_parameter(server, route, param
         *itertools.product(["lens"], ["m"], ["0", "4", "201"]),
         *itertools.product(["overlay"], ["points"], ["0", "1", "101"]),
         *itertools.product(["batch"], ["batch"], BAD_NUMBERS),
+        *itertools.product(["layers"], ["columns", "from", "to"], BAD_NUMBERS),
+        *itertools.product(["layers"], ["signal"], ["", "loss", "../x", "é"]),
         *itertools.product(["fold"], ["rows", "positions"], [*BAD_NUMBERS, "1", "161"]),
     ],
 )

@@ -24,6 +24,8 @@ JSON_ROUTES = [
     ("fold", {"run": "big"}),
     ("batches", {"run": "big"}),
     ("batch", {"run": "big", "batch": 1234}),
+    ("layers", {"run": "big"}),
+    ("compare", {"run": "big"}),
     ("scalars", {"run": "big"}),
     ("scalar", {"run": "big", "tag": "Loss/train"}),
     ("report", {"run": "big"}),

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { drawHeat, drawRowNames } from "./heat";
 import { svgPen } from "./svg";
 
-const AREA = { left: 0, top: 0, width: 30, height: 20 };
+const AREA = { left: 30, top: 0, width: 30, height: 20 };
 const COLOURS = ["#000", "#888", "#fff"];
 
 describe("drawHeat", () => {
@@ -15,6 +15,12 @@ describe("drawHeat", () => {
 });
 
 describe("drawRowNames", () => {
+  it("keeps the end of a name that is too long", () => {
+    const { pen, content } = svgPen("t");
+    drawRowNames(pen, ["encoder.layers.0.weight"], { ...AREA, left: 72 }, "#111");
+    expect(content()).toContain(">….0.weight<");
+  });
+
   it("leaves out names for which there is no room", () => {
     const { pen, content } = svgPen("t");
     drawRowNames(pen, ["a", "b", "c", "d"], AREA, "#111", 10);

@@ -33,8 +33,16 @@ export function drawRowNames(pen: Pen, names: readonly string[], { left, top, he
   pen.textAlign = "right";
   pen.textBaseline = "middle";
   names.forEach((name, index) => {
-    if (index % every === 0) pen.fillText(name, left - 8, top + (index + 0.5) * size);
+    if (index % every === 0) pen.fillText(ending(pen, name, left - 10), left - 8, top + (index + 0.5) * size);
   });
+}
+
+/** As much of the end of a name as fits: it tells layers apart. */
+function ending(pen: Pen, name: string, room: number): string {
+  if (pen.measureText(name).width <= room) return name;
+  let from = 1;
+  while (from < name.length && pen.measureText(`…${name.slice(from)}`).width > room) from += 1;
+  return `…${name.slice(from)}`;
 }
 
 /** A frame around one cell. */

@@ -15,13 +15,15 @@ export interface Place {
   /** Standard scalar that is laid under the timeline. */
   scalar: string | null;
   view: View;
-  /** In the view of epochs: the loss less its epoch's mean, or itself. */
-  fold: "less" | "loss";
+  /** What the colours of a map stand for: the value less what is usual in its row, or itself. */
+  colour: "less" | "value";
+  /** The signal of the map of layers; null is the first. */
+  signal: string | null;
   /** The batch that is open in the view of batches. */
   batch: number | null;
 }
 
-export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", fold: "less", batch: null };
+export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", colour: "less", signal: null, batch: null };
 
 const PREFIX = "p.losslens.";
 
@@ -57,7 +59,8 @@ export function readPlace(hash: string): Place {
     scalar: fields.get("scalar") ?? null,
     view: VIEWS.find((view) => view === fields.get("view")) ?? "boundary",
     batch: whole(fields.get("batch")),
-    fold: fields.get("fold") === "loss" ? "loss" : "less",
+    colour: fields.get("colour") === "value" ? "value" : "less",
+    signal: fields.get("signal") ?? null,
   };
 }
 
@@ -73,7 +76,7 @@ export function writePlace(hash: string, place: Place): string {
     ["boundary", place.boundary],
     ["from", place.zoom ? place.zoom[0] : null],
     ["to", place.zoom ? place.zoom[1] : null],
-    ...(["axis", "scale", "scalar", "view", "fold", "batch"] as const).map((key): [string, string | number | null] => [key, place[key] === START[key] ? null : place[key]]),
+    ...(["axis", "scale", "scalar", "view", "colour", "signal", "batch"] as const).map((key): [string, string | number | null] => [key, place[key] === START[key] ? null : place[key]]),
   ];
   const own = fields.flatMap(([key, value]) => (value === null ? [] : [`${PREFIX}${key}=${encodeURIComponent(value)}`]));
   return `#${[...others, ...own].join("&")}`;

@@ -7,10 +7,11 @@ import { type View, VIEWS } from "../lib/hash";
 import type { State } from "../state";
 import { BatchesCard } from "./batches";
 import { EpochsCard } from "./epochs";
+import { LayersCard } from "./layers";
 import { LensCard } from "./lens";
 
 const NAMES: Record<View, string> = { boundary: "Boundaries", epochs: "Epochs", batches: "Batches", layers: "Layers", compare: "Compare" };
-const CARDS: Partial<Record<View, (props: { state: State }) => JSX.Element | null>> = { boundary: LensCard, epochs: EpochsCard, batches: BatchesCard };
+const CARDS: Partial<Record<View, (props: { state: State }) => JSX.Element | null>> = { boundary: LensCard, epochs: EpochsCard, batches: BatchesCard, layers: LayersCard };
 
 /** In the order of their tabs, which the keys 1, 2, ... open. */
 export const SHOWN = VIEWS.filter((name) => name in CARDS);

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useCallback, useMemo, useRef } from "preact/hooks";
-import { retry, setFold, zoom } from "../actions";
+import { retry, setColour, zoom } from "../actions";
 import { drawBand, drawLine, drawXAxis, drawYAxis, type Label } from "../chart/draw";
 import type { Area, Pen } from "../chart/pen";
 import { scaleOf } from "../chart/scale";
@@ -94,7 +94,7 @@ function Profile({ width, fold, palette, x, ticks }: Shared & { ticks: readonly 
   );
 }
 
-function Map({ width, fold, palette, mode, say }: Omit<Shared, "x"> & { mode: "less" | "loss"; say: (text: string) => void }): JSX.Element | null {
+function Map({ width, fold, palette, mode, say }: Omit<Shared, "x"> & { mode: "less" | "value"; say: (text: string) => void }): JSX.Element | null {
   const rows = useMemo(() => (mode === "less" ? lessLevel(fold) : fold.cells), [fold, mode]);
   const scale = useMemo(() => shades(rows, mode === "less"), [rows]);
   const colours = useMemo(() => ramp(mode === "less" ? [palette.data, palette.card, palette.validation] : [palette.card, palette.data]), [palette, mode]);
@@ -111,9 +111,9 @@ function Map({ width, fold, palette, mode, say }: Omit<Shared, "x"> & { mode: "l
           {fold.per_row === 1 ? "Each row an epoch" : `Each row ${fold.per_row} epochs`}, from the first at the top
         </h3>
         <Key colours={colours} low={show(scale.low)} high={show(scale.high)} title={scale.log ? "log" : ""} />
-        <select aria-label="Colour" value={mode} onChange={(event) => setFold(event.currentTarget.value === "loss" ? "loss" : "less")}>
+        <select aria-label="Colour" value={mode} onChange={(event) => setColour(event.currentTarget.value === "value" ? "value" : "less")}>
           <option value="less">loss less its epoch’s mean</option>
-          <option value="loss">loss</option>
+          <option value="value">loss</option>
         </select>
       </div>
       <Heat
@@ -163,7 +163,7 @@ function Body({ state, fold, say }: { state: State; fold: Fold; say: (text: stri
       )}
       {width === 0 ? null : (
         <>
-          <Map width={width} fold={fold} palette={palette} mode={place.fold} say={say} />
+          <Map width={width} fold={fold} palette={palette} mode={place.colour} say={say} />
           <Profile {...shared} ticks={ticks} />
         </>
       )}

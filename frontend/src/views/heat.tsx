@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useCallback, useState } from "preact/hooks";
 import { drawVertical, drawXAxis, type Label } from "../chart/draw";
 import { drawFrame, drawHeat, drawRowNames } from "../chart/heat";
-import type { Area, Pen } from "../chart/pen";
+import { type Area, type Pen, within } from "../chart/pen";
 import { cellAt, type Shades } from "../lib/heat";
 import type { Num } from "../types";
 import { Chart } from "./chart";
@@ -43,7 +43,7 @@ export function Heat(props: HeatProps): JSX.Element {
   const size = area.height / Math.max(1, rows.length);
   const paint = useCallback(
     (pen: Pen): void => {
-      drawHeat(pen, rows, edges, area, colours, shades.of);
+      within(pen, area, () => drawHeat(pen, rows, edges, area, colours, shades.of));
       drawRowNames(pen, names, area, palette.mute);
       drawXAxis(pen, ticks, area, palette.mute);
       for (const { at: x, colour, chosen } of marks) {
@@ -62,6 +62,7 @@ export function Heat(props: HeatProps): JSX.Element {
     return column < 0 || y < 0 || y >= area.height ? null : [Math.floor(y / size), column];
   };
   const move = (next: readonly [number, number] | null): void => {
+    if (next?.[0] === at?.[0] && next?.[1] === at?.[1]) return;
     setAt(next);
     onCell(next === null ? null : next[0], next === null ? 0 : next[1]);
   };

@@ -3,9 +3,9 @@
 import type { JSX } from "preact";
 import { useCallback, useMemo, useRef } from "preact/hooks";
 import { pan, resetZoom, retry, selectBoundary, showFinding, wheel, zoom } from "../actions";
-import { epochTicks, logTicks, nearest, niceTicks, stepTicks, type Tick } from "../lib/axis";
+import { logTicks, nearest, niceTicks } from "../lib/axis";
 import { count, counted, num, tickLabels } from "../lib/format";
-import { type Frame, inner } from "../lib/frame";
+import type { Frame } from "../lib/frame";
 import { withGaps } from "../lib/gaps";
 import { type Mark, marks as layMarks } from "../lib/marks";
 import { column, yRange } from "../lib/range";
@@ -19,6 +19,7 @@ import { EmptyLane, EventLane, LineLane } from "./lanes";
 import { Legend } from "./legend";
 import { readPalette } from "./palette";
 import { Shape } from "./shape";
+import { xTicks } from "./ticks";
 import { useWidth } from "./use";
 
 const HELP = "drag, Ctrl+wheel or + − to zoom · click a mark to look closer · ← → next boundary";
@@ -49,12 +50,6 @@ function readout(timeline: Timeline, index: number): string {
   const parts = [epoch === null ? "" : `epoch ${epoch}`, `step ${count(at("step") ?? batch)}`, `loss ${num(at("mean"))}`];
   if (!timeline.raw && at("mean") !== null) parts.push(`${num(at("min"))} to ${num(at("max"))}`);
   return parts.filter((part) => part !== "").join(" · ");
-}
-
-function xTicks(timeline: Timeline, frame: Frame, axis: "epoch" | "step"): Tick[] {
-  const room = (frame.to - frame.from) * (30 / inner(frame));
-  if (axis === "epoch" && timeline.epochs.epoch.length > 0) return epochTicks(timeline.epochs, frame, room);
-  return stepTicks(numbers(column(timeline, "batch")), numbers(column(timeline, "step")), frame, inner(frame) / 90, tickLabels);
 }
 
 function MarkButtons({ marks, chosen }: { marks: readonly Mark[]; chosen: number | null }): JSX.Element {
@@ -113,7 +108,7 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
       y,
       yTicks,
       yLabels: y.log ? yTicks.map((tick) => num(tick)) : tickLabels(yTicks),
-      xTicks: xTicks(timeline, { from, to, width }, place.axis),
+      xTicks: xTicks(timeline, rows.batch, rows.step, { from, to, width }, place.axis),
       shading: inEpochs.length * STRIPE > width ? [] : inEpochs.filter((_, index) => (timeline.epochs.epoch[index] ?? 0) % 2 === 1),
       boundaries: marks.flatMap((mark) => {
         const boundary = mark.boundary === null ? undefined : diagnosis?.boundaries.find((item) => item.index === mark.boundary);
