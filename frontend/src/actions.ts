@@ -86,6 +86,7 @@ export function stepBoundary(by: -1 | 1): void {
 export const setView = (view: View): void => go({ view });
 /** Opens a batch in the view of batches, where its number is known from elsewhere too. */
 export const openBatch = (batch: number | null): void => go({ batch, view: "batches" });
+export const compareRuns = (runs: readonly string[]): void => go({ runs });
 export const setColour = (colour: Place["colour"]): void => go({ colour });
 export const setSignal = (signal: string): void => go({ signal });
 export const setAxis = (axis: Place["axis"]): void => go({ axis });
@@ -126,6 +127,7 @@ export function showFinding(finding: number): void {
 export function retry(name: keyof Answers): void {
   const { place } = state.get();
   if (name === "runs") return void start();
+  if (name === "compare") return void ask.compare();
   if (place.run === null) return;
   if (name === "batch") {
     if (place.batch !== null) void ask.batch(place.run, place.batch);

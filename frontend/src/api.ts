@@ -1,6 +1,6 @@
 // The one file that talks to the server. Addresses are relative, so that path prefixes and proxies need no care.
 
-import type { Batch, Batches, Diagnosis, Fold, Layers, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
+import type { Batch, Batches, Compare, Diagnosis, Fold, Layers, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
 
 /** The server's own sentence on what went wrong; `status` is 0 where it could not be reached. */
 export class ApiError extends Error {
@@ -12,11 +12,11 @@ export class ApiError extends Error {
   }
 }
 
-type Params = Record<string, string | number | null>;
+type Params = Record<string, string | number | readonly string[] | null>;
 
 async function get(route: string, params: Params, signal?: AbortSignal): Promise<unknown> {
   const query = new URLSearchParams();
-  for (const [key, value] of Object.entries(params)) if (value !== null) query.set(key, String(value));
+  for (const [key, value] of Object.entries(params)) for (const one of [value ?? []].flat()) query.append(key, String(one));
   const text = query.toString();
   let response: Response;
   try {
@@ -54,6 +54,7 @@ export const api = {
   batches: async (run: string, signal?: AbortSignal) => (await get("batches", { run }, signal)) as Batches,
   batch: async (run: string, batch: number, signal?: AbortSignal) => (await get("batch", { run, batch }, signal)) as Batch,
   layers: async (run: string, layer: string | null, zoom: Zoom, signal?: AbortSignal) => (await get("layers", { run, signal: layer, ...range(zoom) }, signal)) as Layers,
+  compare: async (runs: readonly string[], signal?: AbortSignal) => (await get("compare", { run: runs }, signal)) as Compare,
   tags: async (run: string, signal?: AbortSignal) => (await get("scalars", { run }, signal)) as ScalarTags,
   scalar: async (run: string, tag: string, signal?: AbortSignal) => (await get("scalar", { run, tag }, signal)) as Scalar,
   report: async (run: string) => (await get("report", { run })) as Report,

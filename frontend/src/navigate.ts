@@ -31,6 +31,7 @@ export function go(patch: Partial<Place>): void {
     if (place.signal !== before.signal && place.view === "layers") void ask.layers(place.run);
     if (place.boundary !== before.boundary && place.boundary !== null) void ask.lens(place.run, place.boundary);
     if (place.batch !== before.batch && place.batch !== null && place.view === before.view) void ask.batch(place.run, place.batch);
+    if (place.runs !== before.runs && place.view === before.view) void askView(place.run, place);
     if (place.view !== before.view) void askView(place.run, place);
     if (place.scalar !== before.scalar && place.scalar !== null) void ask.scalar(place.run, place.scalar);
   }
@@ -41,6 +42,8 @@ function askView(run: string, { view, batch }: Place): Promise<unknown> {
   if (view === "epochs") return ask.fold(run);
   if (view === "batches") return Promise.all([ask.batches(run), batch === null ? null : ask.batch(run, batch)]);
   if (view === "layers") return ask.layers(run);
+  // Which runs there are has to be known first.
+  if (view === "compare" && state.get().runs.value !== null) return ask.compare();
   return Promise.resolve();
 }
 
@@ -95,6 +98,7 @@ export async function start(): Promise<void> {
     }
     // It was opened before it was known to be one without a recording.
     if (currentRow()?.plain === true) await openPlain(place.run);
+    else if (state.get().place.view === "compare") void ask.compare();
     return;
   }
   const runs = await ask.runs();
@@ -121,12 +125,19 @@ export function follow(): void {
   go({ ...wanted, zoom, boundary: wanted.boundary ?? (same ? place.boundary : null) });
 }
 
+/** Changes where a comparison of runs does. */
+function kindsOf(runs: readonly RunRow[]): string {
+  return runs.map(({ run, kind, batches }) => `${run}/${kind}/${batches}`).join();
+}
+
 /** One look at the server while a run grows or waits for its verdict; loads again only what changed. */
 export async function refresh(): Promise<void> {
   const before = currentRow();
+  const kinds = kindsOf(state.get().runs.value?.runs ?? []);
   const answer = await ask.runs();
   const { place, diagnosis } = state.get();
   if (answer === null) return;
+  if (place.view === "compare" && kinds !== kindsOf(answer.runs)) void ask.compare();
   if (place.run === null || place.run === unchosen) choose(answer.runs);
   if (place.run !== state.get().place.run || place.run === null) return;
   const meant = meantRun(answer.runs, place.run);

@@ -1,6 +1,7 @@
 // Every question that the page asks the server: where the answer goes, and that only the newest of a kind counts.
 
 import { api, ApiError } from "./api";
+import { compared } from "./lib/compare";
 import type { Place } from "./lib/hash";
 import { type Answers, type State, state } from "./state";
 
@@ -52,6 +53,10 @@ export const ask = {
   layers: (run: string) => {
     const { signal: layer, zoom } = state.get().place;
     return load("layers", (signal) => api.layers(run, layer, zoom, signal));
+  },
+  compare: () => {
+    const { runs, place } = state.get();
+    return load("compare", (signal) => api.compare(compared(runs.value?.runs ?? [], place), signal));
   },
   tags: (run: string) => load("tags", (signal) => api.tags(run, signal)),
   scalar: (run: string, tag: string) => load("scalar", (signal) => api.scalar(run, tag, signal)),

@@ -2,7 +2,7 @@
 
 import { type Cell, cell } from "./lib/cell";
 import { type Place, START } from "./lib/hash";
-import type { Batch, Batches, Diagnosis, EvidencePlace, Fold, Layers, Lens, Overlay, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
+import type { Batch, Batches, Compare, Diagnosis, EvidencePlace, Fold, Layers, Lens, Overlay, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
 
 /** An answer on its way, here, or refused. `value` outlives a reload, so that nothing flashes. */
 export interface Load<T> {
@@ -21,6 +21,7 @@ export interface Answers {
   batches: Batches;
   batch: Batch;
   layers: Layers;
+  compare: Compare;
   tags: ScalarTags;
   scalar: Scalar;
 }
@@ -42,8 +43,8 @@ export function idle<T>(): Load<T> {
   return { status: "idle", value: null, error: "" };
 }
 
-export function freshRun(): Omit<Loads, "runs"> & Pick<State, "finding" | "highlight"> {
+export function freshRun(): Omit<Loads, "runs" | "compare"> & Pick<State, "finding" | "highlight"> {
   return { diagnosis: idle(), timeline: idle(), lens: idle(), overlay: idle(), fold: idle(), batches: idle(), batch: idle(), layers: idle(), tags: idle(), scalar: idle(), finding: 0, highlight: null };
 }
 
-export const state: Cell<State> = cell<State>({ place: START, dark: false, runs: idle(), ...freshRun() });
+export const state: Cell<State> = cell<State>({ place: START, dark: false, runs: idle(), compare: idle(), ...freshRun() });

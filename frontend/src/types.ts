@@ -222,6 +222,31 @@ export interface Layers {
   missing: Missing[];
 }
 
+export interface ComparedRun {
+  run: string;
+  label: string;
+  kind: RunKind;
+  short: string;
+  verdict: string;
+  batches: number;
+  epochs: number;
+  /** Pooled median of the jumps. */
+  jump: Num;
+  last: Num;
+  noise: Num;
+  jumps: { index: number[]; jump: Num[]; kind: MarkKind[] };
+  loss: Table;
+  settings: (string | number | boolean | null)[];
+}
+
+export interface Compare {
+  runs: ComparedRun[];
+  differ: { name: string; label: string }[];
+  /** The name of the one that was swept. */
+  sweep: string | null;
+  said: string;
+}
+
 export interface ScalarTags {
   tags: string[];
 }

@@ -66,10 +66,10 @@ def settings(facts: Mapping[str, Any]) -> dict[str, Value]:
 def differing(all_settings: Sequence[Mapping[str, Value]], *, most: int = 12) -> list[str]:
     """Names of at most `most` settings that are not the same in all runs, in the order of the runs' own settings.
 
-    A setting that says the same as one before it (the loader's batch size beside that of the config) is left out.
+    A setting that says the same as another one (the loader's batch size beside that of the config) is left out.
     """
-    names = dict.fromkeys(name for each in all_settings for name in each)
-    order = sorted(names, key=lambda name: _TAKEN.index(name.split(".")[0]))
+    names = dict.fromkeys(name for each in all_settings for name in each if not _told_by_another(name, all_settings))
+    order = sorted(names, key=lambda name: _TAKEN.index(name.partition(".")[0]))
     seen: set[tuple[str, ...]] = set()
     out = []
     for name in order:
@@ -109,16 +109,34 @@ def said(
         order = np.argsort(values, kind="stable")
         a, b = summaries[order[0]], summaries[order[-1]]
         ends = f"{short(sweep)} {number(values[order[0]])} to {number(values[order[-1]])}"
-        parts.append(
-            f"From {ends} the loss of the last epoch goes from {number(a.last)} to {number(b.last)}, "
-            f"its noise from batch to batch from {number(a.noise, 2)} to {number(b.noise, 2)}"
-        )
+        parts.append(f"From {ends} the loss of the last epoch {_goes(a.last, b.last)}, its noise {_goes(a.noise, b.noise)}")
     return sentences(parts)
+
+
+def _goes(first: float, last: float) -> str:
+    a, b = number(first, 2), number(last, 2)
+    return f"stays at {a}" if a == b else f"goes from {a} to {b}"
 
 
 def short(name: str) -> str:
     """A setting as a reader calls it: without the fact that it stands in, where that is the user's own."""
     return name.removeprefix("config.").removeprefix("optimizer.defaults.")
+
+
+def _told_by_another(name: str, all_settings: Sequence[Mapping[str, Value]]) -> bool:
+    """True if a setting of the same last name agrees wherever this one is known, and is known of more runs or comes first."""
+
+    def rank(setting: str, runs: int) -> tuple[int, int]:
+        return runs, -_TAKEN.index(setting.partition(".")[0])
+
+    last = name.rpartition(".")[2]
+    mine = [at for at, each in enumerate(all_settings) if name in each]
+    for other in dict.fromkeys(key for each in all_settings for key in each if key != name and key.rpartition(".")[2] == last):
+        theirs = {at for at, each in enumerate(all_settings) if other in each}
+        agrees = theirs.issuperset(mine) and all(all_settings[at][name] == all_settings[at][other] for at in mine)
+        if agrees and rank(other, len(theirs)) > rank(name, len(mine)):
+            return True
+    return False
 
 
 def _numbers(all_settings: Sequence[Mapping[str, Value]], name: str) -> list[float] | None:

@@ -41,6 +41,14 @@ def test_what_differs_is_told_once() -> None:
     assert swept(runs, differing(runs)) is None  # two are no sweep
 
 
+def test_a_setting_that_some_have_in_another_place_is_told_once() -> None:
+    runs = [settings(facts(size, 0.1)) for size in (16, 32, 64)]
+    del runs[1]["config.batch_size"]
+    assert differing(runs) == ["loader.batch_size"]
+    runs[0]["config.batch_size"] = 999  # and where they do not agree, both are told
+    assert differing(runs) == ["config.batch_size", "loader.batch_size"]
+
+
 def test_of_two_numbers_the_one_that_never_repeats_was_swept() -> None:
     runs = [settings(facts(size, lr)) for size, lr in ((16, 0.1), (32, 0.2), (64, 0.1), (128, 0.3))]
     assert swept(runs, differing(runs)) == "config.batch_size"
@@ -64,7 +72,7 @@ def test_a_sweep_is_told_from_end_to_end() -> None:
     summaries = [Summary({}, last=value, noise=value / 10) for value in (3.0, 1.0, 2.0)]
     told = said(["fault", "benign", "pending"], ["config.lr"], "config.lr", [0.3, 0.1, 0.2], summaries)
     assert told.startswith("3 runs, 1 with a fault, 1 not diagnosed yet. They differ in lr. From lr 0.1 to 0.3 ")
-    assert "from 1 to 3, its noise from batch to batch from 0.1 to 0.3" in told
+    assert told.endswith("the loss of the last epoch goes from 1 to 3, its noise goes from 0.1 to 0.3.")
     assert said(["benign"], [], None, [], summaries[:1]) == "1 run, none with a fault."
     assert "No recorded setting differs" in said(["benign"] * 2, [], None, [], summaries[:2])
 

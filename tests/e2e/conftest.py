@@ -14,6 +14,7 @@ TRAINED = "cosine_restarts"
 BARE = "bare"
 GAP, SILENT, HUGE, ONE_SIDE = "gap", "silent", "huge", "one side"
 NO_EPOCHS = "no epochs"
+SWEEP = ["sweep 16", "sweep 64", "sweep 256"]
 LONG = "long " + "x" * 195
 
 
@@ -50,6 +51,7 @@ def logdir(tmp_path_factory):
     logs.write_one_side(root / ONE_SIDE)
     logs.write_bare(root / BARE, logs.losses(3, 50), 50)
     logs.write_no_epochs(root / NO_EPOCHS, logs.losses(1, 120))
+    assert logs.write_sweep(root, (16, 64, 256)) == SWEEP
     logs.write_plain(root / "plain")
     return root
 
@@ -58,7 +60,7 @@ def logdir(tmp_path_factory):
 def base(logdir):
     """Address of a TensorBoard with default flags that has read and judged every run."""
     with tensorboard(logdir) as server:
-        names = [TRAINED, BARE, "big", "nan", GAP, SILENT, HUGE, ONE_SIDE, NO_EPOCHS, "one batch", LONG, *logs.NAMES]
+        names = [TRAINED, BARE, "big", "nan", GAP, SILENT, HUGE, ONE_SIDE, NO_EPOCHS, *SWEEP, "one batch", LONG, *logs.NAMES]
         server.wait_for_runs(names)
         server.wait_until(lambda: "plain" in [row["run"] for row in server.data("runs")["runs"]])
         yield server.base

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.e2e.browser import scenario
-from tests.e2e.conftest import BARE, GAP, HUGE, NO_EPOCHS, ONE_SIDE, SILENT, TRAINED
+from tests.e2e.conftest import BARE, GAP, HUGE, NO_EPOCHS, ONE_SIDE, SILENT, SWEEP, TRAINED
 from tests.plugin import logs
 from tests.tensorboard_process import tensorboard
 
@@ -42,7 +42,7 @@ def test_trained_run(base, name):
 
 
 def test_views_are_chosen_by_keys(base):
-    scenario("views_are_chosen_by_keys", base, run=TRAINED, views=["Boundaries", "Epochs", "Batches", "Layers"])
+    scenario("views_are_chosen_by_keys", base, run=TRAINED, views=["Boundaries", "Epochs", "Batches", "Layers", "Compare"])
 
 
 @pytest.mark.parametrize("name", ["epochs_are_folded", "the_map_is_drawn_as_measured", "the_fold_is_in_the_link"])
@@ -66,6 +66,14 @@ def test_a_batch(base, name, run):
 )
 def test_layers(base, name):
     scenario(name, base, run=TRAINED)
+
+
+def test_runs_are_compared(base):
+    scenario("runs_are_compared", base, run=TRAINED)
+
+
+def test_a_sweep_is_read_at_sight(base):
+    scenario("a_sweep_is_read_at_sight", base, runs=SWEEP)
 
 
 def test_what_layers_lack(base):
@@ -134,7 +142,7 @@ def test_plain_run(base):
 
 def test_axe_finds_nothing(base):
     """Names, roles, contrast and structure, for who reads by ear or by keys."""
-    views = [{"run": TRAINED, "view": view} for view in ("boundary", "epochs", "batches", "layers")]
+    views = [{"run": TRAINED, "view": view} for view in ("boundary", "epochs", "batches", "layers", "compare")]
     views.append({"run": TRAINED, "view": "batches", "batch": "100"})
     scenario("axe_finds_nothing", base, places=[*views, {"run": GAP}, {"run": "plain"}, {"run": "no such run"}])
 

@@ -92,6 +92,20 @@ def write_no_epochs(directory: Path, loss: np.ndarray) -> None:
             recorder.put({"step": step, "time": 1.7e9 + step, "loss": value})
 
 
+def write_sweep(root: Path, batch_sizes: tuple[int, ...], *, length: int = 60) -> list[str]:
+    """Trainings that differ in the batch size alone, with less noise the larger it is; their names."""
+    for size in batch_sizes:
+        with session(root / f"sweep {size}") as (recorder, _file):
+            recorder.record("facts", step=0, fields={"config": {"batch_size": size, "lr": 0.1}}, when=1.7e9)
+            noise = np.random.default_rng(size).normal(0, 2 / np.sqrt(size), 6 * length)
+            for step, value in enumerate((2.0 + np.exp(-np.arange(6 * length) / 99) + noise).tolist()):
+                epoch, index = divmod(step, length)
+                if index == 0:
+                    recorder.record("epoch_begin", step=step, fields={"epoch": epoch}, when=1.7e9 + step)
+                recorder.put({"step": step, "time": 1.7e9 + step, "loss": value, "epoch": epoch, "index": index})
+    return [f"sweep {size}" for size in batch_sizes]
+
+
 def write_one_side(directory: Path, *, length: int = 60) -> None:
     """Four epochs; the gradient norm was read from the third one on only, where the lens of the second boundary begins."""
     with session(directory) as (recorder, _file):

@@ -21,9 +21,11 @@ export interface Place {
   signal: string | null;
   /** The batch that is open in the view of batches. */
   batch: number | null;
+  /** The runs that are compared; empty for those of the list. */
+  runs: readonly string[];
 }
 
-export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", colour: "less", signal: null, batch: null };
+export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", colour: "less", signal: null, batch: null, runs: [] };
 
 const PREFIX = "p.losslens.";
 
@@ -59,6 +61,7 @@ export function readPlace(hash: string): Place {
     scalar: fields.get("scalar") ?? null,
     view: VIEWS.find((view) => view === fields.get("view")) ?? "boundary",
     batch: whole(fields.get("batch")),
+    runs: fields.get("runs")?.split("|").filter(Boolean).map(decoded) ?? [],
     colour: fields.get("colour") === "value" ? "value" : "less",
     signal: fields.get("signal") ?? null,
   };
@@ -77,6 +80,8 @@ export function writePlace(hash: string, place: Place): string {
     ["from", place.zoom ? place.zoom[0] : null],
     ["to", place.zoom ? place.zoom[1] : null],
     ...(["axis", "scale", "scalar", "view", "colour", "signal", "batch"] as const).map((key): [string, string | number | null] => [key, place[key] === START[key] ? null : place[key]]),
+    // Each name is escaped, so that one with a bar in it stays one.
+    ["runs", place.runs.length === 0 ? null : place.runs.map(encodeURIComponent).join("|")],
   ];
   const own = fields.flatMap(([key, value]) => (value === null ? [] : [`${PREFIX}${key}=${encodeURIComponent(value)}`]));
   return `#${[...others, ...own].join("&")}`;

@@ -1,57 +1,21 @@
 // One batch: its samples and classes, what was measured of it, its gradients by layer, its neighbours, and the same samples elsewhere.
 
 import type { ComponentChildren, JSX } from "preact";
-import { useCallback, useMemo } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { openBatch, retry, zoom } from "../actions";
-import { drawDots, drawLine, drawVertical, drawXAxis, drawYAxis } from "../chart/draw";
-import type { Area, Pen } from "../chart/pen";
-import { scaleOf } from "../chart/scale";
-import { niceTicks } from "../lib/axis";
-import { count, counted, num, percent, signed, tickLabels } from "../lib/format";
-import { extent, linear } from "../lib/path";
-import { alike, column } from "../lib/range";
+import { count, counted, num, percent, signed } from "../lib/format";
+import { extent } from "../lib/path";
+import { column } from "../lib/range";
 import type { State } from "../state";
-import type { Batch, Num } from "../types";
+import type { Batch } from "../types";
 import { Card } from "./card";
-import { Chart } from "./chart";
 import { NotRecorded } from "./missing";
 import { type Palette, readPalette } from "./palette";
-import { useWidth } from "./use";
+import { Small } from "./small";
 
-const HEIGHT = 112;
 /** Ids and layers that are shown before "more". */
 const FEW = 24;
 const LAYERS = 12;
-
-/** A small line chart: `xs` over `ys`, with a mark at `at`. */
-function Small({ xs, ys, at, palette, label }: { xs: readonly Num[]; ys: readonly Num[]; at: number | null; palette: Palette; label: string }): JSX.Element {
-  const [ref, width] = useWidth();
-  const area: Area = { left: 44, top: 6, width: Math.max(1, width - 52), height: HEIGHT - 28 };
-  const range = extent(ys);
-  const paint = useCallback(
-    (pen: Pen): void => {
-      if (range === null) return;
-      const places = xs.map((x) => x ?? 0);
-      const x = linear([places[0] ?? 0, places[places.length - 1] ?? 1], [area.left, area.left + area.width]);
-      const axis = alike(range[0], range[1], false);
-      const y = scaleOf(axis, area.top + area.height, area.top);
-      const ticks = niceTicks(axis.low, axis.high, 4);
-      drawYAxis(pen, ticks.map((tick, index) => ({ at: y(tick), text: tickLabels(ticks)[index] ?? "" })), area, palette.mute, palette.line);
-      drawXAxis(pen, [0, places.length - 1].map((index) => ({ at: x(places[index] ?? 0), text: num(places[index]) })), area, palette.mute);
-      Object.assign(pen, { strokeStyle: palette.data, fillStyle: palette.data, lineWidth: 1.25 });
-      drawLine(pen, places, ys, x, y);
-      drawDots(pen, places, ys, x, y, 2);
-      if (at === null) return;
-      pen.strokeStyle = palette.ink;
-      pen.setLineDash([3, 3]);
-      drawVertical(pen, x(at), area);
-      pen.fillStyle = palette.ink;
-      drawDots(pen, places, ys.map((value, index) => (places[index] === at ? value : null)), x, y, 3.5);
-    },
-    [xs, ys, at, palette, width],
-  );
-  return <div ref={ref}>{width === 0 ? null : range === null ? <p class="note">nothing was read here</p> : <Chart width={width} height={HEIGHT} area={area} paint={paint} label={label} />}</div>;
-}
 
 function Part({ title, aside = "", children }: { title: string; aside?: string; children: ComponentChildren }): JSX.Element {
   return (

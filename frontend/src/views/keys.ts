@@ -1,7 +1,7 @@
 // Keys that work anywhere on the page.
 
 import { key, resetZoom, setView, stepBoundary } from "../actions";
-import { SHOWN } from "./closer";
+import { VIEWS } from "../lib/hash";
 
 const OWN_KEYS = "input, select, textarea, [contenteditable]";
 
@@ -14,6 +14,10 @@ export function watchKeys(): void {
       event.preventDefault();
       stepBoundary(event.key === "ArrowLeft" ? -1 : 1);
     } else if (event.key === "Escape") resetZoom();
-    else if (SHOWN[Number(event.key) - 1] !== undefined) setView(SHOWN[Number(event.key) - 1] ?? "boundary");
+    else {
+      // In the order of their tabs.
+      const view = VIEWS[Number(event.key) - 1];
+      if (view !== undefined) setView(view);
+    }
   });
 }

@@ -1,0 +1,52 @@
+import { describe, expect, it } from "vitest";
+import type { Compare, ComparedRun, RunRow } from "../types";
+import { compared, MOST, most, settingText, sweepOf } from "./compare";
+
+const row = (run: string, plain = false): RunRow => ({ run, label: run, batches: 1, epochs: 1, verdict: "", kind: "benign", short: "", live: false, plain });
+const many = Array.from({ length: 40 }, (_, index) => row(`run ${index}`));
+
+describe("compared", () => {
+  it("takes the chosen runs that there are", () => {
+    expect(compared([row("a"), row("b"), row("c")], { run: "a", runs: ["c", "gone", "a"] })).toEqual(["c", "a"]);
+  });
+  it("takes those of the list without a choice, but for plain ones", () => {
+    expect(compared([row("a"), row("b", true), row("c")], { run: "a", runs: [] })).toEqual(["a", "c"]);
+  });
+  it("takes no more than the server does, and always the open one", () => {
+    const found = compared(many, { run: "run 39", runs: [] });
+    expect(found).toHaveLength(MOST);
+    expect(found[0]).toBe("run 39");
+  });
+});
+
+describe("settingText", () => {
+  it("writes every kind of value", () => {
+    expect([null, true, false, 128, 0.001, "adam"].map(settingText)).toEqual(["–", "yes", "no", "128", "0.001", "adam"]);
+  });
+});
+
+describe("sweepOf", () => {
+  const run = (value: number | null): ComparedRun => ({ run: `r${value}`, label: "", kind: "benign", short: "", verdict: "", batches: 0, epochs: 0, jump: null, last: null, noise: null, jumps: { index: [], jump: [], kind: [] }, loss: { names: [], columns: [] }, settings: ["x", value] });
+  const answer = (values: (number | null)[]): Compare => ({ runs: values.map(run), differ: [{ name: "a", label: "a" }, { name: "config.lr", label: "lr" }], sweep: "config.lr", said: "" });
+  it("sorts the runs by the setting, on a log axis where it is wide", () => {
+    const sweep = sweepOf(answer([1, 0.01, 0.1]));
+    expect(sweep?.names).toEqual(["0.01", "0.1", "1"]);
+    expect(sweep?.at.map((at) => Math.round(at * 10) / 10)).toEqual([-4.6, -2.3, 0]);
+    expect(sweepOf(answer([1, 3, 2]))?.at).toEqual([1, 2, 3]);
+  });
+  it("names equal values once, and leaves out runs without one", () => {
+    expect(sweepOf(answer([2, 2, null, 3]))?.names).toEqual(["2", "", "3"]);
+  });
+  it("is nothing without a sweep", () => {
+    expect(sweepOf({ ...answer([1, 2]), sweep: null })).toBeNull();
+  });
+});
+
+describe("most", () => {
+  it("is not stretched by a few", () => {
+    const values = Array.from({ length: 100 }, (_, index) => index);
+    expect(most([...values, 1e30, null])).toEqual([4, 96]);
+    expect(most([5])).toEqual([5, 5]);
+    expect(most([null])).toBeNull();
+  });
+});

@@ -1,0 +1,181 @@
+// Runs side by side: verdict, jumps, loss and the settings that differ, and what a sweep does.
+
+import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
+import { compareRuns, retry, selectRun } from "../actions";
+import { compared, MOST, most, settingText, sweepOf } from "../lib/compare";
+import { change, num } from "../lib/format";
+import { runKind } from "../lib/kinds";
+import { linePath, linear } from "../lib/path";
+import { scaleOf } from "../chart/scale";
+import { alike, column } from "../lib/range";
+import type { State } from "../state";
+import type { Compare, ComparedRun, MarkKind } from "../types";
+import { Card } from "./card";
+import { readPalette } from "./palette";
+import { Shape } from "./shape";
+import { Small } from "./small";
+
+const [WIDTH, HEIGHT] = [128, 30];
+const KINDS: readonly MarkKind[] = ["none", "benign", "planned", "artifact", "unknown", "fault"];
+/** Losses that differ by more than this factor are drawn on a log axis. */
+const WIDE = 50;
+
+/** Each boundary a bar, up or down; all runs on one scale. */
+function Jumps({ run, size }: { run: ComparedRun; size: number }): JSX.Element {
+  const { jump, kind } = run.jumps;
+  const x = linear([-0.5, Math.max(0.5, jump.length - 0.5)], [0, WIDTH]);
+  const place = linear([-size, size], [HEIGHT, 0]);
+  const y = (value: number): number => place(Math.max(-size, Math.min(size, value)));
+  const bars = (wanted: MarkKind): string => jump.map((value, index) => (value === null || kind[index] !== wanted ? "" : `M${x(index).toFixed(1)} ${HEIGHT / 2}V${y(value).toFixed(1)}`)).join("");
+  return (
+    <svg width={WIDTH} height={HEIGHT} role="img" aria-label={`Jumps of ${run.label}, median ${run.jump === null ? "not measured" : change(run.jump)}`}>
+      <path class="axis" d={`M0 ${HEIGHT / 2}H${WIDTH}`} />
+      {KINDS.map((wanted) => (
+        <path class={`bar-line k-${wanted}`} stroke-width={Math.max(1, Math.min(6, (0.6 * WIDTH) / Math.max(1, jump.length)))} d={bars(wanted)} />
+      ))}
+    </svg>
+  );
+}
+
+function Loss({ run, range }: { run: ComparedRun; range: readonly [number, number] }): JSX.Element {
+  const place = scaleOf(alike(range[0], range[1], range[0] > 0 && range[1] > WIDE * range[0]), HEIGHT, 0);
+  const y = (value: number): number => Math.max(0, Math.min(HEIGHT, place(value)));
+  const values = column(run.loss, "mean").map((value) => (value === null ? null : y(value)));
+  return (
+    <svg width={WIDTH} height={HEIGHT} role="img" aria-label={`Loss of ${run.label}, ${num(run.last)} at the end`}>
+      <path class="trace" d={linePath(column(run.loss, "share").map((share) => (share ?? 0) * WIDTH), values)} />
+    </svg>
+  );
+}
+
+function Table({ answer, state }: { answer: Compare; state: State }): JSX.Element {
+  const shown = answer.runs.map((row) => row.run);
+  const size = Math.max(1e-12, most(answer.runs.flatMap((row) => row.jumps.jump.map((value) => Math.abs(value ?? 0))))?.[1] ?? 0);
+  const range = most(answer.runs.flatMap((row) => column(row.loss, "mean"))) ?? [0, 1];
+  const rows = sweepOf(answer)?.runs ?? answer.runs;
+  return (
+    <div class="scroll all">
+      <table class="compared">
+        <thead>
+          <tr>
+            <th>run</th>
+            <th>jumps at boundaries</th>
+            <th>median</th>
+            <th>loss</th>
+            <th>at the end</th>
+            {answer.differ.map(({ name, label }) => (
+              <th title={name}>{label}</th>
+            ))}
+            <td />
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={row.run} class={row.run === state.place.run ? "chosen" : ""}>
+              <td>
+                <button type="button" title={row.verdict || row.label} onClick={() => selectRun(row.run)}>
+                  <Shape kind={runKind(row)} size={12} named />
+                  <span>
+                    <b>{row.label}</b>
+                    {row.short === "" ? "reading the verdict…" : row.short}
+                  </span>
+                </button>
+              </td>
+              <td>
+                <Jumps run={row} size={size} />
+              </td>
+              <td>{row.jump === null ? "–" : change(row.jump)}</td>
+              <td>
+                <Loss run={row} range={range} />
+              </td>
+              <td>{num(row.last)}</td>
+              {row.settings.map((value) => (
+                <td title={String(value)}>{settingText(value)}</td>
+              ))}
+              <td>
+                {rows.length === 1 ? null : (
+                  <button type="button" class="plain" aria-label={`Leave out ${row.label}`} onClick={() => compareRuns(shown.filter((run) => run !== row.run))}>
+                    ×
+                  </button>
+                )}
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** What changes with the setting that was swept. */
+function SweepCharts({ answer, dark }: { answer: Compare; dark: boolean }): JSX.Element | null {
+  const palette = useMemo(readPalette, [dark]);
+  const sweep = useMemo(() => sweepOf(answer), [answer]);
+  const charts = useMemo(
+    () =>
+      sweep === null
+        ? []
+        : ([
+            ["loss of the last epoch", sweep.runs.map((run) => run.last)],
+            ["noise from batch to batch", sweep.runs.map((run) => run.noise)],
+            ["median jump", sweep.runs.map((run) => run.jump)],
+          ] as const),
+    [sweep],
+  );
+  if (sweep === null) return null;
+  return (
+    <div class="pieces three">
+      {charts.map(([title, ys]) => (
+        <section class="piece">
+          <h3>
+            {title} <small>by {sweep.label}</small>
+          </h3>
+          <Small xs={sweep.at} ys={ys} names={sweep.names} palette={palette} label={`${title} by ${sweep.label}`} />
+        </section>
+      ))}
+    </div>
+  );
+}
+
+function Add({ state }: { state: State }): JSX.Element | null {
+  const rows = state.runs.value?.runs ?? [];
+  const shown = compared(rows, state.place);
+  const others = rows.filter((row) => !row.plain && !shown.includes(row.run));
+  return (
+    <>
+      {others.length === 0 || shown.length >= MOST ? null : (
+        <select aria-label="Add a run" value="" onChange={(event) => compareRuns([...shown, event.currentTarget.value])}>
+          <option value="">add a run</option>
+          {others.map((row) => (
+            <option value={row.run}>{row.label}</option>
+          ))}
+        </select>
+      )}
+      {state.place.run === null || shown.length < 2 ? null : (
+        <button type="button" class="button small" onClick={() => compareRuns([state.place.run ?? ""])}>
+          Only this run
+        </button>
+      )}
+      {state.place.runs.length === 0 ? null : (
+        <button type="button" class="button small" onClick={() => compareRuns([])}>
+          All runs
+        </button>
+      )}
+    </>
+  );
+}
+
+export function CompareCard({ state }: { state: State }): JSX.Element {
+  return (
+    <Card area="compare" title="Runs side by side" load={state.compare} onRetry={() => retry("compare")} aside={<Add state={state} />}>
+      {(answer) => (
+        <>
+          <p class="told">{answer.said}</p>
+          <SweepCharts answer={answer} dark={state.dark} />
+          <Table answer={answer} state={state} />
+        </>
+      )}
+    </Card>
+  );
+}
