@@ -2,9 +2,11 @@
 
 import { inBrowser } from "./browser.mjs";
 import * as axe from "./axe.mjs";
+import * as bench from "./bench.mjs";
 import * as batches from "./batches.mjs";
 import * as compare from "./compare.mjs";
 import * as epochs from "./epochs.mjs";
+import * as files from "./files.mjs";
 import * as holes from "./holes.mjs";
 import * as host from "./host.mjs";
 import * as layers from "./layers.mjs";
@@ -15,7 +17,7 @@ import * as reading from "./reading.mjs";
 import * as states from "./states.mjs";
 import * as timeline from "./timeline.mjs";
 
-const scenarios = { ...axe, ...batches, ...compare, ...epochs, ...holes, ...host, ...layers, ...lens, ...paint, ...pictures, ...reading, ...states, ...timeline };
+const scenarios = { ...axe, ...batches, ...bench, ...compare, ...epochs, ...files, ...holes, ...host, ...layers, ...lens, ...paint, ...pictures, ...reading, ...states, ...timeline };
 const [name, base, options = "{}"] = process.argv.slice(2);
 if (name === undefined || base === undefined || !(name in scenarios)) throw new Error(`usage: run.mjs {${Object.keys(scenarios).join(",")}} BASE [JSON]`);
 await inBrowser(base, (page) => scenarios[name](page, base, JSON.parse(options)));

@@ -76,6 +76,20 @@ def test_a_sweep_is_read_at_sight(base):
     scenario("a_sweep_is_read_at_sight", base, runs=SWEEP)
 
 
+@pytest.mark.parametrize("view", ["boundary", "epochs", "batches", "layers", "compare"])
+def test_numbers_are_exported(base, view):
+    scenario("numbers_are_exported", base, run=TRAINED, view=view)
+
+
+@pytest.mark.parametrize("view", ["boundary", "epochs"])
+def test_pictures_are_exported(base, view):
+    scenario("pictures_are_exported", base, run=TRAINED, view=view)
+
+
+def test_a_hostile_run_is_exported(base):
+    scenario("a_hostile_run_is_exported", base, run="<script>alert(1)</script>")
+
+
 def test_what_layers_lack(base):
     scenario("what_layers_lack_says_how", base, run=BARE)
 

@@ -80,6 +80,13 @@ function watchPointer(over: HTMLElement, listeners: () => Listeners): void {
   over.addEventListener("dblclick", () => listeners().onReset?.());
 }
 
+const shownOn = new WeakMap<HTMLCanvasElement, () => Painting>();
+
+/** What is drawn on a canvas of ours, to draw it again elsewhere; undefined on any other. */
+export function paintingOf(canvas: HTMLCanvasElement): Painting | undefined {
+  return shownOn.get(canvas)?.();
+}
+
 /** `listeners` is asked at each event, so that what they know is never old. */
 export function createChart(host: HTMLElement, first: Painting, listeners: () => Listeners): Chart {
   const canvas = add(host, "canvas", "");
@@ -109,6 +116,7 @@ export function createChart(host: HTMLElement, first: Painting, listeners: () =>
     Object.assign(canvas.style, { width: `${next.width}px`, height: `${next.height}px` });
     plan();
   };
+  shownOn.set(canvas, () => shown);
   watchPointer(over, listeners);
   show(first);
   // Another screen, or the browser's own zoom: the size in CSS pixels may be the same then.

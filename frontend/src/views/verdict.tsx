@@ -9,6 +9,7 @@ import { toDo } from "../lib/words";
 import type { State } from "../state";
 import { Failure } from "./card";
 import { Copy } from "./copy";
+import { Export } from "./export";
 import { Shape } from "./shape";
 import { Sentence } from "./text";
 
@@ -67,6 +68,7 @@ export function Verdict({ state }: { state: State }): JSX.Element {
       <div class="buttons">
         <Copy text={async () => (await api.report(run)).markdown} label="Copy report" />
         <Copy text={() => Promise.resolve(address())} label="Link" name="Copy a link to this view" />
+        <Export state={state} />
       </div>
     </div>
   );
