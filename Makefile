@@ -21,7 +21,7 @@ help:
 	@echo "make gallery    one fault a training, and healthy twins: the confusion matrix of the diagnosis (30 minutes)"
 	@echo "make soak       long tests: kill -9 at 260 moments, 10,000,000 batches, a month, a million steps (20 minutes)"
 	@echo "make page       build the page again after a change in frontend/"
-	@echo "make screenshots  pictures of the tab over the demo runs, and the one of the README"
+	@echo "make screenshots  pictures of the tab over the demo runs, and those of the README"
 	@echo "make clean      remove .venv, built files and demo runs"
 
 $(VENV)/bin/python:

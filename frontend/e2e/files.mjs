@@ -86,6 +86,16 @@ export async function pictures_are_exported(page, base, { run, view }) {
     );
     assert.ok(Math.abs(seen.size[0] - 2 * size[0]) <= 2 && Math.abs(seen.size[1] - 2 * size[1]) <= 2, `${seen.size} of ${size}`);
     assert.deepEqual(seen.corner, dark ? [27, 30, 35] : [246, 247, 249]);
+    // Its text is as large as on the page.
+    const drawn = await page.evaluate(async (text) => {
+      document.body.insertAdjacentHTML("beforeend", `<div id="drawn" style="position:fixed;left:0;top:0">${text}</div>`);
+      const height = document.querySelector("#drawn .verdict p").getBoundingClientRect().height;
+      const size = getComputedStyle(document.querySelector("#drawn .finding p")).fontSize;
+      document.querySelector("#drawn").remove();
+      return [height, size];
+    }, svg);
+    const shown = await frame.locator("main").evaluate((main) => [main.querySelector(".verdict p").getBoundingClientRect().height, getComputedStyle(main.querySelector(".finding p")).fontSize]);
+    assert.deepEqual(drawn, shown);
     assert.ok(seen.blue > 2000, `${seen.blue} pixels of the curve`);
   }
 }

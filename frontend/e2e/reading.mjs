@@ -77,17 +77,38 @@ export async function runs_are_chosen_by_keys(page, base) {
   await eventually(async () => assert.ok((await frame.locator(".verdict h1").textContent()).startsWith(diagnosis.headline)));
 }
 
-export async function nothing_overflows(page, base, { run }) {
-  const frame = await open(page, base, { run });
-  await frame.locator(".stack .row").first().waitFor();
+/** Two hundred runs: found by words, reached by keys, and none of those out of sight is laid out. */
+export async function many_runs_are_listed(page, base, { count, last }) {
+  const frame = await open(page, base);
+  assert.equal(await frame.locator(".run").count(), count);
+  const box = await frame.locator(".runs").boundingBox();
+  assert.ok(box.height < 900, "the list scrolls, and not the page");
+  const skipped = await frame.locator(".run").evaluateAll((rows) => rows.filter((row) => !row.firstElementChild.checkVisibility({ contentVisibilityAuto: true })).length);
+  assert.ok(skipped > count - 60, `${skipped} of ${count} are not laid out`);
+  await frame.getByRole("listbox").focus();
+  await page.keyboard.press("End");
+  await eventually(async () => assert.equal(await frame.locator(".run[aria-selected=true]").count(), 1));
+  const chosen = frame.locator(".run[aria-selected=true]");
+  await eventually(async () => {
+    const [row, list] = [await chosen.boundingBox(), await frame.locator(".runs").boundingBox()];
+    assert.ok(row.y >= list.y - 3 && row.y + row.height <= list.y + list.height + 3, `what is chosen is in sight: ${JSON.stringify([row, list])}`);
+  });
+  await frame.getByLabel("Find runs").fill(last);
+  await eventually(async () => assert.deepEqual(await frame.locator(".run b").allTextContents(), [last]));
+}
+
+export async function nothing_overflows(page, base, { run, view }) {
+  const frame = await open(page, base, { run, view, ...(view === "batches" ? { batch: 100 } : {}) });
+  await frame.locator(view === "boundary" ? ".stack .row" : ".closer .card:not([aria-busy=true]) :is(canvas, td)").first().waitFor();
   for (const width of [800, 1024, 1280, 1400, 1920]) {
     await page.setViewportSize({ width, height: 900 });
     await eventually(async () => {
       const body = frame.locator("body");
       assert.ok(await body.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), `no horizontal scrolling at ${width}`);
       // Words at the right of a row begin after its plot and end inside the card.
-      const clash = await frame.locator(".stack").evaluate((stack) =>
-        [...stack.querySelectorAll(".row")].some((row) => {
+      const clash = await body.evaluate(() =>
+        [...document.querySelectorAll(".stack .row")].some((row) => {
+          const stack = row.closest(".stack");
           const plot = row.querySelector("svg").getBoundingClientRect();
           const edge = stack.getBoundingClientRect().right;
           return [...row.querySelectorAll(".words")].some((words) => words.getBoundingClientRect().left < plot.right || words.getBoundingClientRect().right > edge + 1);
@@ -95,7 +116,7 @@ export async function nothing_overflows(page, base, { run }) {
       );
       assert.equal(clash, false, `words and plots apart at ${width}`);
       const cut = await body.evaluate(() =>
-        [...document.querySelectorAll(".verdict h1, .verdict p, .source, .facts, .readout, .name, .words, .sub, .note, .finding p, .finding li, .pill, .bar small, figcaption")]
+        [...document.querySelectorAll(".verdict h1, .verdict p, .source, .facts, .readout, .name, .words, .sub, .note, .finding p, .finding li, .pill, .bar small, figcaption, .told, .part h3, .piece h3, .tabs button, .numbers td")]
           .filter((item) => item.scrollWidth > item.clientWidth + 1 || item.scrollHeight > item.clientHeight + 2)
           .filter((item) => getComputedStyle(item).display !== "inline")
           .map((item) => item.textContent),

@@ -9,10 +9,13 @@ const LEFT_OUT = ".buttons, .aside, .tabs, .code .button";
 /** Device pixels for each of the page's, so that it can be printed. */
 const SHARP = 2;
 
-/** The rules of our sheet as they apply at this width: inside a picture a question for the width would have another answer. */
+/**
+ * The rules of our sheet as they apply at this width: inside a picture a question for the width would have another answer. Those
+ * of the body are main's there.
+ */
 function rulesHere(): string {
   const written = (rules: CSSRuleList): string[] =>
-    [...rules].flatMap((rule) => (rule instanceof CSSMediaRule ? (window.matchMedia(rule.conditionText).matches ? written(rule.cssRules) : []) : [rule.cssText]));
+    [...rules].flatMap((rule) => (rule instanceof CSSMediaRule ? (window.matchMedia(rule.conditionText).matches ? written(rule.cssRules) : []) : [rule.cssText.replace(/^body\b/, "main")]));
   return [...document.styleSheets].flatMap((sheet) => written(sheet.cssRules)).join("\n");
 }
 
@@ -39,9 +42,8 @@ function copied(element: HTMLElement): HTMLElement {
 /** What `element` shows, as the text of an SVG file that asks nobody for anything. */
 export function svgOf(element: HTMLElement): string {
   const { width, height } = element.getBoundingClientRect();
-  const body = getComputedStyle(document.body);
   const copy = copied(element);
-  Object.assign(copy.style, { font: body.font, color: body.color, background: body.backgroundColor, width: `${width}px`, minHeight: `${height}px` });
+  Object.assign(copy.style, { width: `${width}px`, minHeight: `${height}px` });
   const content = new XMLSerializer().serializeToString(copy);
   const sheet = new XMLSerializer().serializeToString(document.createTextNode(rulesHere()));
   return `<svg xmlns="${SVG}" class="${document.documentElement.className}" width="${width}" height="${height}"><style>${sheet}</style><foreignObject width="100%" height="100%">${content}</foreignObject></svg>`;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any
@@ -37,7 +37,8 @@ def runs_impl(cache: RunCache, scalars: Scalars, logdir: str = "") -> dict[str, 
     """All runs, recorded ones with their last known verdict; never waits."""
     recorded = cache.overview()
     rows = [_row(name, seen) for name, seen in recorded.items()]
-    rows += [_plain_row(name) for name in scalars.tags() if not _belongs_to(name, recorded)]
+    paths = {PurePosixPath(run) for run in recorded}  # with --logdir_spec TensorBoard calls a run "name/."
+    rows += [_plain_row(name) for name in scalars.tags() if name not in recorded and not _lies_below(name, paths)]
     rows = [{**row, "label": run_label(row["run"], logdir)} for row in rows]
     code = start.code(logdir, {row["run"] for row in rows})
     return {"runs": sorted(rows, key=lambda row: str(row["run"])), "hint": "" if recorded else start.hint(code), "code": code}
@@ -218,10 +219,9 @@ def _range(run: Run, first: int, last: int | None) -> tuple[int, int]:
     return min(first, end), end
 
 
-def _belongs_to(name: str, recorded: Mapping[str, Overview]) -> bool:
-    """True for a recorded run and for what lies below one: ranks, and the directories of add_scalars and add_hparams."""
-    paths = {PurePosixPath(run) for run in recorded}  # with --logdir_spec TensorBoard calls a run "name/."
-    return name in recorded or any(parent in paths for parent in list(PurePosixPath(name).parents)[:-1])
+def _lies_below(name: str, recorded: Set[PurePosixPath]) -> bool:
+    """True for what lies below a recorded run: ranks, and the directories of add_scalars and add_hparams."""
+    return any(parent in recorded for parent in list(PurePosixPath(name).parents)[:-1])
 
 
 def _row(name: str, seen: Overview) -> dict[str, Any]:

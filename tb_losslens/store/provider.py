@@ -62,16 +62,20 @@ class ProviderSource:
     def tokens(self) -> dict[str, Hashable]:
         """Each recorded run with a value that changes whenever the run does. Cheap; reads no data."""
         listing = self._list(None)
-        names = {PurePosixPath(name) for name in listing}
+        paths = {name: PurePosixPath(name) for name in listing}
+        names = set(paths.values())
         each: dict[str, Hashable] = {}
         for run, tags in listing.items():
             newest = max((series.max_wall_time, tag, series.max_step) for tag, series in tags.items())
             each[run] = (len(tags), newest, self._tail_token(run))
+        ranks: dict[PurePosixPath, list[Hashable]] = {}
+        for run in sorted(run for run in each if is_rank(paths[run], names)):
+            ranks.setdefault(paths[run].parent, []).append(each[run])
         out: dict[str, Hashable] = {}
         for run, token in each.items():
-            if not is_rank(PurePosixPath(run), names):
-                ranks = _ranks_of(run, each)
-                out[run] = (token, *(each[rank] for rank in ranks)) if ranks else token
+            if not is_rank(paths[run], names):
+                mine = ranks.get(paths[run], [])
+                out[run] = (token, *mine) if mine else token
         with self._lock:
             for key in [key for key in self._closed if key[1] not in listing.get(key[0], {})]:
                 del self._closed[key]
@@ -195,7 +199,9 @@ class ProviderSource:
 
 def _ranks_of(run: str, names: Iterable[str]) -> list[str]:
     """Those of `names` that are further processes of `run`."""
-    return sorted({name for name in names if is_rank(PurePosixPath(name), {PurePosixPath(run)})})
+    mine = {PurePosixPath(run)}
+    # A path is dear to make, and most runs are no rank of anything.
+    return sorted({name for name in names if "rank" in name and is_rank(PurePosixPath(name), mine)})
 
 
 def _by_kind(tags: Mapping[str, Any]) -> tuple[list[str], list[str]]:

@@ -25,7 +25,6 @@ def test_reading(base, name):
     [
         "findings_are_shown",
         "report_and_link_are_copied",
-        "nothing_overflows",
         "marks_open_the_lens",
         "keys_step_through_boundaries",
         "waterfall_adds_up",
@@ -100,6 +99,20 @@ def test_what_a_batch_lacks(base):
 
 def test_without_epochs(base):
     scenario("without_epochs_a_line_of_code_is_named", base, run=NO_EPOCHS)
+
+
+@pytest.mark.parametrize("view", ["boundary", "epochs", "batches", "layers", "compare"])
+def test_nothing_overflows(base, view):
+    scenario("nothing_overflows", base, run=TRAINED, view=view)
+
+
+def test_many_runs_are_listed(tmp_path):
+    names = [f"run {number:03}" for number in range(200)]
+    for seed, name in enumerate(names):
+        logs.write_run(tmp_path / name, logs.losses(1, 5, seed=seed), 5)
+    with tensorboard(tmp_path) as server:
+        server.wait_for_runs(names)
+        scenario("many_runs_are_listed", server.base, count=200, last="run 137")
 
 
 def test_all_29_boundaries_are_marks(base):

@@ -1,6 +1,7 @@
 // Why: the findings with what speaks for and against each, what was checked, and what was not.
 
 import type { JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import { openFinding, showEvidence } from "../actions";
 import { counted } from "../lib/format";
 import { causeTitle, causeWords } from "../lib/kinds";
@@ -143,6 +144,11 @@ function SkippedCard({ skipped }: { skipped: Diagnosis["skipped"] }): JSX.Elemen
 }
 
 export function Findings({ state }: { state: State }): JSX.Element | null {
+  // What did not change is not gone through again: the page is drawn anew for each frame of a zoom.
+  return useMemo(() => list(state), [state.diagnosis.value, state.finding, state.highlight]);
+}
+
+function list(state: State): JSX.Element | null {
   const diagnosis = state.diagnosis.value;
   if (diagnosis === null) return null;
   return (

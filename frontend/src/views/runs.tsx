@@ -1,7 +1,7 @@
 // The list of runs, and what else can be chosen: three selects.
 
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { selectRun, setAxis, setScalar, setScale } from "../actions";
 import { listed, MANY } from "../lib/choose";
 import { kindWords, runKind } from "../lib/kinds";
@@ -20,7 +20,12 @@ function subtitle(row: RunRow): string {
 function Row({ row, chosen, room }: { row: RunRow; chosen: boolean; room: string }): JSX.Element {
   const self = useRef<HTMLLIElement>(null);
   useEffect(() => {
-    if (chosen) self.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    const show = (): void => self.current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (!chosen) return;
+    show();
+    // Rows that come into sight get their real height only then.
+    const again = requestAnimationFrame(show);
+    return () => cancelAnimationFrame(again);
   }, [chosen, room]);
   return (
     <li
@@ -62,6 +67,8 @@ export function RunList({ state }: { state: State }): JSX.Element {
   const at = rows.findIndex((row) => row.run === state.place.run);
   // What moves the list while a run is opened: other runs, and the lines below it.
   const room = `${rows.length} ${lossSource(state)}`;
+  // What did not change is not gone through again: the page is drawn anew for each frame of a zoom.
+  const list = useMemo(() => rows.map((row) => <Row key={row.run} row={row} chosen={row.run === state.place.run} room={room} />), [all, words, state.place.run, room]);
   const keys = (event: KeyboardEvent): void => {
     const to = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: rows.length - 1 }[event.key];
     const row = to === undefined ? undefined : rows[to];
@@ -75,9 +82,7 @@ export function RunList({ state }: { state: State }): JSX.Element {
       </h2>
       {all.length <= MANY ? null : <input type="search" aria-label="Find runs" placeholder={`find in ${all.length} runs`} value={words} onInput={(event) => setWords(event.currentTarget.value)} />}
       <ul class="runs" role="listbox" aria-labelledby="runs-label" aria-activedescendant={at < 0 ? undefined : "run-chosen"} tabIndex={0} onKeyDown={keys}>
-        {rows.map((row) => (
-          <Row key={row.run} row={row} chosen={row.run === state.place.run} room={room} />
-        ))}
+        {list}
       </ul>
     </>
   );
