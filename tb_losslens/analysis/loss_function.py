@@ -77,12 +77,12 @@ def mean_losses(run: Run, function: LossFunction) -> Floats:
     if kept is not None:
         for row in function.rows.tolist():
             out[row] = mean(kept[row])
-    if function.reduction == "mean" and _is_the_loss(run):
+    if function.reduction == "mean" and is_the_loss(run):
         out = np.where(np.isfinite(out), out, run.loss)
     return out
 
 
-def _is_the_loss(run: Run) -> bool:
+def is_the_loss(run: Run) -> bool:
     """True if what was tested is the recorded loss: that of the criterion, or a logged one that no watched module computed.
 
     Where a module is watched and the loss is logged besides, the two may be different numbers.

@@ -9,8 +9,9 @@ Why it matters:
     thing to exclude.
 
 How it decides:
-    With the raw loss beside the logged one (column `logged_loss`): an identity, to the precision of float32.
-    Without: let i count batches since it began, and `u_i = (i x_i - j x_j) / (i - j)` for logged neighbours j < i.
+    With the raw loss beside the logged one (column `logged_loss`): an identity, to the precision of float32. A loss that is
+    a function of output and target in batches that do not begin an epoch is that of the batch, and no mean.
+    Without either: let i count batches since it began, and `u_i = (i x_i - j x_j) / (i - j)` for logged neighbours j < i.
     If x is a mean, its second differences shrink as 1/i (their slope on log i is below `slope`, and within `most_odds` of what
     the roughness of u makes it), **and** u is as rough
     late as early, by itself or relative to its level (|log2| of the ratio below `roughness`), **and** u is not negative where x
@@ -38,11 +39,13 @@ import numpy as np
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Boundary, Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.logged_mean import RECORDED_BESIDE, TAKEN_APART, beside_the_batch_loss
+from tb_losslens.analysis.loss_function import is_the_loss, loss_function, mean_losses
 from tb_losslens.analysis.mean_curve import Statistics, de_averaged, mean_statistics, position_in_mean, starts_anew
 from tb_losslens.analysis.smoothness import shared_with_before
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural
 from tb_losslens.analysis.whole import lost_before
+from tb_losslens.store.run import Run
 
 ID = "running_mean"
 REQUIRES: tuple[str, ...] = ("loss",)
@@ -66,6 +69,9 @@ def find(
         return Skipped(ID, f"the run has {plural(len(run), 'batch')}; below {least_points} a mean cannot be recognised", "")
     if run.has("logged_loss"):
         return _by_identity(context, tolerance)
+    of_batch = _of_the_batch(run)
+    if of_batch:
+        return Checked(ID, of_batch)
     seen: list[Statistics] = []
     for since in SINCE:
         position = position_in_mean(run, since)
@@ -85,6 +91,25 @@ def find(
         f"steps of the curve go as i^{number(seen[0].slope, 2)} with the batch i (a mean: i^-1), and taken apart it gets "
         f"{number(2 ** seen[0].roughness, 2)} times as rough (a mean: 1)",
     )
+
+
+def _of_the_batch(run: Run, *, part: float = 0.9, least: int = 3) -> str:
+    """That the loss is known to be a function of output and target, in words; "" where it is not.
+
+    The first batch of an epoch tells nothing: a mean that begins there is the loss of that batch.
+    """
+    function = loss_function(run)
+    if function is None:
+        return ""
+    rows, tested = function.rows, function.tested
+    if not is_the_loss(run):  # a watched criterion was tested: is the logged number the same?
+        computed = mean_losses(run, function)
+        tested = int(np.isfinite(computed).sum())
+        rows = np.flatnonzero(np.isclose(computed, run.loss, rtol=1e-4, atol=0.0))
+    if len(rows) < part * tested or (run.float("index")[rows] > 0).sum() < least:
+        return ""
+    held = f"in {len(rows):,} of {plural(tested, 'batch')} that were tested"
+    return f"the loss is the {function.name.replace('_', ' ')} of output and target {held}, so that of the batch"
 
 
 def _shares_until_apart(context: Context, since: str, *, smooth: float = 0.75, raw: float = 0.25) -> bool:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.causes import running_mean
 from tb_losslens.analysis.engine import build_context
-from tb_losslens.analysis.finding import Checked
+from tb_losslens.analysis.finding import Checked, Finding
 from tb_losslens.analysis.mean_curve import de_averaged, mean_statistics
-from tb_losslens.store.run import Gap, Run
+from tb_losslens.store.run import Gap, Ragged, Run
 from tests.analysis.contexts import checked, findings, outcomes, skipped
 from tests.trainings import train
 
@@ -143,6 +143,29 @@ def test_another_logged_loss_is_no_mean(how: Callable[[Curve, NDArray[np.int64]]
     run = trained("mlp")
     curve = how(run.loss, run.columns["index"])
     assert "is not the mean" in checked(running_mean, replace(run, columns={**run.columns, "logged_loss": curve}))
+
+
+@pytest.mark.parametrize(("held", "found"), [("all", False), ("the first of each epoch", True)])
+def test_a_loss_that_is_known_to_be_of_the_batch_is_no_mean(held: str, found: bool) -> None:
+    """A state that begins anew with the epoch, over texts in one order, gives such a curve; the equality tells them apart."""
+    run = logged("mlp", since_epoch)
+    codes = np.zeros(len(run)) if held == "all" else np.where(run.columns["index"] == 0, 0.0, -1.0)
+    facts = {**run.facts, "identities": ["cross_entropy/mean"]}
+    known = replace(run, columns={**run.columns, "loss_identity": codes}, facts=facts)
+    if found:
+        assert [one.detail for one in findings(running_mean, known)] == ["epoch"]
+    else:
+        assert "cross entropy of output and target" in checked(running_mean, known)
+
+
+@pytest.mark.parametrize(("same", "found"), [(True, False), (False, True)])
+def test_the_losses_of_single_samples_tell_whether_what_is_logged_is_of_the_batch(same: bool, found: bool) -> None:
+    run = logged("mlp", since_epoch)
+    of_batch = run.loss if same else trained("mlp").loss
+    facts = {**run.facts, "identities": ["cross_entropy/mean"], "criterion": {"weighted": False}, "loss_source": "log_batch"}
+    lists = {**run.ragged, "per_sample": Ragged.from_lists([[0.5 * one, 1.5 * one] for one in of_batch.tolist()])}
+    known = replace(run, columns={**run.columns, "loss_identity": np.zeros(len(run))}, ragged=lists, facts=facts)
+    assert bool([one for one in outcomes(running_mean, known) if isinstance(one, Finding)]) == found
 
 
 def test_too_few_points_abstain() -> None:
