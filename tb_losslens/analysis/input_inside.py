@@ -9,7 +9,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.held_out import held_out_rises
 from tb_losslens.analysis.input_levels import InputLevels
-from tb_losslens.analysis.input_name import ADVICE
+from tb_losslens.analysis.input_name import ADVICE, repair
 from tb_losslens.analysis.input_step import input_step
 from tb_losslens.analysis.inside import size_of
 from tb_losslens.analysis.shifts import shifts
@@ -44,7 +44,7 @@ def begun_inside(context: Context, seen: InputLevels, cause: str, *, least: floa
                 found[k] = one
     if len(found) != 1:
         return None
-    ((row, said),) = found.values()
+    ((k, (row, said)),) = found.items()
     step = int(run.step[row])
     noted = planned_at(run, row)
     held_out = held_out_rises(run, row)
@@ -61,6 +61,7 @@ def begun_inside(context: Context, seen: InputLevels, cause: str, *, least: floa
         f"The inputs change at step {step:,}, inside an epoch, and stay so: {said.split(' at step', maxsplit=1)[0]}.",
         score=0.7, steps=(step,), explains_jump=rise is not None, evidence=tuple(evidence), against=tuple(against),
         advice="Expected: compare the loss within each part of the run." if noted else ADVICE[""],
+        fix="" if noted else repair(context, "", k - 1, step=step),
         confirm=f"Load the samples of one batch before and after step {step:,}: they must be equal.",
     )  # fmt: skip
 

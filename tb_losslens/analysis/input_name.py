@@ -186,9 +186,12 @@ def _size(epoch: Epoch) -> int | None:
     return int(size) if size is not None else None
 
 
-def repair(context: Context, detail: str, k: int) -> str:
-    """Code that undoes a scale and an offset that are known exactly, mixes old and new data, or shows what the model gets."""
-    step = context.boundaries[k].step
+def repair(context: Context, detail: str, k: int, *, step: int | None = None) -> str:
+    """Code that undoes a scale and an offset that are known exactly, mixes old and new data, or shows what the model gets.
+
+    `step` is where it begins, unless that is boundary k itself.
+    """
+    step = context.boundaries[k].step if step is None else step
     if detail == "normalization" and (known := exact_map(context.run, context.epochs, k)):
         return f"# from step {step} on the model gets {mapped(*known)}; as before:\nx = {_inverse(*known)}"
     if detail == "data":

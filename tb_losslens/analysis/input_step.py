@@ -11,7 +11,7 @@ from tb_losslens.analysis.change_points import change_points, refined
 from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Evidence, Finding
 from tb_losslens.analysis.input_count import begun_at_rise
-from tb_losslens.analysis.input_name import ADVICE
+from tb_losslens.analysis.input_name import ADVICE, repair
 from tb_losslens.analysis.inside import INPUTS, size_of
 from tb_losslens.analysis.shifts import shifts
 from tb_losslens.analysis.stats import median, noise
@@ -95,5 +95,6 @@ def relocated(context: Context, finding: Finding, *, beside: int = 2, near: int 
         explains_jump=shift is not None,
         evidence=(*(one for one in finding.evidence if not one.startswith(loss)), *evidence),
         against=against,
+        fix=repair(context, detail, at[0], step=step) if finding.fix else "",
         confirm=f"Load the samples of one batch before and after step {step:,}: they must be equal.",
     )

@@ -40,6 +40,8 @@ def test_the_batch_is_named_where_the_loss_does_not_tell(row: int, seed: int) ->
     assert not found.explains_jump
     (scaled,) = faults(input_shift, _run(seed, 1 - 0.5 * _from(row), np.zeros(LENGTH * EPOCHS)))
     assert abs(scaled.steps[0] - row) <= 1
+    assert f"after step {found.steps[0]}:" in found.fix
+    assert f"after step {scaled.steps[0]}:" in scaled.fix
 
 
 @pytest.mark.parametrize("seed", range(5))

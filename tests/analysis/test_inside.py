@@ -170,6 +170,7 @@ def test_labels_that_become_others_for_the_same_samples(kind: str) -> None:
     assert (finding.cause, finding.detail, finding.strength) == ("target_shift", "lasting", "proved")
     assert finding.explains_jump
     assert any(line.startswith("none of the samples before step") for line in finding.evidence)
+    assert f"before step {finding.steps[0]}" in finding.fix
 
 
 @BOTH

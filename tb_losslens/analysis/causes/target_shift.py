@@ -193,7 +193,7 @@ def _finding(context: Context, events: Sequence[_Event], rises: Sequence[int], *
         evidence=tuple(evidence),
         against=tuple(against),
         advice=ADVICE_PLANNED if is_planned else ADVICE[bool(first.proofs)],
-        fix="" if is_planned else repair(context, first.at, [step.signal for step in first.steps]),
+        fix="" if is_planned else repair(context, first.at, [step.signal for step in first.steps], step=steps[0]),
         confirm=f"Load the targets of one batch before and after step {steps[0]:,}: they must be equal.",
     )
 

@@ -124,6 +124,7 @@ def test_a_change_inside_an_epoch_is_not_laid_to_its_boundary() -> None:
     run = train(data="gaussian", epochs=8, change_inputs=lambda x, step, epoch: x if step < 270 else 2 * x)
     (finding,) = findings(input_shift, run)
     assert (finding.boundaries, finding.steps) == ((), (270,))
+    assert "step 270" in finding.fix
 
 
 def test_one_epoch_alone_names_both_its_boundaries() -> None:
