@@ -137,14 +137,14 @@ def _shuffling(context: Context, loader: Mapping[str, Any]) -> str:
             "    sampler.set_epoch(epoch)\n    for x, y in train_loader:\n        ..."
         )
     if kind == "list":
-        size = _typical_size(context)
+        size = typical_size(context)
         return (
             "# train_loader is the list of batches: its samples, not its batches, must be mixed\n"
             "samples = [sample for batch in train_loader for sample in zip(*batch)]\n"
             f"train_loader = writer.wrap(DataLoader(samples{f', batch_size={size}' if size else ''}, shuffle=True))"
         )
     if kind == "unknown":
-        size = _typical_size(context)
+        size = typical_size(context)
         return (
             "# dataset: whatever gives a sample by its index\n"
             f"train_loader = writer.wrap(DataLoader(dataset{f', batch_size={size}' if size else ''}, shuffle=True))"
@@ -184,7 +184,7 @@ def _sizes(context: Context) -> list[float]:
     return [float(size) for size in sizes if math.isfinite(size)]
 
 
-def _typical_size(context: Context) -> int:
+def typical_size(context: Context) -> int:
     """The most frequent batch size, 0 where none is known."""
     sizes = _sizes(context)
     return int(max(set(sizes), key=sizes.count)) if sizes else 0

@@ -10,6 +10,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.input_proof import Proof
 from tb_losslens.analysis.known import by_turn, is_known
+from tb_losslens.analysis.loader_repair import typical_size
 from tb_losslens.analysis.mix import class_totals
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.target_proof import LASTING, ONE_EPOCH
@@ -59,12 +60,14 @@ def relabelled_somewhere(context: Context, proof: Proof) -> Finding:
     )  # fmt: skip
 
 
-def repair(context: Context, k: int, signals: Sequence[str]) -> str:
-    """Code that shows the change at boundary k, with the run's own labels or levels."""
+def repair(context: Context, k: int, signals: Sequence[str], *, step: int | None = None) -> str:
+    """Code that shows the change at boundary k, or at `step` after it, with the run's own labels or levels."""
     run, epochs = context.run, context.epochs
-    step = context.boundaries[k].step
+    step = context.boundaries[k].step if step is None else step
     told = epochs[k + 1].fields.get("target_changes")
     listed = told if isinstance(told, list | tuple) else ()
+    size = typical_size(context)
+    loader = f"train_loader = DataLoader(train_set{f', batch_size={size}' if size else ''}, shuffle=True)"
     labels = {one[0]: one[1] for one in listed if isinstance(one, list | tuple) and len(one) == 3}
     if labels:
         return (
@@ -80,12 +83,12 @@ def repair(context: Context, k: int, signals: Sequence[str]) -> str:
             "from collections import Counter\n\n"
             f"# before step {step}: {mix[0]}\n# after it: {mix[1]}\n"
             "print(Counter(int(y) for _, y in train_set))\n"
-            "train_loader = DataLoader(train_set, batch_size=..., shuffle=True)     # all classes in each epoch"
+            f"{loader}     # all classes in each epoch"
         )
     if "source" in signals:
         return (
             f"# the data source changes at step {step}: draw from all of them in each epoch\n"
-            "train_set = ConcatDataset(sources)\ntrain_loader = DataLoader(train_set, batch_size=..., shuffle=True)"
+            f"train_set = ConcatDataset(sources)\n{loader}"
         )
     before, after = (tuple(number(median(run.float(name)[e.first : e.last])) for name in _MOMENTS) for e in epochs[k : k + 2])
     return (

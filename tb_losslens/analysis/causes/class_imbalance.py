@@ -39,6 +39,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.decompose import which_samples
 from tb_losslens.analysis.explain import excess
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
+from tb_losslens.analysis.loader_repair import typical_size
 from tb_losslens.analysis.rare_class import Rare, Shares, class_shares_of, rare_classes, weights_given
 from tb_losslens.analysis.text import number, percent, plural, some, times
 from tb_losslens.events.columns import how_to_record
@@ -133,7 +134,7 @@ def _finding(context: Context, shares: Shares, rare: Rare, mix: str, seen: str) 
         evidence=tuple(evidence), against=tuple(against),
         missing=() if rare.measured else (how_to_record("per_sample"),),
         advice="Weigh the classes in the criterion or draw rare ones more often, and watch a metric by class.",
-        fix=_fix(shares, rare),
+        fix=_fix(context, shares, rare),
         confirm="Print the accuracy of each class on held-out data: that of the rare ones lies far below the others.",
     )  # fmt: skip
 
@@ -146,17 +147,19 @@ def _part(context: Context, k: int) -> float | None:
     return value / size if value is not None and math.isfinite(size) and size else None
 
 
-def _fix(shares: Shares, rare: Rare) -> str:
+def _fix(context: Context, shares: Shares, rare: Rare) -> str:
     usual = shares.usual
     if shares.signal == "target_mean":
         ratio = float(usual[0] / usual[1])
         return f"criterion = nn.BCEWithLogitsLoss(pos_weight=torch.tensor({ratio:.3g}))     # {percent(float(usual[1]))} are 1"
     count = max(shares.names) + 1
     if count > 64 or (usual <= 0).any() or len(usual) < 2 or min(shares.names) < 0:
+        size = typical_size(context)
         return (
+            "from collections import Counter\n\n"
             f"weight = {{c: 1 / n for c, n in Counter(labels).items()}}     # classes {some(rare.names, 8)} are rare\n"
             "sampler = WeightedRandomSampler([weight[c] for c in labels], len(labels))\n"
-            "train_loader = DataLoader(train_set, batch_size=..., sampler=sampler)"
+            f"train_loader = DataLoader(train_set{f', batch_size={size}' if size else ''}, sampler=sampler)"
         )
     inverse = 1 / (usual * len(usual))
     by_class = dict(zip(shares.names, inverse.tolist(), strict=True))

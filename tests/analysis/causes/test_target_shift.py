@@ -122,6 +122,7 @@ def test_classes_that_come_only_later(tmp_path: Path) -> None:
     assert [(f.cause, f.strength, f.detail, f.boundaries) for f in faults] == [("target_shift", "likely", "lasting", (4,))]
     assert faults[0].explains_jump
     assert "Counter" in faults[0].fix
+    assert "batch_size=32" in faults[0].fix
 
 
 @pytest.mark.parametrize("seed", range(3))
