@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.analysis.boundaries_of_plain import facts_of, no_loss, plain_refusal
-from tb_losslens.analysis.text import plural
+from tb_losslens.analysis.stats import finite
+from tb_losslens.analysis.text import number, plural
 from tb_losslens.events.columns import how_to_record
 from tb_losslens.store.run import Run
 
@@ -99,7 +100,7 @@ def refusal(run: Run, cuts: Cuts, *, least_batches: int = 10, least_boundaries: 
         return nothing(run)
     if run.plain:
         least = {"least_batches": least_batches, "least_boundaries": least_boundaries}
-        return plain_refusal(run, len(cuts), cuts.length, **least)
+        return plain_refusal(run, len(cuts), cuts.length, **least) or _constant(run)
     if not run.has("loss") and run.recorded("loss"):
         return f"The loss was recorded, and it is NaN in each of the {plural(len(run), 'batch')}."
     if not run.has("loss"):
@@ -115,4 +116,13 @@ def refusal(run: Run, cuts: Cuts, *, least_batches: int = 10, least_boundaries: 
         )
     if len(cuts) < least_boundaries:
         return f"The run has {len(cuts)} boundary; at least {least_boundaries} are needed to tell a pattern from chance."
-    return ""
+    return _constant(run)
+
+
+def _constant(run: Run, *, least: int = 20) -> str:
+    """That the loss is one and the same number, in `least` batches or more, as a sentence; "" where it is not."""
+    known = finite(run.loss)
+    if len(known) < least or (known != known[0]).any():
+        return ""
+    each = plural(len(known), "point" if run.plain else "batch")
+    return f"The loss is {number(float(known[0]))} in each of {each}: nothing is learned, or another number is logged."

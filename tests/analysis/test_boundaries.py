@@ -50,6 +50,8 @@ def test_window_sizes_are_two_percent_with_half_and_double() -> None:
         (Run.from_arrays(loss=np.ones(50), epoch_length=50), "one epoch so far (50 batches)"),
         (Run.from_arrays(loss=np.ones(50), epoch_length=5), "An epoch has 5 batches"),
         (Run.from_arrays(loss=np.ones(50), epoch_length=30), "1 boundary; at least 2"),
+        (Run.from_arrays(loss=np.ones(60), epoch_length=20), "The loss is 1 in each of 60 batches"),
+        (Run.from_arrays(loss=np.zeros(60), epoch_length=20), "The loss is 0 in each of 60 batches"),
     ],
 )
 def test_too_little_is_refused_with_a_sentence(run: Run, words: str) -> None:
@@ -58,4 +60,4 @@ def test_too_little_is_refused_with_a_sentence(run: Run, words: str) -> None:
 
 
 def test_enough_is_not_refused() -> None:
-    assert why(Run.from_arrays(loss=np.ones(50), epoch_length=15)) == ""
+    assert why(Run.from_arrays(loss=np.arange(50) % 3, epoch_length=15)) == ""
