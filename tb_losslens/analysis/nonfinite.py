@@ -170,6 +170,7 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
         "every loss after it is not finite either: the weights are lost" if broken.lasting else "later losses are finite again"
     )
     evidence.append(Evidence(tail, "loss", (row, len(run))))
+    are = "is" if broken.inputs == 1 else "are"
     found = bad_batch_finding(
         context,
         [(row, row)],
@@ -177,7 +178,7 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
         strength="proved" if bad_input else "possible",
         title="The loss stops being finite",
         text=f"The batch at step {step} is the first with a loss that is not finite"
-        + (f"; its inputs hold {elements_in_words(broken.inputs)} that are not." if bad_input else "."),
+        + (f"; its inputs hold {elements_in_words(broken.inputs)} that {are} not." if bad_input else "."),
         evidence=evidence,
         against=against,
         missing=() if run.has("input_nonfinite") else (how_to_record("input_nonfinite"),),

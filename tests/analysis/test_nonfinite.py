@@ -72,6 +72,7 @@ def test_without_ids_the_first_batch_is_named(tmp_path: Path) -> None:
     run = record(tmp_path, change=spoiled({137}, one_element), skip_nonfinite=True)
     (finding,) = findings(bad_batch, replace(run, ragged={}))
     assert "its inputs hold 1 element that" in " ".join(finding.evidence)
+    assert "its inputs hold 1 element that is not." in finding.text
 
 
 def all_nan(run: Run) -> str:

@@ -150,7 +150,7 @@ def _finding(run: Run, curve: Curve, plan: PlannedEnd, slope: Trend, waited: int
         advice=f"Go on with a patience of {plural(advised, 'validation')}, in which the fall outgrows the noise; or validate "
         "on more samples, or compare medians of three validations.",
         fix=(
-            f"patience, best, waited = {advised}, float(\"inf\"), 0      # {waited} ended it\n"
+            f"patience, best, waited = {advised}, float(\"inf\"), 0      # it ended {waited} after the best\n"
             "for epoch in range(epochs):\n"
             "    train_one_epoch(model, train_loader)\n"
             "    recent = [*recent, validate(model, val_loader)][-3:] if epoch else [validate(model, val_loader)]\n"

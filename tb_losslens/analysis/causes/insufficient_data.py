@@ -106,7 +106,7 @@ def _finding(context: Context, curve: Curve, seen: Exposures, rise: Rise, end: f
         *_by_exposures(curve, seen.each, len(run)),
         Evidence(f"the training loss ends at {number(end)}, {percent(end / curve.start)} of the first one, {start}", "loss"),
         Evidence(
-            f"the held-out loss is best {place(run, curve.validations[best])}, {level}, after {number(passes, 2)} passes, and "
+            f"the held-out loss is best {place(run, curve.validations[best])}, {level}, after {_passes(passes)}, and "
             f"ends at {number(curve.end)} ({p_value(rise.p)})",
             "loss",
             (max(0, row - 1), len(run)),
@@ -137,6 +137,10 @@ def _finding(context: Context, curve: Curve, seen: Exposures, rise: Rise, end: f
     )  # fmt: skip
 
 
+def _passes(count: float) -> str:
+    return f"{number(count, 2)} pass{'' if number(count, 2) == '1' else 'es'}"
+
+
 def _by_exposures(curve: Curve, each: float, rows: int) -> list[Evidence]:
     """The two losses after 1, 2, 4, ... passes over the samples: the learning curve by exposures."""
     passes = curve.rows * (each / rows)
@@ -144,7 +148,7 @@ def _by_exposures(curve: Curve, each: float, rows: int) -> list[Evidence]:
     for power in range(12):
         k = int(abs(passes - 2.0**power).argmin())
         if k > last and passes[k] > 0.7 * 2**power:
-            said.append(f"{number(passes[k], 2)} passes {number(curve.train[k])} and {number(curve.value[k])}")
+            said.append(f"{_passes(float(passes[k]))} {number(curve.train[k])} and {number(curve.value[k])}")
             last = k
     return [Evidence(f"training and held-out loss after {some(said, 8)}", "loss")] if len(said) > 1 else []
 

@@ -87,6 +87,7 @@ def test_a_short_patience_on_a_noisy_held_out_loss(tmp_path: Path, seed: int) ->
     assert (finding.kind, finding.strength, finding.explains_jump) == ("fault", "likely", False)
     assert f"{len(run.epochs)} of 40 planned epochs were trained, 3 validations after the best" in finding.evidence
     assert int(finding.fix.split("= ")[1].split(",")[0]) > 3
+    assert "it ended 3 after the best" in finding.fix
     longer, known = train(None, patience=99, seed=seed), [v.value for v in run.validations]
     assert len(longer) == 40
     np.testing.assert_allclose(longer[: len(known)], known)  # the same training

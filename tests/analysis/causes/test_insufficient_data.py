@@ -40,7 +40,7 @@ def test_it_comes_before_the_rise_that_it_makes(tmp_path: Path) -> None:
 def test_the_two_losses_are_given_by_exposures(tmp_path: Path) -> None:
     run = few(tmp_path)
     (finding,) = findings(insufficient_data, run)
-    curve = next(text for text in finding.evidence if "after 1 passes" in text)
+    curve = next(text for text in finding.evidence if "after 1 pass " in text)
     assert f"2 passes {run.loss[5:10].mean():.3g} and {run.validations[1].value:.3g}," in curve
 
 
