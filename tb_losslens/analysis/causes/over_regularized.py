@@ -141,7 +141,7 @@ def _dropped(context: Context, most: float, pair: BothModes, part: Learned, *, l
     levels = f"{number(pair.training)} in training mode, and {number(pair.evaluation)} in evaluation mode, {pair.whose}"
     evidence = [
         Evidence(f"the highest dropout rate is {number(most)}"),
-        Evidence(f"the loss is {levels}", "loss"),
+        Evidence(f"{'by experiment, ' if pair.probed else ''}the loss is {levels}", "loss"),
         Evidence(f"the training loss ends at {end}, and {base} is {number(part.start)}", "loss"),
     ]
     against = [Evidence("it is there from the first batch on, and explains no jump at a boundary")]

@@ -120,7 +120,7 @@ def _at_boundaries(
     against = []
     if probe:
         by = signed(median(np.array(probe)))
-        said = f"by experiment, the loss of the same {plural(len(probe), 'time')} evaluated training batch moves by {by}"
+        said = f"by experiment ({plural(len(probe), 'boundary')}), the loss of the same training batch moves by {by}"
         part = f", {percent(share)} of the jump" if share is not None else ""
         evidence.append(Evidence(f"{said} from the end of an epoch to the begin of the next{part}"))
     if moved:

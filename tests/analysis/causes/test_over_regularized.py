@@ -160,6 +160,7 @@ def test_dropout_that_hides_what_the_weights_know(tmp_path: Path, *, probe: bool
     (finding,) = findings(over_regularized, record(tmp_path, dropout=0.8, probe=probe))
     assert (finding.detail, finding.strength, finding.explains_jump) == ("dropout", "likely", False)
     assert ("samples that the probe keeps" in " ".join(finding.evidence)) is probe
+    assert any(line.startswith("by experiment") for line in finding.evidence) is probe
     assert ("writer.set_probe()" in finding.missing) is not probe
 
 

@@ -154,8 +154,8 @@ def test_the_probe_tells_how_much_of_the_jump_it_is(tmp_path: Path) -> None:
     assert finding.explains_jump
     assert finding.share is not None
     assert finding.share > 0.5
-    (said,) = [line for line in finding.evidence if "evaluated training batch moves by +" in line]
-    assert said.startswith("by experiment")
+    (said,) = [line for line in finding.evidence if "the same training batch moves by +" in line]
+    assert said.startswith("by experiment (1 boundary)")
     assert said.endswith(f"{100 * finding.share:.0f}\u202f% of the jump")
 
 
