@@ -46,6 +46,11 @@ def open_shifts(context: Context, *, reach: int = 5, rise_of_lr: float = 1.1) ->
     return out
 
 
+def place_of(run: Run, step: int, end: str = "") -> str:
+    """A step in words, and that it lies inside an epoch, closed by `end`; without known epochs it may be a boundary."""
+    return f"step {step:,}, inside an epoch{end}" if run.epochs else f"step {step:,}"
+
+
 def rise_in_words(shift: Shift) -> str:
     """From which level to which the loss goes, and whether it comes back."""
     came = "and it does not come back" if shift.back is None else f"and is back after {plural(shift.back, 'batch')}"

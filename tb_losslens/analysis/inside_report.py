@@ -15,6 +15,7 @@ from tb_losslens.analysis.inside import (
     OTHERS,
     comes_back,
     open_shifts,
+    place_of,
     rise_in_words,
     settings_within,
     signals_there,
@@ -75,7 +76,7 @@ def inputs_inside(context: Context, cause: str) -> list[Finding]:
         beside = signals_there(context.run, shift, OTHERS)
         found = Finding(
             cause, "planned" if planned else "fault", "likely", "Inputs changed inside an epoch",
-            f"At step {step:,}, inside an epoch, the inputs are others than before, and {rise_in_words(shift)}.",
+            f"At {place_of(context.run, step, ',')} the inputs are others than before, and {rise_in_words(shift)}.",
             score=0.75, steps=(step,),
             evidence=(*(Evidence(_short(said), name, _span(shift)) for name, said in moved.items()), size_of(shift)),
             against=tuple(Evidence(_short(said), name, _span(shift)) for name, said in beside.items()),
@@ -122,8 +123,8 @@ def unexplained_inside(context: Context) -> list[Finding]:
         there = signals_there(context.run, shift, (*INPUTS, *OTHERS))
         begun = [in_words(context.run, one) for one in restarts(context.run) if abs(one.row - shift.row) <= 1]
         found = Finding(
-            "unknown", "unknown", "possible", f"The loss rises at step {step:,}, inside an epoch",
-            f"At step {step:,}, inside an epoch, {rise_in_words(shift)}. Nothing that was recorded explains it.",
+            "unknown", "unknown", "possible", f"The loss rises at {place_of(context.run, step)}",
+            f"At {place_of(context.run, step, ',')} {rise_in_words(shift)}. Nothing that was recorded explains it.",
             detail="step_up" if shift.back is None else "transient", score=0.55, steps=(step,), explains_jump=False,
             evidence=(
                 size_of(shift),

@@ -94,7 +94,8 @@ def _known(loss: Floats, *, lasting: int = 5, most: float = 0.05) -> Floats:
 def quiet_inside(run: Run) -> str:
     """That the loss of a run, recorded batch by batch, never rises beyond what cuts around show; "" if it is too short."""
     long = len(run) >= 16 * _LEAST and run.has("loss") and bool(np.isfinite(run.loss).all())
-    return "" if run.plain or not long or shifts(run) else "The loss never rises beyond what cuts around show"
+    constant = long and bool((run.loss == run.loss[0]).all())  # of which that is said
+    return "" if run.plain or not long or constant or shifts(run) else "The loss never rises beyond what cuts around show"
 
 
 def _steep(loss: Floats, begins: list[int], epoch: int, *, candidate: float = 5.0, most: int = 20) -> list[Shift]:

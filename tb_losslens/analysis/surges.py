@@ -9,6 +9,7 @@ from tb_losslens.analysis.context import Context
 from tb_losslens.analysis.cuts import measure_rows
 from tb_losslens.analysis.explain import boundaries_that_jump
 from tb_losslens.analysis.finding import Evidence, Finding
+from tb_losslens.analysis.inside import place_of
 from tb_losslens.analysis.outliers import loss_level, spans
 from tb_losslens.analysis.stats import finite, median, moving_mean
 from tb_losslens.analysis.text import number, plural, some, times
@@ -73,8 +74,8 @@ def _surge(context: Context, group: tuple[int, int]) -> Finding:
         if ids:
             evidence.append(Evidence(f"samples {some(ids, 8)} are in the first of them", "sample_ids", (first, first + 3)))
     return Finding(
-        "unknown", "unknown", "possible", f"The loss rises at step {step:,}, inside an epoch",
-        f"The loss goes {rise} at step {step:,}, inside an epoch, and {came}. Nothing that was recorded explains it.",
+        "unknown", "unknown", "possible", f"The loss rises at {place_of(run, step)}",
+        f"The loss goes {rise} at {place_of(run, step, ',')} and {came}. Nothing that was recorded explains it.",
         detail="step_up" if back is None else "transient", score=0.6,
         steps=tuple(int(s) for s in run.step[first : last + 1][:1000]), explains_jump=False, evidence=tuple(evidence),
         missing=missing_lines(context),

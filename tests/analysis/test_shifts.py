@@ -159,3 +159,17 @@ def test_a_rise_that_overshoots_first_is_found() -> None:
         found = of((0.85 + 0.6 * np.exp(-rows / 60) + (rows >= 300) * up) * noise, 80)
         hits += len(found) == 1 and abs(found[0][0] - 300) <= 2
     assert hits >= 10
+
+
+@pytest.mark.parametrize("rows", [range(337, 600), range(337, 370)])
+def test_without_known_epochs_a_rise_is_not_said_to_be_inside_one(rows: range) -> None:
+    loss = curve(0)
+    loss[rows.start : rows.stop] *= 3
+    diagnosis = diagnose(Run.from_arrays(loss=loss))
+    (finding,) = diagnosis.findings
+    assert finding.title.startswith("The loss rises at step 33")
+    assert "inside an epoch" not in diagnosis.verdict + finding.title + finding.text
+
+
+def test_a_constant_loss_is_not_said_never_to_rise() -> None:
+    assert diagnose(Run.from_arrays(loss=np.ones(600), epoch_length=60)).verdict.endswith("or another number is logged.")
