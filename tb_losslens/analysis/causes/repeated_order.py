@@ -34,7 +34,8 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -47,6 +48,7 @@ from tb_losslens.analysis.hidden_resets import carries_state
 from tb_losslens.analysis.loader_repair import repair_order
 from tb_losslens.analysis.orders import Repeats, loader_of, may_carry_state, order_key, repeats
 from tb_losslens.analysis.phase import phase_profile
+from tb_losslens.analysis.restarts import restarts
 from tb_losslens.analysis.text import lower_first, number, plural, signed, some
 from tb_losslens.analysis.whole import is_whole
 from tb_losslens.events.columns import how_to_record
@@ -112,7 +114,32 @@ def _proved(context: Context, seen: Repeats) -> Finding:
     keys = [order_key(epoch) for epoch in epochs]
     earlier = {keys.index(keys[k]) for k in seen.later}
     alike = sorted({*seen.again, *(k - 1 for k in seen.again), *seen.later, *earlier})
-    return _finding(context, at, strength="proved", evidence=evidence, repeated=[epochs[k] for k in alike])
+    found = _finding(context, at, strength="proved", evidence=evidence, repeated=[epochs[k] for k in alike])
+    begun = None if seen.again else _seeded_by_process(context, {k: keys.index(keys[k]) for k in seen.later})
+    return found if begun is None else _of_process(context, found, begun)
+
+
+def _seeded_by_process(context: Context, pairs: Mapping[int, int]) -> int | None:
+    """The row of the newest process whose epochs repeat those of one before; None if any repeats within its own process.
+
+    `pairs` gives for each epoch that repeats the one that had its order first.
+    """
+    rows = [one.row for one in restarts(context.run)]
+    between = [[row for row in rows if context.epochs[old].first < row <= context.epochs[k].first] for k, old in pairs.items()]
+    return max(between[-1]) if between and all(between) else None
+
+
+def _of_process(context: Context, found: Finding, row: int) -> Finding:
+    """`found` with what to do where the seed is that of each process and not of each epoch."""
+    step = int(context.run.step[row])
+    return replace(
+        found,
+        title="A new process repeats the orders of the one before",
+        text=f"{found.text} The process that begins at step {step:,} shuffles from the seed that the one before began with.",
+        advice="Begin a process that goes on with another seed, or save the state of the generator and load it again.",
+        fix=f"# in the process that goes on at step {step:,}, before its loader is made\ntorch.manual_seed({step})",
+        confirm="Print the first five sample ids of its first epoch: they must not be those of an epoch before it.",
+    )
 
 
 def _finding(

@@ -118,6 +118,19 @@ def test_only_the_epochs_that_repeat_are_named() -> None:
     assert finding.boundaries == (0, 1, 2, 3)
 
 
+@pytest.mark.parametrize("begins", [4, 3])
+def test_a_process_that_shuffles_from_the_seed_of_the_one_before(begins: int) -> None:
+    """Epochs 4 and 5 have the orders of 0 and 1."""
+    run = train(epochs=7, order=lambda e, n, rng: np.random.default_rng(e % 4 if e < 6 else e).permutation(n))
+    row = run.epochs[begins].first
+    sessions = ({"id": "a", "first_step": 0, "start": 0.0}, {"id": "b", "first_step": int(run.step[row]), "start": 1.0})
+    (finding,) = findings(repeated_order, replace(run, sessions=sessions))
+    assert finding.title == "A new process repeats the orders of the one before"
+    assert f"goes on at step {run.step[row]:,}" in finding.fix
+    (within,) = findings(repeated_order, run)
+    assert within.title == "Same order of samples each epoch"
+
+
 @pytest.mark.parametrize(
     ("facts", "code"),
     [
