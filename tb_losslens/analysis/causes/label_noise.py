@@ -134,9 +134,12 @@ def _fix(ids: tuple[int, ...]) -> str:
     if not ids:
         return "criterion = nn.CrossEntropyLoss(label_smoothing=0.1)     # bears some wrong labels"
     return (
+        "model.eval()     # a single sample would spoil the statistics of BatchNorm\n"
         f"for i in {list(ids)}:     # the highest losses\n"
         "    x, y = train_dataset[i]\n"
-        "    print(i, y, model(x[None]).argmax().item())"
+        "    with torch.no_grad():\n"
+        "        print(i, y, model(x[None]).argmax().item())\n"
+        "model.train()"
     )
 
 

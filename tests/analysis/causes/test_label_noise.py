@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -181,3 +182,12 @@ def test_after_a_fault_it_is_possible_only(tmp_path: Path) -> None:
 
 def test_it_says_what_is_missing() -> None:
     assert "split" in skipped(label_noise, replace(train(epochs=4), events=())).how
+
+
+def test_the_fix_runs_and_leaves_a_network_with_batchnorm_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    before = copy.deepcopy(model.state_dict())
+    samples = [(torch.ones(3), 1), (torch.zeros(3), 2)]
+    exec(label_noise._fix((0, 1)), {"model": model, "torch": torch, "train_dataset": samples})
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
