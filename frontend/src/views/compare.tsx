@@ -49,7 +49,41 @@ function Loss({ run, range }: { run: ComparedRun; range: readonly [number, numbe
   );
 }
 
+/** What they were set to, a run a column: as columns of the first table they would push its last ones out of sight. */
+function Settings({ answer, rows }: { answer: Compare; rows: readonly ComparedRun[] }): JSX.Element {
+  return (
+    <>
+      <h3>Settings that differ</h3>
+      <div class="scroll all">
+        <table class="compared">
+          <thead>
+            <tr>
+              <th>setting</th>
+              {rows.map((row) => (
+                <th title={row.label}>
+                  <Shape kind={runKind(row)} size={10} named /> {row.label}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {answer.differ.map(({ name, label }, at) => (
+              <tr key={name}>
+                <th title={name}>{label}</th>
+                {rows.map((row) => (
+                  <td title={String(row.settings[at])}>{settingText(row.settings[at] ?? null)}</td>
+                ))}
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}
+
 function Table({ answer, state }: { answer: Compare; state: State }): JSX.Element {
+  const beside = answer.differ.length === 1;
   const shown = answer.runs.map((row) => row.run);
   const size = Math.max(1e-12, most(answer.runs.flatMap((row) => row.jumps.jump.map((value) => Math.abs(value ?? 0))))?.[1] ?? 0);
   const range = most(answer.runs.flatMap((row) => column(row.loss, "mean"))) ?? [0, 1];
@@ -64,9 +98,7 @@ function Table({ answer, state }: { answer: Compare; state: State }): JSX.Elemen
             <th>median</th>
             <th>loss</th>
             <th>at the end</th>
-            {answer.differ.map(({ name, label }) => (
-              <th title={name}>{label}</th>
-            ))}
+            {beside && answer.differ.map(({ name, label }) => <th title={name}>{label}</th>)}
             <td />
           </tr>
         </thead>
@@ -90,9 +122,7 @@ function Table({ answer, state }: { answer: Compare; state: State }): JSX.Elemen
                 <Loss run={row} range={range} />
               </td>
               <td>{num(row.last)}</td>
-              {row.settings.map((value) => (
-                <td title={String(value)}>{settingText(value)}</td>
-              ))}
+              {beside && row.settings.map((value) => <td title={String(value)}>{settingText(value)}</td>)}
               <td>
                 {rows.length === 1 ? null : (
                   <button type="button" class="plain" aria-label={`Leave out ${row.label}`} onClick={() => compareRuns(shown.filter((run) => run !== row.run))}>
@@ -174,6 +204,7 @@ export function CompareCard({ state }: { state: State }): JSX.Element {
           <p class="told">{answer.said}</p>
           <SweepCharts answer={answer} dark={state.dark} />
           <Table answer={answer} state={state} />
+          {answer.differ.length > 1 && <Settings answer={answer} rows={sweepOf(answer)?.runs ?? answer.runs} />}
         </>
       )}
     </Card>
