@@ -14,7 +14,7 @@ import numpy as np
 from tb_losslens.analysis.downhill import Downhill, downhill
 from tb_losslens.analysis.lr_steps import filled
 from tb_losslens.analysis.lr_unit import steps_counted
-from tb_losslens.analysis.stats import mean, noise
+from tb_losslens.analysis.stats import Floats, mean, noise
 from tb_losslens.store.run import Run
 
 
@@ -72,19 +72,25 @@ def early_decay(run: Run, *, share: float = 0.05, rows: float = 0.6, least: int 
     if min(first, second - first, row - second) < least:
         first, second = row // 3, 2 * row // 3
     levels = [mean(loss[a:b]) for a, b in ((0, first), (first, second), (second, row))]
-    spread, size = noise(loss[second:row]), row - second
-    if not math.isfinite(spread):
+    spread, size = _noise(loss[second:row]), row - second
+    if not spread > 0:
         return None
     earlier, fell = levels[0] - levels[1], levels[1] - levels[2]
     keeps = min(1.0, max(0.0, fell / earlier)) if earlier > 0 else 1.0
     tail = max(size, (len(run) - row) // 3)
-    last, after = mean(loss[-tail:]), noise(loss[-tail:])
+    last, after = mean(loss[-tail:]), _noise(loss[-tail:])
     return Decay(
         row, float(1 - way[row - 1] / whole), float(rate.max()), float(rate[-1]), fell,
-        noise(loss[first:row]) * math.sqrt(1 / size + 1 / (second - first)), fell * (keeps + keeps**2 + keeps**3),
+        _noise(loss[first:row]) * math.sqrt(1 / size + 1 / (second - first)), fell * (keeps + keeps**2 + keeps**3),
         levels[2] - last, math.sqrt(spread**2 / size + after**2 / tail), mean(loss[: min(20, first)]) - last, levels[2],
         downhill(run, row, len(run)),
     )  # fmt: skip
+
+
+def _noise(loss: Floats) -> float:
+    """The noise from batch to batch, from all differences where half of them are 0, as those of a loss of few digits."""
+    typical = noise(loss)
+    return typical if typical > 0 else float(np.std(np.diff(loss))) / math.sqrt(2)
 
 
 def each_batch(run: Run, *, most: float = 0.9) -> bool:

@@ -36,7 +36,7 @@ def by_turn(run: Run) -> NDArray[np.bool_]:
         return out
     ends = np.flatnonzero(np.diff(run.columns["epoch"])) + 1
     starts = np.concatenate([[0], ends])
-    unread = np.add.reduceat((reason == 0).astype(np.int64), starts)
+    unread = np.add.reduceat((~(reason > 0)).astype(np.int64), starts)
     whole = np.repeat(unread == 0, np.diff(np.append(starts, len(run))))
     out = np.asarray(out | whole)
     out.flags.writeable = False

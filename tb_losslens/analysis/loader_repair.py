@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -186,8 +187,8 @@ def _sizes(context: Context) -> list[float]:
 
 def typical_size(context: Context) -> int:
     """The most frequent batch size, 0 where none is known."""
-    sizes = _sizes(context)
-    return int(max(set(sizes), key=sizes.count)) if sizes else 0
+    sizes = Counter(_sizes(context))
+    return int(sizes.most_common(1)[0][0]) if sizes else 0
 
 
 def _arguments(loader: Mapping[str, Any], order: str = "") -> str:

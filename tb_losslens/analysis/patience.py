@@ -66,17 +66,6 @@ def trend(values: Floats, noise: float, most: int, *, part: float = 2 / 3, least
     return Trend(count, fall, fall / (noise * math.sqrt(2 / count)), fall / count)
 
 
-def whole_trend(values: Floats, noise: float, *, least: int = 8) -> Trend | None:
-    """The slope of a straight line through all values, as what it makes in half of them; None for too few."""
-    if len(values) < least or not noise > 0:
-        return None
-    place = np.arange(len(values)) - (len(values) - 1) / 2
-    square = float((place**2).sum())
-    each = -float((place * values).sum()) / square
-    half = len(values) // 2
-    return Trend(half, each * half, each / (noise / math.sqrt(square)), each)
-
-
 def patience_for(noise: float, each: float, *, noises: float = 3.0, most: int = 100) -> int:
     """Validations in which a fall of `each` becomes larger than `noises` of the noise, `most` at most."""
     return int(np.clip(math.ceil(noises * noise / each), 1, most)) if each > 0 else most

@@ -15,6 +15,18 @@ from tb_losslens.analysis.stats import median
 from tb_losslens.store.run import Run
 
 
+def of_two_spreads(run: Run, *, gap: float = 3.0, least: int = 10) -> tuple[Rows, Rows]:
+    """(batches of the larger spread, those of the usual one); the first is empty where no gap lies between two such kinds."""
+    spread, size = run.float("input_std"), sample_weights(run)
+    rows = np.flatnonzero(np.isfinite(spread) & (spread > 0) & by_turn(run) & (size >= 0.5 * median(size)))
+    order = np.sort(spread[rows])
+    ratios = (order[1:] / order[:-1])[least - 1 : len(order) - least] if len(rows) >= 2 * least else order[:0]
+    if not len(ratios) or ratios.max() < gap:
+        return rows[:0], rows
+    limit = float(order[least + int(ratios.argmax())])
+    return rows[spread[rows] >= limit], rows[spread[rows] < limit]
+
+
 def wide_samples(
     run: Run, *, gap: float = 3.0, least: int = 10, agree: float = 0.95, part: float = 0.5, chance: float = 0.01,
     innocent: float = 0.1,
@@ -33,17 +45,11 @@ def wide_samples(
         chance: a gap that the tail of the others has by chance more often than this is none.
         innocent: samples that came in no batch of the usual spread by chance, as a part of those that are left, at most.
     """
-    spread = run.float("input_std")
-    size = sample_weights(run)
-    rows = np.flatnonzero(np.isfinite(spread) & (spread > 0) & by_turn(run) & (size >= 0.5 * median(size)))
-    if len(rows) < 2 * least:
+    spread, size = run.float("input_std"), sample_weights(run)
+    bad, clean = of_two_spreads(run, gap=gap, least=least)
+    if not len(bad):
         return None
-    order = np.sort(spread[rows])
-    ratios = (order[1:] / order[:-1])[least - 1 : len(order) - least]
-    if not len(ratios) or ratios.max() < gap:
-        return None
-    limit = float(order[least + int(ratios.argmax())])
-    bad, clean = rows[spread[rows] >= limit], rows[spread[rows] < limit]
+    rows = np.union1d(bad, clean)
     distance = np.full(len(run), np.nan)
     distance[rows] = spread[rows] / median(spread[clean])
     if gap_by_chance(distance, bad, partial(samples_behind, run)) > chance:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.store.logdir import plain_directories
 from tb_losslens.store.plain_epochs import UNKNOWN, Labels, by_length, by_marks, by_restarts, by_tag, unclear
-from tb_losslens.store.plain_period import by_period, period_in_steps
+from tb_losslens.store.plain_period import by_period, period_in_steps, rises_with
 from tb_losslens.store.plain_rates import rates
 from tb_losslens.store.plain_tags import Tags, choose, is_held_out
 from tb_losslens.store.run import Run, RunEvent
@@ -192,7 +192,9 @@ def _epochs(
         if len(every) * 3 > len(rows):
             refused.append(f"`{tags.held_out}` is written with each loss, as if both were written once an epoch")
     jumps = by_period(rows.step, rows.value)
-    if jumps.epoch is not None:
+    if jumps.epoch is not None and any(rises_with(rows.step, jumps.epoch, series[tag]) for tag in tags.rates):
+        refused.append(f"`{tags.loss}` jumps where the learning rate does, which need not be where epochs begin")
+    elif jumps.epoch is not None:
         apart = period_in_steps(rows.step, jumps.epoch)
         return _judged(jumps, f"`{tags.loss}` itself, which jumps every {apart:,} steps or so", inferred=True)
     return _Epochs(None, why="; ".join(refused) or "no scalar tells it")

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tb_losslens.store.plain_epochs import Labels
+from tb_losslens.store.series import Series
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -57,8 +58,19 @@ def by_period(step: Ints, value: Floats, *, least: int = 8, shortest: int = 20) 
         found = _refined(_contrast(used), length, off * length / len(value), near=(first, off))
     count = int((len(value) - 1 - found.first) / found.length) + 1
     rows = np.round(found.first + np.arange(count + 1) * found.length).astype(np.int64)
-    rows = rows[(rows >= _SIDE) & (rows < len(value))]
+    rows = rows[(rows >= _SIDE) & (rows <= len(value) - _SIDE)]
+    if not _lasts(used, rows):
+        return none
     return Labels(np.searchsorted(rows, np.arange(len(value)), side="right").astype(np.int64))
+
+
+def _lasts(used: Floats, rows: Ints, *, part: float = 0.5) -> bool:
+    """True if the loss is another one after the jumps, and not in a single batch beside them, of which medians know nothing."""
+    around = used[rows[:, None] + np.arange(-_SIDE, _SIDE)]
+    before, after = around[:, :_SIDE], around[:, _SIDE:]
+    jump = float(np.mean(after.mean(axis=1) - before.mean(axis=1)))
+    typical = float(np.mean(np.median(after, axis=1) - np.median(before, axis=1)))
+    return bool(jump) and typical / jump >= part
 
 
 def _filled(value: Floats) -> Floats:
@@ -155,3 +167,16 @@ def period_in_steps(step: Ints, labels: NDArray[Any]) -> int:
     """Steps from one of these epochs to the next, in the middle."""
     first = np.flatnonzero(np.diff(labels) > 0) + 1
     return int(np.median(np.diff(step[first]))) if len(first) > 1 else 0
+
+
+def rises_with(step: Ints, labels: Ints, rate: Series, *, least: float = 1.1, part: float = 0.5) -> bool:
+    """True if the learning rate rises by `least` at `part` of the places where these epochs begin, as a restart does."""
+    first = np.flatnonzero(np.diff(labels) > 0) + 1
+    known = np.isfinite(rate.value) & (rate.value > 0)
+    at, value = rate.step[known], rate.value[known]
+    if not len(first) or len(value) < 2:
+        return False
+    every = max(1, int(np.median(np.diff(step))), int(np.median(np.diff(at))))
+    rises = at[1:][value[1:] >= least * value[:-1]]
+    sides = np.searchsorted(rises, np.stack([step[first] - 2 * every, step[first] + 2 * every]))
+    return bool((sides[0] < sides[1]).mean() >= part)

@@ -113,10 +113,10 @@ def test_files_are_taken_in_the_order_in_which_they_were_begun_whatever_their_na
         writer.add_scalar("loss", 1.0, 0, walltime=100.0)
         writer.add_scalar("loss", 2.0, 1, walltime=101.0)
     (only,) = tmp_path.iterdir()
-    only.rename(tmp_path / "events.out.tfevents.1.host.9")
+    older = only.rename(tmp_path / "events.out.tfevents.1.host.9")
     with summary_writer(tmp_path) as writer:
         writer.add_scalar("loss", 3.0, 2, walltime=102.0)
-    next(path for path in tmp_path.iterdir() if not path.name.endswith(".9")).rename(tmp_path / "events.out.tfevents.1.host.10")
+    next(path for path in tmp_path.iterdir() if path != older).rename(tmp_path / "events.out.tfevents.1.host.10")
     assert plain_run(tmp_path).loss.tolist() == [1.0, 2.0, 3.0]
 
 

@@ -64,6 +64,25 @@ def test_a_few_epochs_and_jumps_at_unequal_distances_are_none() -> None:
     assert not len(begins(curve(1600, 100, 0.6, 0), np.cumsum(rng.integers(1, 9, 1600))))  # steps at any distance
 
 
+def test_single_high_losses_at_one_distance_begin_no_epochs() -> None:
+    loss = curve(1600, 100, 0.0, 2)
+    loss[50::100] += 2.0
+    assert not len(begins(loss))
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_jumps_of_a_learning_rate_that_is_logged_are_not_taken_for_epochs(tmp_path: Path, restarts: bool) -> None:
+    loss = curve(1600, 100, 0.6, 4)
+    with summary_writer(tmp_path) as writer:
+        for k, value in enumerate(loss.tolist()):
+            writer.add_scalar("loss", value, k)
+            writer.add_scalar("lr", 0.1 * (1.01 - k / 100 % 1) if restarts else 0.1 * 0.999**k, k)
+    plain = plain_run(tmp_path).facts["plain"]
+    assert bool(plain["epochs"]) != restarts
+    if restarts:
+        assert "jumps where the learning rate does" in plain["no_epochs"]
+
+
 def test_of_a_long_log_the_place_is_found_again_among_its_rows() -> None:
     rows, length = 400_000, 12_345.6
     found = begins(curve(rows, length, 0.5, 3))

@@ -11,9 +11,7 @@ Why it matters:
 How it decides:
     The training must be known to have ended before its plan, or exactly as many validations after its best as the patience
     says. Then the last held-out losses, twice as many as it waited (and three at least), must lie below as many before them
-    by two and a half standard errors, with the noise taken from second differences: the best was no end. Where so few do not
-    tell it, a straight line through all of them must fall by three, with a training loss that falls on in the last third of the
-    run by half of what it fell by in the third before: the held-out loss has no other reason to flatten. The last ones must
+    by two and a half standard errors, with the noise taken from second differences: the best was no end. The last ones must
     not lie above the best by more than noise, and the training loss must fall too. The patience that is advised is the number
     of validations in which that fall grows to three noises, and more than the one that stopped it.
 
@@ -35,10 +33,9 @@ from __future__ import annotations
 import math
 
 from tb_losslens.analysis.context import Context, Outcome
-from tb_losslens.analysis.downhill import falls
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped, Strength
 from tb_losslens.analysis.held_out_curve import Curve, held_out_curve, place
-from tb_losslens.analysis.patience import Trend, keeps_best, patience_for, stop_of, trend, whole_trend
+from tb_losslens.analysis.patience import Trend, keeps_best, patience_for, stop_of, trend
 from tb_losslens.analysis.planned_end import PlannedEnd, planned_end
 from tb_losslens.analysis.stats import median
 from tb_losslens.analysis.text import number, percent, plural
@@ -50,9 +47,7 @@ REQUIRES: tuple[str, ...] = ("loss",)
 _HOW = 'writer.watch(model, optimizer, config={"epochs": epochs, "patience": patience})'
 
 
-def find(
-    context: Context, *, errors: float = 2.5, reached: float = 0.8, noises: float = 3.0, straight: float = 3.0
-) -> Outcome:
+def find(context: Context, *, errors: float = 2.5, reached: float = 0.8, noises: float = 3.0) -> Outcome:
     """One finding, or what a patience would have done.
 
     Args:
@@ -60,7 +55,6 @@ def find(
         errors: standard errors by which the later held-out losses must go on falling.
         reached: part of the plan from which on it counts as done.
         noises: of the last held-out losses above the best median, from which on they have risen.
-        straight: standard errors by which all of them must fall where the last ones do not tell it.
     """
     run, curve = context.run, held_out_curve(context)
     if curve is None:
@@ -78,9 +72,6 @@ def find(
         few = plural(len(curve), "validation")
         return Checked(ID, f"{_ended(plan, waited)}, but {few} are too few to tell if the held-out loss had flattened")
     if slope.errors < errors:
-        line = whole_trend(curve.value, curve.noise)
-        slope = line if line is not None and line.errors >= straight and _falls_on(run) else slope
-    if slope.errors < errors:
         return Checked(ID, f"{_ended(plan, waited)}, and the held-out loss does not fall beyond its noise: {_fell(slope)}")
     above = median(curve.value[-min(curve.window, waited) :]) - float(curve.smooth.min()) if waited else 0.0
     if above > noises * curve.noise:
@@ -89,12 +80,6 @@ def find(
     if not median(curve.train[-third:]) < median(curve.train[-2 * third : -third]):
         return Checked(ID, f"{_ended(plan, waited)}, and the training loss did not fall any more")
     return _finding(run, curve, plan, slope, waited)
-
-
-def _falls_on(run: Run, *, part: float = 0.5) -> bool:
-    """True if the training loss falls in the last third of the run by `part` of its fall in the third before, or more."""
-    earlier, fell, error, _ = falls(run, 0, len(run)) or (0.0, 0.0, math.inf, 0)
-    return fell - error >= part * (earlier + error) > 0
 
 
 def _ended(plan: PlannedEnd, waited: int) -> str:

@@ -38,7 +38,7 @@ from tb_losslens.analysis.finding import Checked, Evidence, Finding, Skipped
 from tb_losslens.analysis.known import is_known
 from tb_losslens.analysis.level_outliers import HighSamples, effect, high_samples
 from tb_losslens.analysis.text import number, percent, plural, some
-from tb_losslens.analysis.wide_samples import wide_samples
+from tb_losslens.analysis.wide_samples import of_two_spreads, wide_samples
 from tb_losslens.events.columns import how_to_record
 
 ID = "outlier_samples"
@@ -61,7 +61,10 @@ def find(context: Context, *, least_part: float = 0.02, alike: float = 3.0) -> O
     seen = high_samples(run) or wide_samples(run)
     read = int(is_known(run, "sample_level_max").sum())
     if seen is None:
-        batches = plural(read, "batch")
+        batches, wide = plural(read, "batch"), len(of_two_spreads(run)[0])
+        if wide:
+            said = f"the spread of {plural(wide, 'batch')} lies apart, and which samples make it is not known yet"
+            return Checked(ID, f"no sample stands apart from the others by its mean in {batches} that were read; {said}")
         return Checked(ID, f"no sample stands apart from the others by its mean or spread in {batches} that were read")
     said, shown = effect(run, seen)
     if not shown and _shown_by_batches(context, seen):

@@ -143,6 +143,18 @@ def test_a_decay_that_ends_the_training_while_the_loss_falls(options: dict[str, 
     assert better.loss[-25:].mean() < 0.95 * run.loss[-25:].mean()
 
 
+def test_a_loss_of_few_digits_is_judged_as_well() -> None:
+    """Most of its losses are those of the batch before."""
+    row = np.arange(2000)
+    rate = np.where(row < 600, 0.1, 1e-4)
+    loss = 3 - 2 * np.cumsum(rate) / 60 + 0.003 * np.random.default_rng(0).normal(size=2000)
+    slope = -rate * (1 + 0.1 * np.random.default_rng(1).normal(size=2000))
+    for digits in (2, 6):
+        run = Run.from_arrays(loss=np.round(loss, digits), lr=rate, grad_dot_update=slope, epoch_length=100)
+        (finding,) = findings(lr_too_low, run)
+        assert finding.detail == "decay"
+
+
 @pytest.mark.parametrize("schedule", ["early", "early_steps"])
 @pytest.mark.parametrize("data", ["gaussian", "digits"])
 def test_a_decay_as_early_after_all_was_learned(data: str, schedule: str) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tb_losslens.analysis.causes import outlier_samples
 from tb_losslens.analysis.engine import diagnose
-from tb_losslens.analysis.wide_samples import wide_samples
+from tb_losslens.analysis.wide_samples import of_two_spreads, wide_samples
 from tb_losslens.record import cadence
+from tb_losslens.store.run import Ragged, Run
 from tests.analysis.contexts import checked, findings
 from tests.analysis.recorded import Change, record
 
@@ -126,3 +129,15 @@ def test_whole_batches_of_another_unit_are_no_samples(tmp_path: Path) -> None:
     """The same samples together in every epoch: which of them it is cannot be told by the spread."""
     run = record(tmp_path, data="gaussian", shuffle=False, change=lambda i, x, y: (x * 100 if i < 320 else x, y))
     assert wide_samples(run) is None
+    assert len(of_two_spreads(run)[0]) == 80
+
+
+def test_a_spread_that_no_sample_is_known_to_make_is_said() -> None:
+    """In one batch of ten, with new samples in each: none of them comes in another one."""
+    rows = np.arange(400)
+    spread = np.where(rows % 10 == 3, 60.0, 1.0) * (1 + 0.01 * np.random.default_rng(0).normal(size=400))
+    levels = {f"sample_level_{name}": rows * 1e-4 + k for k, name in enumerate(("min", "median", "max"))}
+    run = Run.from_arrays(loss=1 + 0.1 * np.cos(rows), epoch_length=100, input_std=spread, batch_size=np.full(400, 8), **levels)
+    run = replace(run, ragged={"sample_ids": Ragged(np.arange(3200), np.arange(0, 3201, 8))})
+    said = checked(outlier_samples, run)
+    assert "the spread of 40 batches lies apart, and which samples make it is not known yet" in said
