@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
+from tb_losslens.analysis.run_settings import TAKEN, Value, same, settings
 from tb_losslens.analysis.stats import Floats, noise
 from tb_losslens.analysis.text import number, plural, sentences, some
 from tb_losslens.store.downsample import bucket_starts, bucket_stats
 from tb_losslens.store.run import Run
 
-Value = str | int | float | bool | None
-
-_TAKEN = ("config", "loader", "optimizer", "scheduler", "criterion", "model")
-"""Facts that are settings, in the order in which their differences are told."""
-
-_LEFT_OUT = frozenset({"loader.data", "loader.batches", "optimizer.with_state", "optimizer.groups", "scheduler.base_lrs"})
-_MOST_TEXT = 60
 _POINTS = 60
+_Column = tuple[tuple[str, object] | None, ...]
+"""What one setting is in each run; None where a run has none."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class Summary:
     """One run in a few numbers.
 
     Attributes:
-        settings: flat, `config.batch_size` and the like; what is not a number or a word is written out and cut.
+        settings: flat, `config.batch_size` and the like; what is not a number or a word is written out.
         share: shape (p,), where in the run each point of `loss` begins, 0..1.
         loss: shape (p,), mean loss; NaN where none is finite.
         last: mean loss of the last whole epoch, of the last tenth without epochs.
@@ -55,62 +51,79 @@ def summary(run: Run) -> Summary:
     return Summary(settings(run.facts), starts / max(1, n), bucket_stats(run.loss, starts, n).mean, level, spread)
 
 
-def settings(facts: Mapping[str, Any]) -> dict[str, Value]:
-    """The settings among the facts of a run, flat, in order."""
-    out: dict[str, Value] = {}
-    for name in _TAKEN:
-        _flatten(name, facts.get(name), out)
-    return {name: value for name, value in out.items() if name not in _LEFT_OUT}
-
-
 def differing(all_settings: Sequence[Mapping[str, Value]], *, most: int = 12) -> list[str]:
     """Names of at most `most` settings that are not the same in all runs, in the order of the runs' own settings.
 
     A setting that says the same as another one (the loader's batch size beside that of the config) is left out.
     """
-    names = dict.fromkeys(name for each in all_settings for name in each if not _told_by_another(name, all_settings))
-    order = sorted(names, key=lambda name: _TAKEN.index(name.partition(".")[0]))
-    seen: set[tuple[str, ...]] = set()
-    out = []
-    for name in order:
-        values = tuple(repr(each.get(name)) for each in all_settings)
-        if len(set(values)) > 1 and values not in seen:
-            seen.add(values)
-            out.append(name)
-    return out[:most]
+    names = dict.fromkeys(name for each in all_settings for name in each)
+    groups: dict[str, dict[_Column, int]] = {}  # by last name: each column of values once, and in how many runs it is known
+    first: dict[_Column, str] = {}
+    for name in sorted(names, key=lambda name: TAKEN.index(name.partition(".")[0])):
+        column = tuple(same(each[name]) if name in each else None for each in all_settings)
+        first.setdefault(column, name)
+        groups.setdefault(_last_name(name), {})[column] = sum(value is not None for value in column)
+    found = (name for column, name in first.items() if _differs(column) and not _told(column, groups[_last_name(name)]))
+    return list(itertools.islice(found, most))
 
 
 def swept(all_settings: Sequence[Mapping[str, Value]], names: Sequence[str], *, least: int = 3) -> str | None:
-    """The setting that was swept: a number with `least` values, where no other number differs that is not a consequence of it.
+    """The setting that was swept: a number with `least` values, where no other number differs; seeds are left out.
 
-    Of several numbers there is none, unless only one of them takes as many values as there are runs.
+    Args:
+        all_settings: of each run.
+        names: all settings that differ.
+        least: values that make a sweep.
     """
-    found = {
-        name: values for name in names if (values := _numbers(all_settings, name)) is not None and len(set(values)) >= least
-    }
-    if len(found) == 1:
-        return next(iter(found))
-    each_its_own = [name for name, values in found.items() if len(set(values)) == len(values)]
-    return each_its_own[0] if len(each_its_own) == 1 else None
+    found = [name for name in names if not _is_seed(name) and any(_is_number(each.get(name)) for each in all_settings)]
+    if len(found) != 1:
+        return None
+    values = [each.get(found[0]) for each in all_settings]
+    return found[0] if all(map(_is_number, values)) and len(set(values)) >= least else None
 
 
 def said(
-    kinds: Sequence[str], names: Sequence[str], sweep: str | None, values: Sequence[float], summaries: Sequence[Summary]
+    kinds: Sequence[str],
+    names: Sequence[str],
+    sweep: str | None,
+    values: Sequence[float],
+    summaries: Sequence[Summary],
+    *,
+    broken: int = 0,
 ) -> str:
-    """What a reader sees: how many runs have a fault, in what they differ, and what changes along a sweep."""
+    """What a reader sees: how many runs have a fault, in what they differ, and what changes along a sweep.
+
+    Args:
+        kinds: of all runs.
+        names: settings that differ.
+        sweep: the one that was swept.
+        values: of `sweep`, of each of
+        summaries: the runs that could be read.
+        broken: how many runs could not be read or diagnosed.
+    """
     faults = sum(kind == "fault" for kind in kinds)
-    waiting = sum(kind == "pending" for kind in kinds)
-    parts = [
-        f"{plural(len(kinds), 'run')}, {faults or 'none'} with a fault" + (f", {waiting} not diagnosed yet" if waiting else "")
-    ]
-    if len(kinds) > 1:
+    counts = ((sum(kind == "pending" for kind in kinds), "not diagnosed yet"), (broken, "not readable"))
+    rest = "".join(f", {count} {what}" for count, what in counts if count)
+    parts = [f"{plural(len(kinds), 'run')}, {faults or 'none'} with a fault{rest}"]
+    if len(summaries) > 1:
         parts.append(f"They differ in {some(map(short, names), 4)}" if names else "No recorded setting differs")
     if sweep is not None:
-        order = np.argsort(values, kind="stable")
-        a, b = summaries[order[0]], summaries[order[-1]]
-        ends = f"{short(sweep)} {number(values[order[0]])} to {number(values[order[-1]])}"
-        parts.append(f"From {ends} the loss of the last epoch {_goes(a.last, b.last)}, its noise {_goes(a.noise, b.noise)}")
+        parts.append(_along(sweep, values, summaries))
     return sentences(parts)
+
+
+def _along(sweep: str, values: Sequence[float], summaries: Sequence[Summary]) -> str:
+    """From one end of a sweep to the other; of several runs at an end their mean."""
+    low, high = min(values), max(values)
+    last, spread = (
+        [
+            float(np.mean([getattr(each, name) for each, value in zip(summaries, values, strict=True) if value == end]))
+            for end in (low, high)
+        ]
+        for name in ("last", "noise")
+    )
+    ends = f"{short(sweep)} {number(low)} to {number(high)}"
+    return f"From {ends} the loss of the last epoch {_goes(*last)}, its noise {_goes(*spread)}"
 
 
 def _goes(first: float, last: float) -> str:
@@ -123,39 +136,30 @@ def short(name: str) -> str:
     return name.removeprefix("config.").removeprefix("optimizer.defaults.")
 
 
-def _told_by_another(name: str, all_settings: Sequence[Mapping[str, Value]]) -> bool:
-    """True if a setting of the same last name agrees wherever this one is known, and is known of more runs or comes first."""
-
-    def rank(setting: str, runs: int) -> tuple[int, int]:
-        return runs, -_TAKEN.index(setting.partition(".")[0])
-
-    last = name.rpartition(".")[2]
-    mine = [at for at, each in enumerate(all_settings) if name in each]
-    for other in dict.fromkeys(key for each in all_settings for key in each if key != name and key.rpartition(".")[2] == last):
-        theirs = {at for at, each in enumerate(all_settings) if other in each}
-        agrees = theirs.issuperset(mine) and all(all_settings[at][name] == all_settings[at][other] for at in mine)
-        if agrees and rank(other, len(theirs)) > rank(name, len(mine)):
-            return True
-    return False
+def _differs(column: _Column) -> bool:
+    return len({same(None) if value is None else value for value in column}) > 1
 
 
-def _numbers(all_settings: Sequence[Mapping[str, Value]], name: str) -> list[float] | None:
-    values = [each.get(name) for each in all_settings]
-    if any(isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) for value in values):
-        return None
-    return [float(value) for value in values if value is not None]
+def _told(column: _Column, group: Mapping[_Column, int]) -> bool:
+    """True if a setting of the same last name is known of more runs and agrees wherever this one is known."""
+    known = [at for at, value in enumerate(column) if value is not None]
+    if len(known) == len(column):
+        return False
+    more = (other for other, count in group.items() if count > len(known))
+    return any(all(other[at] == column[at] for at in known) for other in more)
 
 
-def _flatten(name: str, value: Any, out: dict[str, Value]) -> None:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            _flatten(f"{name}.{key}", inner, out)
-    elif value is None or isinstance(value, (bool, int, float)):
-        if name not in _TAKEN:
-            out[name] = value
-    elif name not in _TAKEN:
-        text = str(value)
-        out[name] = text if len(text) <= _MOST_TEXT else text[: _MOST_TEXT - 1] + "…"
+def _last_name(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _is_seed(name: str) -> bool:
+    last = _last_name(name).lower()
+    return "seed" in last or last == "random_state"
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _last_epoch(run: Run) -> tuple[int, int]:

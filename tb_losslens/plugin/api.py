@@ -12,6 +12,7 @@ from tensorboard import errors
 
 from tb_losslens.analysis.compare import summary
 from tb_losslens.analysis.finding import Boundary, Diagnosis
+from tb_losslens.errors import LossLensError
 from tb_losslens.plugin import batches, compared, folded, layers, start, timeline
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.entry import Judged, Overview
@@ -148,11 +149,8 @@ def compare_impl(cache: RunCache, runs: Sequence[str], logdir: str = "") -> dict
         raise errors.InvalidArgumentError(f"'run' must be given 1 to {compared.MOST_RUNS} times, got {len(runs)}")
     names = [recorded_run(cache, name) for name in dict.fromkeys(runs)]
     known = cache.overview()
-    summaries = [cache.summarised(name, summary) for name in names]
-    there = [(name, found) for name, found in zip(names, summaries, strict=True) if found is not None and name in known]
-    kept = [name for name, _ in there]
-    labels = [run_label(name, logdir) for name in kept]
-    return compared.build(kept, labels, [known[name].diagnosis for name in kept], [found for _, found in there])
+    sides = [_side(cache, name, run_label(name, logdir), known[name]) for name in names if name in known]
+    return compared.build([side for side in sides if side is not None])
 
 
 def report_impl(cache: RunCache, run: str, logdir: str = "") -> dict[str, str]:
@@ -206,6 +204,16 @@ def scalar_impl(cache: RunCache, scalars: Scalars, run: str, tag: str) -> dict[s
     return {"tag": tag, "names": ["batch", "step", "value"], "columns": columns}
 
 
+def _side(cache: RunCache, name: str, label: str, seen: Overview) -> compared.Side | None:
+    """One run of a comparison, or None if it is gone; one that cannot be read does not take the others with it."""
+    try:
+        found = cache.summarised(name, summary)
+    except (LossLensError, OSError) as error:
+        trouble = seen.trouble or f"This run could not be read ({type(error).__name__}: {error})"
+        return compared.Side(name, label, replace(seen, trouble=trouble), None)
+    return compared.Side(name, label, seen, found) if found is not None else None
+
+
 def _range(run: Run, first: int, last: int | None) -> tuple[int, int]:
     """The rows that a request means; `last` beyond the run means its end.
 
@@ -226,11 +234,7 @@ def _lies_below(name: str, recorded: Set[PurePosixPath]) -> bool:
 
 def _row(name: str, seen: Overview) -> dict[str, Any]:
     known = seen.diagnosis
-    kind, verdict, short = "pending", "", ""
-    if known is not None:
-        kind, verdict, short = known.kind, known.verdict, known.short
-    if seen.trouble:
-        kind, verdict, short = "unknown", seen.trouble, "not readable"
+    kind, verdict, short = seen.words()
     size = {"batches": known.batches if known else 0, "epochs": known.epochs if known else 0}
     return {"run": name, **size, "verdict": verdict, "kind": kind, "short": short, "live": seen.live, "plain": False}
 

@@ -4,45 +4,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tb_losslens.analysis.compare import Summary, differing, said, short, swept
 from tb_losslens.analysis.finding import Diagnosis
+from tb_losslens.analysis.run_settings import Value, shown
+from tb_losslens.plugin.entry import Overview
 from tb_losslens.plugin.wire import numbers
 from tb_losslens.store.downsample import strongest
 
 MOST_RUNS = 24
+_MOST_SETTINGS = 12
+_MOST_LOOKED_AT = 1000
 _MOST_JUMPS = 60
 _DIGITS = 5
 
 
-def build(
-    names: Sequence[str], labels: Sequence[str], diagnoses: Sequence[Diagnosis | None], summaries: Sequence[Summary]
-) -> dict[str, Any]:
-    """The rows in the order of `names`; a run without a diagnosis is pending. See http_api.md for the shape."""
-    settings = [each.settings for each in summaries]
-    differ = differing(settings)
-    sweep = swept(settings, differ)
+@dataclass(frozen=True)
+class Side:
+    """One run of a comparison; `found` is None where it could not be read."""
+
+    name: str
+    label: str
+    seen: Overview
+    found: Summary | None
+
+
+def build(sides: Sequence[Side]) -> dict[str, Any]:
+    """The rows in the order of `sides`; settings are compared among those that could be read. See http_api.md."""
+    read = [side.found for side in sides if side.found is not None]
+    settings = [each.settings for each in read]
+    every = differing(settings, most=_MOST_LOOKED_AT)
+    differ = every[:_MOST_SETTINGS]
+    sweep = swept(settings, every)
+    sweep = sweep if sweep in differ else None
     values = [float(each[sweep] or 0) for each in settings] if sweep is not None else []
-    kinds = [known.kind if known else "pending" for known in diagnoses]
-    rows = zip(names, labels, diagnoses, summaries, strict=True)
+    broken = sum(bool(side.seen.trouble) for side in sides)
+    cells = [shown([side.found.settings.get(name) if side.found else None for side in sides]) for name in differ]
     return {
-        "runs": [_row(name, label, known, found, differ) for name, label, known, found in rows],
+        "runs": [_row(side, [column[at] for column in cells]) for at, side in enumerate(sides)],
         "differ": [{"name": name, "label": short(name)} for name in differ],
         "sweep": sweep,
-        "said": said(kinds, differ, sweep, values, summaries),
+        "said": said([side.seen.words()[0] for side in sides], differ, sweep, values, read, broken=broken),
     }
 
 
-def _row(name: str, label: str, known: Diagnosis | None, found: Summary, differ: Sequence[str]) -> dict[str, Any]:
+def _row(side: Side, settings: list[Value]) -> dict[str, Any]:
+    known, found = side.seen.diagnosis, side.found or Summary({})
+    kind, verdict, few = side.seen.words()
     return {
-        "run": name,
-        "label": label,
-        "kind": known.kind if known else "pending",
-        "short": known.short if known else "",
-        "verdict": known.verdict if known else "",
+        "run": side.name,
+        "label": side.label,
+        "kind": kind,
+        "short": few,
+        "verdict": verdict,
         "batches": known.batches if known else 0,
         "epochs": known.epochs if known else 0,
         "jump": _number(known.pooled.median) if known else None,
@@ -50,7 +68,7 @@ def _row(name: str, label: str, known: Diagnosis | None, found: Summary, differ:
         "noise": _number(found.noise),
         "jumps": _jumps(known),
         "loss": {"names": ["share", "mean"], "columns": [numbers(found.share, _DIGITS), numbers(found.loss, _DIGITS)]},
-        "settings": [found.settings.get(key) for key in differ],
+        "settings": settings,
     }
 
 

@@ -27,6 +27,13 @@ class Overview:
     live: bool
     trouble: str
 
+    def words(self) -> tuple[str, str, str]:
+        """Kind, verdict and verdict in a few words; a failure comes before what was known earlier."""
+        if self.trouble:
+            return "unknown", self.trouble, "not readable"
+        known = self.diagnosis
+        return (known.kind, known.verdict, known.short) if known is not None else ("pending", "", "")
+
 
 @dataclass
 class Entry:
