@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tb_losslens.analysis.per_layer import PER_LAYER
 from tb_losslens.analysis.stats import Floats
-from tb_losslens.analysis.text import number, times
+from tb_losslens.analysis.text import number, some, times
 from tb_losslens.store.downsample import bucket_starts
 from tb_losslens.store.run import Run
 
@@ -23,7 +23,8 @@ class LayerMap:
         layers: how many the model has; more than `names` where only those that change most are here.
         batch: int64, shape (c,): the first batch that was read for each column.
         read: batches that were read in the range.
-        cells: float64, shape (names, c); NaN where a layer has no number.
+        cells: float64, shape (names, c); NaN where a layer has no finite number.
+        infinite: those of `names` that were infinite at some batch.
     """
 
     names: list[str]
@@ -31,6 +32,7 @@ class LayerMap:
     batch: NDArray[np.int64]
     read: int
     cells: Floats
+    infinite: tuple[str, ...] = ()
 
 
 def layer_map(run: Run, column: str, first: int, last: int, *, columns: int = 160, rows: int = 96) -> LayerMap:
@@ -55,8 +57,10 @@ def layer_map(run: Run, column: str, first: int, last: int, *, columns: int = 16
     count = np.add.reduceat(fine, edges, axis=0, dtype=np.float64)
     total = np.add.reduceat(np.where(fine, table, 0.0), edges, axis=0)
     cells = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0).T
-    kept = _telling(cells, rows)
-    return LayerMap([names[k] for k in kept], len(names), read[edges] + first, len(read), cells[kept])
+    infinite: NDArray[np.bool_] = np.any(np.isinf(table), axis=0)
+    kept = _telling(cells, infinite, rows)
+    without_end = tuple(names[k] for k in kept if infinite[k])
+    return LayerMap([names[k] for k in kept], len(names), read[edges] + first, len(read), cells[kept], without_end)
 
 
 def layer_names(run: Run, column: str) -> list[str]:
@@ -68,9 +72,10 @@ def layer_names(run: Run, column: str) -> list[str]:
 
 def said(found: LayerMap) -> str:
     """Which layers are largest and smallest, and which changed most from the first to the last tenth of what is shown."""
+    endless = f"Infinite at times: {some(found.infinite, 3)}." if found.infinite else ""
     with_value = np.isfinite(found.cells).sum(axis=1) > 0
     if not with_value.any():
-        return ""
+        return endless
     level = np.array(
         [np.median(row[np.isfinite(row)]) if ok else np.nan for row, ok in zip(found.cells, with_value, strict=True)]
     )
@@ -78,7 +83,7 @@ def said(found: LayerMap) -> str:
     words = f"Largest: {found.names[large]} (median {number(level[large], 2)})"
     if large != small:
         words += f"; smallest: {found.names[small]} ({number(level[small], 2)})"
-    return f"{words}. {_change(found)}".strip()
+    return " ".join(part for part in (f"{words}.", endless, _change(found)) if part)
 
 
 def _change(found: LayerMap) -> str:
@@ -87,13 +92,21 @@ def _change(found: LayerMap) -> str:
     if columns < 4:
         return ""
     begin, end = _level(found.cells[:, :tenth]), _level(found.cells[:, -tenth:])
-    known = (begin > 0) & (end > 0)
+    known = (begin >= 0) & (end >= 0) & ((begin > 0) | (end > 0))
     if not known.any():
         return ""
-    moved = np.where(known, np.abs(np.log(np.where(known, end, 1.0) / np.where(known, begin, 1.0))), -1.0)
+    moved = np.where(known, np.abs(np.log(_above_zero(end) / _above_zero(begin))), -1.0)
+    moved = np.where(known & (end == 0), np.inf, moved)  # a layer that died changed more than any other
     most = int(np.argmax(moved))
-    change = f"{number(begin[most], 2)} to {number(end[most], 2)} ({times(float(end[most] / begin[most]))})"
-    return f"From first to last {found.names[most]} changed most: {change}."
+    factor = f" ({times(float(end[most] / begin[most]))})" if begin[most] > 0 and end[most] > 0 else ""
+    return f"From first to last {found.names[most]} changed most: {number(begin[most], 2)} to {number(end[most], 2)}{factor}."
+
+
+def _above_zero(values: Floats) -> Floats:
+    """The values for a logarithm: a zero is a tenth of the smallest above zero, NaN below; 1 throughout where none is above."""
+    above = values > 0
+    out: Floats = np.where(above, values, np.where(values == 0, 0.1 * np.min(values, where=above, initial=np.inf), np.nan))
+    return out if above.any() else np.ones_like(values)
 
 
 def _level(cells: Floats) -> Floats:
@@ -103,13 +116,14 @@ def _level(cells: Floats) -> Floats:
     return out
 
 
-def _telling(cells: Floats, rows: int) -> list[int]:
-    """At most `rows` layers, those whose number spreads most (as a factor), in the order of the model."""
+def _telling(cells: Floats, infinite: NDArray[np.bool_], rows: int) -> list[int]:
+    """At most `rows` layers, infinite ones, then those whose number spreads most (as a factor), in the order of the model."""
     if len(cells) <= rows:
         return list(range(len(cells)))
-    size = np.log(np.where(np.isfinite(cells) & (cells > 0), cells, np.nan))
+    size = np.log(_above_zero(cells))
     fine = np.isfinite(size)
     filled = np.where(fine, size, 0.0)
     count = np.maximum(fine.sum(axis=1), 1)
     spread = np.where(fine, (size - (filled.sum(axis=1) / count)[:, None]) ** 2, 0.0).sum(axis=1) / count
+    spread[infinite] = np.inf
     return sorted(np.argsort(-spread, kind="stable")[:rows].tolist())

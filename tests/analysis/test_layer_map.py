@@ -59,6 +59,30 @@ def test_the_layer_that_changed_most_is_named() -> None:
     assert "c changed most: 0.01 to 0.3 (×30)" in told
 
 
+def test_a_layer_whose_gradient_dies_is_named_and_kept() -> None:
+    table = np.ones((200, 3)) * [1.0, 0.9, 1.0]
+    table[100:, 2] = 0.0
+    table[100:, 0] *= 1.5
+    assert "c changed most: 1 to 0." in said(layer_map(run_of(table, 1, ["a", "b", "c"]), "layer_grad_norm", 0, 200))
+    assert "c changed most: 0 to 1." in said(layer_map(run_of(table[::-1], 1, ["a", "b", "c"]), "layer_grad_norm", 0, 200))
+    many = np.ones((200, 200))
+    many[:, :150] += 0.3 * np.random.default_rng(0).random((200, 150))
+    many[100:, 199] = 0.0
+    assert "layer 199" in layer_map(run_of(many, 1, [f"layer {k}" for k in range(200)]), "layer_grad_norm", 0, 200).names
+    nothing = run_of(np.zeros((200, 200)), 1, [f"layer {k}" for k in range(200)])
+    assert said(layer_map(nothing, "layer_grad_norm", 0, 200)) == "Largest: layer 0 (median 0)."
+
+
+def test_a_layer_that_was_infinite_is_named_and_kept() -> None:
+    table = 1 + np.random.default_rng(0).random((200, 200))
+    table[:, 199] = 1.0
+    table[50, 199] = np.inf
+    found = layer_map(run_of(table, 1, [f"layer {k}" for k in range(200)]), "layer_grad_norm", 0, 200)
+    assert "layer 199" in found.names
+    assert "Infinite at times: layer 199." in said(found)
+    assert said(layer_map(run_of(np.full((50, 1), np.inf), 1, ["a"]), "layer_grad_norm", 0, 50)) == "Infinite at times: a."
+
+
 @pytest.mark.parametrize(
     "run",
     [
