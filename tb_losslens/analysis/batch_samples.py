@@ -15,6 +15,7 @@ from tb_losslens.store.run import Epoch, Run
 
 MOST_VISITS = 4_000_000
 """Visits of samples that are looked through; of longer runs some epochs, evenly chosen."""
+_NEARLY_ALL = 0.9
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def classes_of(run: Run, batch: int, *, most: int = 12) -> list[dict[str, Any]]:
         return []
     mix = run_mix(run)
     count = np.zeros(len(mix.names))
+    pairs = pairs[np.isin(pairs[:, 0], mix.names)]  # a class that is never counted is none of the run's
     np.add.at(count, np.searchsorted(mix.names, pairs[:, 0]), pairs[:, 1])
     rest = run.float("class_rest")[batch]
     share = count / max(1.0, float(count.sum()) + (float(rest) if rest > 0 else 0.0))
@@ -78,25 +80,25 @@ def visits_of(run: Run, batch: int) -> dict[str, Any]:
     names = ["epoch", "batches", "most", "batch", "loss"]
     ids = np.unique(ids_of(run, batch))
     ids = ids[ids >= 0]
-    rows: list[list[Any]] = []
-    looked = _looked_through(run, batch) if len(ids) else []
-    for epoch in looked:
-        found = _in_epoch(run, epoch, ids)
-        if found is not None:
-            rows.append(found)
+    looked, others = _looked_through(run, batch) if len(ids) else ([], 0)
+    found = [each for epoch in looked if (each := _in_epoch(run, epoch, ids)) is not None]
+    rows = [row for row, _ in found]
     columns = [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in names]
-    return {"names": names, "columns": columns, "epochs": len(looked), "said": _said(len(ids), rows)}
+    said = _said(len(ids), rows, [came for _, came in found], _epochs_said(len(looked), others)) if len(ids) else ""
+    return {"names": names, "columns": columns, "epochs": len(looked), "said": said}
 
 
-def _looked_through(run: Run, batch: int) -> list[Epoch]:
+def _looked_through(run: Run, batch: int) -> tuple[list[Epoch], int]:
+    """Epochs other than that of the batch, and how many there are in all."""
     others = [epoch for epoch in run.epochs if not epoch.first <= batch < epoch.last]
     offsets = run.ragged["sample_ids"].offsets
     visits = sum(int(offsets[epoch.last] - offsets[epoch.first]) for epoch in others)
     limit = len(others) if visits <= MOST_VISITS else max(1, int(len(others) * MOST_VISITS / visits))
-    return [others[at] for at in spread(len(others), min(limit, 200)).tolist()]
+    return [others[at] for at in spread(len(others), min(limit, 200)).tolist()], len(others)
 
 
-def _in_epoch(run: Run, epoch: Epoch, ids: NDArray[np.int64]) -> list[Any] | None:
+def _in_epoch(run: Run, epoch: Epoch, ids: NDArray[np.int64]) -> tuple[list[Any], int] | None:
+    """The row of an epoch, and how many of the samples it holds; None if none."""
     ragged = run.ragged["sample_ids"]
     offsets = ragged.offsets[epoch.first : epoch.last + 1]
     seen = np.asarray(ragged.values[offsets[0] : offsets[-1]])
@@ -108,7 +110,8 @@ def _in_epoch(run: Run, epoch: Epoch, ids: NDArray[np.int64]) -> list[Any] | Non
     held = np.bincount(row, minlength=len(epoch))
     loss = _loss(run, epoch, row, at + int(offsets[0]))
     best = int(np.argmax(held))
-    return [epoch.epoch, int(np.count_nonzero(held)), int(held[best]), epoch.first + best, loss]
+    came = int(np.count_nonzero(np.bincount(place[at], minlength=len(ids))))
+    return [epoch.epoch, int(np.count_nonzero(held)), int(held[best]), epoch.first + best, loss], came
 
 
 def _loss(run: Run, epoch: Epoch, row: NDArray[np.int64], at: NDArray[np.int64]) -> float | None:
@@ -121,13 +124,24 @@ def _loss(run: Run, epoch: Epoch, row: NDArray[np.int64], at: NDArray[np.int64])
     return float(values.mean()) if len(values) else None
 
 
-def _said(count: int, rows: list[list[Any]]) -> str:
-    if not count:
-        return ""
+def _said(count: int, rows: list[list[Any]], came: list[int], epochs: str) -> str:
+    """What the other epochs show of `count` samples: `rows` are those that hold some, `came` how many of them each does."""
     if not rows:
-        return f"None of its {plural(count, 'sample')} was seen in another epoch that was recorded."
-    together = sum(row[1] == 1 for row in rows)
-    if together >= 0.9 * len(rows):
-        return f"Its {plural(count, 'sample')} came together in one batch in {together} of {plural(len(rows), 'other epoch')}."
-    spread_over = sorted(row[1] for row in rows)[len(rows) // 2]
-    return f"Its {plural(count, 'sample')} lie in {plural(spread_over, 'batch')} of another epoch (the median of {len(rows)})."
+        return f"None of its {plural(count, 'sample')} was seen in {epochs}."
+    if count == 1:
+        return f"Its sample was seen in {len(rows):,} of {epochs}."
+    together = sum(row[2] >= _NEARLY_ALL * count for row in rows)
+    if together >= _NEARLY_ALL * len(rows):
+        return f"Its {plural(count, 'sample')} came together in one batch in {together:,} of {epochs}."
+    batches = plural(sorted(row[1] for row in rows)[len(rows) // 2], "batch")
+    again = sorted(came)[len(came) // 2]
+    who = f"Its {count:,} samples" if again == count else f"{again:,} of its {count:,} samples"
+    lie = "lies" if again == 1 else "lie"
+    return f"{who} {lie} in {batches} of another epoch (the median of {len(rows):,}, found in {epochs})."
+
+
+def _epochs_said(looked: int, others: int) -> str:
+    """The epochs that were looked through."""
+    if not others:
+        return "another epoch: none was recorded"
+    return plural(looked, "other epoch") if looked == others else f"the {looked:,} looked through of {others:,} other epochs"

@@ -51,6 +51,40 @@ def test_the_same_batch_again_is_told() -> None:
     assert out["columns"][3] == [13, 23, 33]
 
 
+def of_ids(ids: np.ndarray, length: int) -> Run:
+    """A run of batches with the data set indices `ids`, shape (n, batch size), in epochs of `length` batches."""
+    plain = Run.from_arrays(loss=np.ones(len(ids)), epoch_length=length)
+    return Run("run", plain.columns, {"sample_ids": Ragged.from_lists(list(ids))})
+
+
+def test_one_sample_that_comes_again_is_not_the_whole_batch() -> None:
+    ids = np.arange(6 * 50 * 32).reshape(300, 32)
+    for epoch in range(1, 6):
+        ids[epoch * 50 + 7, 0] = ids[10, epoch]
+    told = "1 of its 32 samples lies in 1 batch of another epoch (the median of 5, found in 5 other epochs)."
+    assert visits_of(of_ids(ids, 50), 10)["said"] == told
+    alone = np.tile(np.arange(50), 6)[:, None]
+    assert visits_of(of_ids(alone, 50), 10)["said"] == "Its sample was seen in 5 of 5 other epochs."
+
+
+def test_of_many_epochs_it_is_said_how_many_were_looked_through() -> None:
+    ids = np.arange(900 * 4 * 2).reshape(3600, 2)
+    out = visits_of(of_ids(ids, 4), 0)
+    assert out["said"] == "None of its 2 samples was seen in the 200 looked through of 899 other epochs."
+    assert out["epochs"] == 200
+    ids = np.tile(np.arange(8).reshape(4, 2), (900, 1))
+    assert visits_of(of_ids(ids, 4), 0)["said"] == (
+        "Its 2 samples came together in one batch in 200 of the 200 looked through of 899 other epochs."
+    )
+    assert visits_of(of_ids(ids[:4], 4), 0)["said"].endswith("was seen in another epoch: none was recorded.")
+
+
+def test_a_class_that_is_never_counted_is_no_error() -> None:
+    pairs = Ragged.from_lists([np.array([[0, 5], [3, 0]]), np.array([[0, 5]])] * 20)
+    run = Run("run", Run.from_arrays(loss=np.ones(40), epoch_length=10).columns, {"classes": pairs})
+    assert [(each["class"], each["count"]) for each in classes_of(run, 0)] == [(0, 5)]
+
+
 def test_classes_are_counted_against_the_run() -> None:
     run = run_of()
     assert run_mix(run).share == pytest.approx([0.2] * 5)
