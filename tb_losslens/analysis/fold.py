@@ -15,6 +15,9 @@ from tb_losslens.store.run import Epoch, Run
 _WHOLE = 0.9
 """An epoch of fewer batches than this part of the longest is cut short: its mean is not that of a whole pass."""
 
+_DENSE = 1.5
+"""An `index` that goes beyond this many times the rows of the longest epoch tells of batches that nobody recorded."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -59,15 +62,15 @@ def fold(run: Run, positions: int = 160) -> Fold:
     """Folds a run into at most `positions` columns; all arrays are empty without epochs."""
     epochs = run.epochs
     size = np.array([len(epoch) for epoch in epochs], dtype=np.int64)
-    longest = int(size.max(initial=0))
-    position = bucket_starts(0, longest, max(2, positions))
-    if not longest:
+    if not size.max(initial=0):
         empty = np.empty(0)
-        return Fold(position, 0, (), np.empty((0, 0)), empty, np.empty(0, dtype=bool))
-    total, count = _sums(run, epochs, position, size)
-    return Fold(
-        position, longest, epochs, _mean(total, count), _mean(total.sum(axis=1), count.sum(axis=1)), size >= _WHOLE * longest
-    )
+        return Fold(np.empty(0, dtype=np.int64), 0, (), np.empty((0, 0)), empty, np.empty(0, dtype=bool))
+    places = _places(run, epochs, size)
+    longest = int(size.max()) if places is None else int(places.max()) + 1
+    position = bucket_starts(0, longest, max(2, positions))
+    total, count = _sums(run, epochs, position, size) if places is None else _sums_at(run, epochs, position, size, places)
+    level = _mean(total.sum(axis=1), count.sum(axis=1))
+    return Fold(position, longest, epochs, _mean(total, count), level, size >= _WHOLE * size.max())
 
 
 def grouped(folded: Fold, rows: int) -> tuple[Floats, Floats, list[Epoch], int]:
@@ -97,6 +100,48 @@ def profile(folded: Fold, *, least: int = 3) -> Profile:
     freedom = np.where(enough, count - 1, 1.0)
     half = stdtrit(freedom, 0.975) * np.sqrt(square / freedom / np.maximum(count, 1.0))
     return Profile(unit * mean, unit * (mean - half), unit * (mean + half))
+
+
+def _places(run: Run, epochs: tuple[Epoch, ...], size: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Position of each row of the epochs in its own, where batches are missing; None where counting rows is right.
+
+    An epoch whose `index` does not rise is counted. So are all where most batches are missing: columns would be empty.
+    """
+    column = run.columns.get("index")
+    if column is None:
+        return None
+    counted = np.arange(int(size.sum())) - np.repeat(np.cumsum(size) - size, size)
+    column = column[_rows(epochs, size)]
+    index = np.where(np.isfinite(column), column, -1).astype(np.int64)
+    if np.array_equal(index, counted):
+        return None
+    number = np.repeat(np.arange(len(size)), size)
+    wrong = index < 0
+    wrong[1:] |= (np.diff(index) <= 0) & (counted[1:] > 0)
+    known = np.bincount(number, weights=wrong) == 0
+    places = np.where(known[number], index, counted)
+    return places if places.max() < _DENSE * size.max() else None
+
+
+def _rows(epochs: tuple[Epoch, ...], size: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All rows of the epochs, in order."""
+    first = np.array([epoch.first for epoch in epochs], dtype=np.int64)
+    return np.arange(int(size.sum())) + np.repeat(first - np.cumsum(size) + size, size)
+
+
+def _sums_at(
+    run: Run, epochs: tuple[Epoch, ...], position: NDArray[np.int64], size: NDArray[np.int64], places: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
+    """As `_sums`, of rows at `places` of their epochs."""
+    shape = (len(epochs), len(position))
+    cell = np.repeat(np.arange(len(size)), size) * shape[1] + np.searchsorted(position, places, side="right") - 1
+    loss = run.loss[_rows(epochs, size)]
+    finite = np.isfinite(loss)
+    total, count = (
+        np.bincount(cell[finite], weights=weights, minlength=shape[0] * shape[1]).astype(np.float64)
+        for weights in (loss[finite], None)
+    )
+    return total.reshape(shape), count.reshape(shape)
 
 
 def _sums(run: Run, epochs: tuple[Epoch, ...], position: NDArray[np.int64], size: NDArray[np.int64]) -> tuple[Floats, Floats]:

@@ -47,6 +47,36 @@ def test_rows_between_epochs_belong_to_none() -> None:
     assert np.all(folded.cells == 1.0)
 
 
+def with_a_peak(*lost: tuple[int, slice]) -> Run:
+    """Eight epochs of 60 batches with a high loss at the 20th; of each epoch in `lost` the named batches are missing."""
+    epoch, index = np.repeat(np.arange(8), 60), np.tile(np.arange(60), 8)
+    loss = noise(8, 60)
+    loss[:, 20] += 3.0
+    kept = np.ones((8, 60), dtype=bool)
+    for number, batches in lost:
+        kept[number, batches] = False
+    rows = kept.reshape(-1)
+    return Run.from_arrays(loss=loss.reshape(-1)[rows], epoch=epoch[rows], index=index[rows])
+
+
+def test_batches_that_were_lost_leave_their_places_empty() -> None:
+    folded = fold(with_a_peak((1, slice(0, 5)), (3, slice(0, 5)), (4, slice(10, 14))))
+    assert folded.whole.all()
+    assert folded.length == 60
+    assert np.nanargmax(folded.cells, axis=1).tolist() == [20] * 8
+    assert np.isnan(folded.cells[1, :5]).all()
+    assert np.isnan(folded.cells).sum() == 14
+    assert "Upright stripes" in said(folded)
+
+
+def test_an_index_that_does_not_rise_or_has_mostly_holes_is_not_believed() -> None:
+    run = with_a_peak((1, slice(0, 5)))
+    assert fold(Run("run", {**run.columns, "index": np.zeros(len(run), dtype=np.int64)})).cells.shape == (8, 60)
+    assert fold(Run("run", {**run.columns, "index": run.columns["index"] * 10})).length == 60
+    unknown = np.where(np.arange(len(run)) < 60, np.nan, run.columns["index"])
+    assert fold(Run("run", {**run.columns, "index": unknown})).length == 60
+
+
 def test_many_epochs_share_rows() -> None:
     loss = noise(1000, 20)
     cells, level, first, every = grouped(fold(run_of(loss)), 96)
