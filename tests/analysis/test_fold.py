@@ -124,6 +124,42 @@ def test_what_is_there_is_told() -> None:
     assert np.median(slopes(fold(run_of(noise(12, 80) + ramp)).deviations)) == pytest.approx(0.375, abs=0.05)
 
 
+def test_a_sawtooth_needs_a_step_down_between_epochs() -> None:
+    ramp = np.linspace(0, 0.5, 80)
+    assert "a sawtooth" in said(fold(run_of(noise(12, 80) + ramp)))
+    falling = noise(12, 80) + ramp - 0.3 * np.arange(12)[:, None]
+    assert "a sawtooth" in said(fold(run_of(falling)))
+    rising = noise(12, 80) + ramp + 0.5 * np.arange(12)[:, None]
+    told = said(fold(run_of(rising)))
+    assert "rises from its first to its last quarter, in 12 of 12 epochs" in told
+    assert "sawtooth" not in told
+
+
+def test_few_epochs_have_no_slope_that_can_be_told() -> None:
+    ramp = np.linspace(0, 5, 80)
+    assert said(fold(run_of(noise(7, 80) + ramp))).startswith("7 whole epochs with a loss are too few to tell a slope")
+    assert "in 8 of 8 epochs" in said(fold(run_of(noise(8, 80) + ramp)))
+
+
+def moving_mean(n: int, part: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 2 + 0.1 * np.convolve(rng.normal(size=n + 400), part ** np.arange(400))[400 : 400 + n]
+
+
+@pytest.mark.parametrize("part", [0.9, 0.98])
+@pytest.mark.parametrize("epochs", [3, 5, 10])
+def test_a_loss_that_is_a_moving_mean_has_no_stripes(part: float, epochs: int) -> None:
+    told = [said(fold(run_of(moving_mean(epochs * 100, part, seed).reshape(epochs, 100)))) for seed in range(100)]
+    assert sum("Upright" in each for each in told) <= 1
+
+
+@pytest.mark.parametrize("epochs", [5, 10])
+def test_stripes_of_a_smooth_loss_are_found_all_the_same(epochs: int) -> None:
+    order = np.convolve(np.random.default_rng(1).normal(0, 1, 120), 0.7 ** np.arange(20))[20:120]
+    loss = moving_mean(epochs * 100, 0.7, 0).reshape(epochs, 100) + order
+    assert "Upright stripes" in said(fold(run_of(loss)))
+
+
 @pytest.mark.parametrize(
     ("run", "words"),
     [
@@ -131,8 +167,8 @@ def test_what_is_there_is_told() -> None:
         (Run.from_arrays(loss=np.ones(9)), "No epoch is known"),
         (run_of(noise(1, 20)), "1 whole epoch so far"),
         (run_of(noise(2, 20)), "2 whole epochs so far"),
-        (run_of(np.ones((5, 20))), "Too few positions"),
-        (run_of(np.full((5, 20), np.nan)), "Too few positions"),
+        (run_of(np.ones((5, 20))), "a straight line within nearly all epochs"),
+        (run_of(np.full((5, 20), np.nan)), "No loss is known"),
         (run_of(noise(5, 1)), "Too few positions"),
     ],
 )
