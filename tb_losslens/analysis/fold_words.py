@@ -57,7 +57,8 @@ def _independent(unit: Floats) -> float:
     positions = unit.shape[1]
     power = np.abs(np.fft.rfft(unit, 2 * positions, axis=1)) ** 2
     alike = np.fft.irfft(power.mean(axis=0))[:positions]  # at lags 0, 1, ...; 1 at the first
-    return max(1.0, (positions - 2) / (1.0 + 2.0 * float((alike[1:] ** 2).sum())))
+    squares = float((alike[1:] ** 2).sum())
+    return float(max(1.0, (positions - 2) / (1.0 + 2.0 * squares)))
 
 
 def slopes(deviations: Floats) -> Floats:
