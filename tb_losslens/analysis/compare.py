@@ -115,15 +115,15 @@ def said(
 def _along(sweep: str, values: Sequence[float], summaries: Sequence[Summary]) -> str:
     """From one end of a sweep to the other; of several runs at an end their mean."""
     low, high = min(values), max(values)
-    last, spread = (
-        [
-            float(np.mean([getattr(each, name) for each, value in zip(summaries, values, strict=True) if value == end]))
-            for end in (low, high)
-        ]
-        for name in ("last", "noise")
-    )
-    ends = f"{short(sweep)} {number(low)} to {number(high)}"
-    return f"From {ends} the loss of the last epoch {_goes(*last)}, its noise {_goes(*spread)}"
+    parts = []
+    for what, each in (
+        ("the loss of the last epoch", [one.last for one in summaries]),
+        ("its noise", [one.noise for one in summaries]),
+    ):
+        ends = [float(np.mean([x for x, value in zip(each, values, strict=True) if value == end])) for end in (low, high)]
+        if not all(map(math.isnan, ends)):
+            parts.append(f"{what} {_goes(*ends)}")
+    return f"From {short(sweep)} {number(low)} to {number(high)} {', '.join(parts)}" if parts else ""
 
 
 def _goes(first: float, last: float) -> str:

@@ -133,6 +133,9 @@ def test_a_sweep_is_told_from_end_to_end() -> None:
     assert told.endswith("the loss of the last epoch goes from 1 to 3, its noise goes from 0.1 to 0.3.")
     both = [Summary({}, last=last) for last in (1.0, 3.0, 7.0)]
     assert "from 2 to 7" in said(["benign"] * 3, [], "config.lr", [0.1, 0.1, 0.3], both)  # of runs at one end the mean
+    assert said(["benign"] * 3, [], "config.lr", [1, 2, 3], [Summary({})] * 3) == (
+        "3 runs, none with a fault. No recorded setting differs."
+    )
     assert said(["benign"], [], None, [], summaries[:1]) == "1 run, none with a fault."
     assert "No recorded setting differs" in said(["benign"] * 2, [], None, [], summaries[:2])
 
