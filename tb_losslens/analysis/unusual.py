@@ -26,8 +26,8 @@ class Unusual:
 
     Attributes:
         loss: signed; infinite where the loss is not finite though it was logged.
-        gradient: signed, of the gradient norm; NaN where it was not read.
-        inputs: the larger of mean and standard deviation, not signed.
+        gradient: signed, of the gradient norm; NaN where it was not read, infinite where that is.
+        inputs: the larger of mean and standard deviation, not signed; infinite where some element is not finite.
         usual: level of the loss around each batch.
     """
 
@@ -51,12 +51,11 @@ def unusual(run: Run) -> Unusual:
     """Distances of every batch of a run."""
     level, sigma = loss_level(run)
     loss = _distance(run.loss, level, sigma)
-    bad = ~np.isfinite(run.loss) & ~unlogged(run)
-    if np.isfinite(run.loss).any():
-        loss = np.where(bad, np.inf, loss)
+    if run.recorded("loss"):
+        loss = np.where(~np.isfinite(run.loss) & ~unlogged(run), np.inf, loss)
     inputs = [np.abs(_of_column(run, name)) for name in _INPUTS]
     known = [np.where(np.isnan(each), -1.0, each) for each in inputs]
-    most = np.maximum(*known)
+    most = np.where(run.float("input_nonfinite") > 0, np.inf, np.maximum(*known))
     return Unusual(loss, _of_column(run, "grad_norm"), np.where(most < 0, np.nan, most), level)
 
 
@@ -81,20 +80,32 @@ def said(found: Unusual, count: int) -> str:
     if not count:
         most = number(found.score.max(), 2)
         return f"No batch lies {FAR:g} or more times the noise from those around it; the furthest lies {most}."
+    each = (
+        ("loss", "a loss", found.loss),
+        ("gradient norm", "a gradient norm", found.gradient),
+        ("inputs", "inputs", found.inputs),
+    )
     by = [
-        f"{np.count_nonzero(np.abs(distance) >= FAR)} by {name}"
-        for name, distance in (("loss", found.loss), ("gradient norm", found.gradient), ("inputs", found.inputs))
-        if (np.abs(distance) >= FAR).any()
+        f"{number:,} by {words}" for name, a, distance in each for number, words in _counts(name, a, np.abs(distance)) if number
     ]
     lie = "lies" if count == 1 else "lie"
     return f"{plural(count, 'batch')} of {n:,} {lie} {FAR:g} or more times the noise from those around: {some(by)}."
+
+
+def _counts(name: str, one: str, distance: Floats) -> list[tuple[int, str]]:
+    """How many batches lie far off by one of the three, and how many are not finite in it."""
+    endless = np.isinf(distance)
+    are = "are" if name == one else "is"
+    far = int(np.count_nonzero((distance >= FAR) & ~endless))
+    return [(far, name), (int(np.count_nonzero(endless)), f"{one} that {are} not finite")]
 
 
 def _of_column(run: Run, name: str) -> Floats:
     values = run.float(name)
     if not run.has(name):
         return np.full(len(run), np.nan)
-    return _distance(values, *local_level(values))
+    finite = np.where(np.isinf(values), np.nan, values)
+    return np.where(np.isinf(values), np.inf, _distance(finite, *local_level(finite)))
 
 
 def _distance(values: Floats, level: Floats, sigma: Floats) -> Floats:

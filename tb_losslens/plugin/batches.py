@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tb_losslens.analysis.batch_numbers import lacking, layers_of, numbers_of
 from tb_losslens.analysis.batch_samples import classes_of, ids_of, visits_of
@@ -22,7 +23,7 @@ def build(run: Run) -> dict[str, Any]:
     rows, count = furthest(found)
     bad = np.isinf(found.loss[rows])
     names = ["batch", "step", "epoch", "index", "loss", "usual", "loss_z", "grad_norm", "grad_z", "input_z"]
-    whole = [run.columns[name][rows].tolist() if name in run.columns else [None] * len(rows) for name in ("epoch", "index")]
+    whole = [_counted(run, name, rows) for name in ("epoch", "index")]
     known = (run.loss[rows], found.usual[rows], np.where(bad, np.nan, found.loss[rows]), run.float("grad_norm")[rows])
     columns = [rows.tolist(), run.step[rows].tolist(), *whole, *(numbers(column) for column in known)]
     columns += [numbers(found.gradient[rows], 4), numbers(found.inputs[rows], 4)]
@@ -41,7 +42,7 @@ def one(run: Run, batch: int) -> dict[str, Any]:
     """One batch with its samples, numbers, layers, neighbours and the same samples elsewhere; see http_api.md."""
     first, last = max(0, batch - _AROUND), min(len(run), batch + _AROUND + 1)
     ids = ids_of(run, batch)
-    epoch, index = (int(run.columns[name][batch]) if name in run.columns else None for name in ("epoch", "index"))
+    epoch, index = (_counted(run, name, np.array([batch]))[0] for name in ("epoch", "index"))
     around = [
         list(range(first - batch, last - batch)),
         numbers(run.loss[first:last]),
@@ -64,6 +65,11 @@ def one(run: Run, batch: int) -> dict[str, Any]:
         "visits": visits_of(run, batch),
         "missing": lacking(run),
     }
+
+
+def _counted(run: Run, name: str, rows: NDArray[np.int64]) -> list[int | None]:
+    """A column of counts at some rows; None where it is not known, which a whole number says with -1."""
+    return [int(value) if value >= 0 else None for value in run.float(name)[rows].tolist()]
 
 
 def _short(each: dict[str, Any]) -> list[Any]:

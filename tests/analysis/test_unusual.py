@@ -26,7 +26,7 @@ def test_what_was_put_there_is_found_and_counted() -> None:
     assert {300, 800, 1500} <= set(rows.tolist())
     assert count == 4  # the NaN is one of them
     assert said(found, count).startswith("4 batches of 2,000 lie")
-    assert said(found, count).endswith("3 by loss and 1 by gradient norm.")
+    assert said(found, count).endswith(": 2 by loss, 1 by a loss that is not finite and 1 by gradient norm.")
     assert np.isnan(found.gradient[801])
 
 
@@ -57,7 +57,27 @@ def test_of_many_the_furthest_200_are_kept() -> None:
     assert (np.diff(rows) > 0).all()
 
 
-@pytest.mark.parametrize("loss", [[], [1.0], [np.nan] * 60, [2.0] * 200], ids=["empty", "one", "nan", "constant"])
+def test_inputs_and_gradients_that_are_not_finite_are_listed() -> None:
+    bad, mean, grad = np.zeros(2000), np.random.default_rng(1).normal(0, 1, 2000), np.ones(2000)
+    bad[300], mean[[300, 900]], grad[1200] = 5, np.nan, np.inf  # the mean of 900 was not read
+    found = unusual(Run.from_arrays(loss=falling(), input_nonfinite=bad, input_mean=mean, input_std=mean, grad_norm=grad))
+    rows, count = furthest(found)
+    assert {300, 1200} <= set(rows.tolist())
+    assert np.isnan(found.inputs[900])
+    assert found.inputs[300] == found.gradient[1200] == np.inf
+    assert said(found, count).endswith("1 by a gradient norm that is not finite and 1 by inputs that are not finite.")
+
+
+@pytest.mark.parametrize("loss", [[np.nan] * 60, [np.inf], [np.inf, np.nan] * 30], ids=["nan", "one", "both"])
+def test_a_run_without_any_finite_loss_lists_all_its_batches(loss: list[float]) -> None:
+    found = unusual(Run.from_arrays(loss=np.array(loss)))
+    rows, count = furthest(found)
+    assert (count, rows.tolist()) == (len(loss), list(range(len(loss))))
+    assert said(found, count).endswith(f": {len(loss)} by a loss that is not finite.")
+    assert furthest(unusual(Run.from_arrays(grad_norm=np.ones(60))))[1] == 0  # no loss was recorded
+
+
+@pytest.mark.parametrize("loss", [[], [1.0], [2.0] * 200], ids=["empty", "one", "constant"])
 def test_little_data_is_no_error(loss: list[float]) -> None:
     found = unusual(Run.from_arrays(loss=np.array(loss, dtype=np.float64)))
     rows, count = furthest(found)
