@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Compare, ComparedRun, RunRow } from "../types";
-import { compared, MOST, most, settingText, sweepOf } from "./compare";
+import { compared, inOrder, MOST, most, settingText, sweepOf } from "./compare";
 
 const row = (run: string, plain = false): RunRow => ({ run, label: run, batches: 1, epochs: 1, verdict: "", kind: "benign", short: "", live: false, plain });
 const many = Array.from({ length: 40 }, (_, index) => row(`run ${index}`));
@@ -36,6 +36,10 @@ describe("sweepOf", () => {
   });
   it("names equal values once, and leaves out runs without one", () => {
     expect(sweepOf(answer([2, 2, null, 3]))?.names).toEqual(["2", "", "3"]);
+  });
+  it("hides no run that has no value of it, as one that could not be read", () => {
+    expect(inOrder(answer([2, null, 1])).map((each) => each.run)).toEqual(["r1", "r2", "rnull"]);
+    expect(inOrder({ ...answer([2, null, 1]), sweep: null }).map((each) => each.run)).toEqual(["r2", "rnull", "r1"]);
   });
   it("is nothing without a sweep", () => {
     expect(sweepOf({ ...answer([1, 2]), sweep: null })).toBeNull();

@@ -23,6 +23,12 @@ export function settingText(value: ComparedRun["settings"][number]): string {
   return typeof value === "number" ? (Number.isInteger(value) ? count(value) : num(value)) : value;
 }
 
+/** The runs as a table shows them: in the order of a sweep, and after those the ones that have no value of it. */
+export function inOrder(answer: Compare): ComparedRun[] {
+  const swept = sweepOf(answer)?.runs ?? [];
+  return [...swept, ...answer.runs.filter((run) => !swept.includes(run))];
+}
+
 /** The range of most values: `rest` of them at each end do not stretch it, as a run that diverged would. Null without a value. */
 export function most(values: readonly Num[], rest = 0.04): [number, number] | null {
   const known = values.filter((value): value is number => value !== null).sort((a, b) => a - b);

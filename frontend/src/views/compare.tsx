@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { compareRuns, retry, selectRun } from "../actions";
-import { compared, MOST, most, settingText, sweepOf } from "../lib/compare";
+import { compared, inOrder, MOST, most, settingText, sweepOf } from "../lib/compare";
 import { change, num } from "../lib/format";
 import { runKind } from "../lib/kinds";
 import { linePath, linear } from "../lib/path";
@@ -87,7 +87,7 @@ function Table({ answer, state }: { answer: Compare; state: State }): JSX.Elemen
   const shown = answer.runs.map((row) => row.run);
   const size = Math.max(1e-12, most(answer.runs.flatMap((row) => row.jumps.jump.map((value) => Math.abs(value ?? 0))))?.[1] ?? 0);
   const range = most(answer.runs.flatMap((row) => column(row.loss, "mean"))) ?? [0, 1];
-  const rows = sweepOf(answer)?.runs ?? answer.runs;
+  const rows = inOrder(answer);
   return (
     <div class="scroll all">
       <table class="compared">
@@ -204,7 +204,7 @@ export function CompareCard({ state }: { state: State }): JSX.Element {
           <p class="told">{answer.said}</p>
           <SweepCharts answer={answer} dark={state.dark} />
           <Table answer={answer} state={state} />
-          {answer.differ.length > 1 && <Settings answer={answer} rows={sweepOf(answer)?.runs ?? answer.runs} />}
+          {answer.differ.length > 1 && <Settings answer={answer} rows={inOrder(answer)} />}
         </>
       )}
     </Card>
