@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -157,9 +156,8 @@ def _lasting(
     """Rises that stay. Binary segmentation offers the places.
 
     Two windows, one half of the other and both no longer than the level stays or an epoch is, must agree that the change is
-    not what cuts around show: more than `clear_z` of their standard deviations, and more than each of them. A level stays as
-    long as it is on its side of the middle: what overshoots first has not come back. Shorter windows are tried as well, since
-    a curve that falls by itself hides the change from long ones.
+    not what cuts around show: more than `clear_z` of their standard deviations, and more than each of them. Shorter ones are
+    tried as well, since a curve that falls by itself hides the change from long ones.
 
     Args:
         loss: finite, shape (n,).
@@ -173,10 +171,8 @@ def _lasting(
     used = np.log(loss) if (loss > 0).all() else loss
     places = _places(used, penalty)
     out = []
-    edges = [0, *places, n]
-    levels = [float(used[a:b].mean()) for a, b in pairwise(edges)]
     for k, row in enumerate(places):
-        stays = _stays(levels, edges, k)
+        stays = min(row - (places[k - 1] if k else 0), (places[k + 1] if k + 1 < len(places) else n) - row)
         wide = min(stays, max(epoch, 2 * _LEAST), n // 12)
         if wide < _LEAST + 2 or min((abs(row - begin) for begin in begins), default=n) <= _BESIDE:
             continue
@@ -188,17 +184,6 @@ def _lasting(
         if found is not None:
             out.append(found)
     return out
-
-
-def _stays(levels: list[float], edges: list[int], k: int) -> int:
-    """Rows that the levels on either side of change point `k` stay on their side of the middle, the fewer of the two."""
-    middle, rises = (levels[k] + levels[k + 1]) / 2, levels[k + 1] > levels[k]
-    first, last = k, k + 1
-    while first and (levels[first - 1] < middle) == rises:
-        first -= 1
-    while last + 1 < len(levels) and (levels[last + 1] > middle) == rises:
-        last += 1
-    return min(edges[k + 1] - edges[first], edges[last + 1] - edges[k + 1])
 
 
 def _judged(

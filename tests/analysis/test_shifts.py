@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tb_losslens import diagnose
-from tb_losslens.analysis.shifts import _stays, shifts
+from tb_losslens.analysis.shifts import shifts
 from tb_losslens.store.run import Gap, Run
 
 
@@ -134,31 +134,6 @@ def test_a_run_of_one_epoch_is_told_whether_its_loss_rises() -> None:
     assert rises.kind == "unknown"
     assert "inside an epoch" in rises.headline
     assert "never rises" not in rises.verdict
-
-
-@pytest.mark.parametrize(
-    ("levels", "rows"),
-    [
-        ([0.85, 1.8, 1.4], 300),  # what overshoots has not come back
-        ([0.85, 1.8, 0.9], 9),
-        ([0.85, 1.8, 1.4, 0.8], 100),
-        ([1.4, 0.85, 1.8], 9),
-    ],
-)
-def test_how_long_a_level_stays(levels: list[float], rows: int) -> None:
-    edges = [*[0, 300, 309, 400][: len(levels)], 800]
-    assert _stays(levels, edges, 0) == min(rows, 300)
-
-
-def test_a_rise_that_overshoots_first_is_found() -> None:
-    """The search finds a second change point where the loss has settled, a few rows after the first."""
-    rows, hits = np.arange(800), 0
-    for seed in range(12):
-        noise = np.exp(0.25 * np.random.default_rng(seed).normal(size=800))
-        up = 0.45 + 0.6 * np.exp(-np.maximum(rows - 300, 0) / 9)
-        found = of((0.85 + 0.6 * np.exp(-rows / 60) + (rows >= 300) * up) * noise, 80)
-        hits += len(found) == 1 and abs(found[0][0] - 300) <= 2
-    assert hits >= 10
 
 
 @pytest.mark.parametrize("rows", [range(337, 600), range(337, 370)])

@@ -54,7 +54,7 @@ function Settings({ answer, rows }: { answer: Compare; rows: readonly ComparedRu
   return (
     <>
       <h3>Settings that differ</h3>
-      <div class="scroll all">
+      <div class="scroll all" tabIndex={0} role="region" aria-label="Settings that differ">
         <table class="compared">
           <thead>
             <tr>
