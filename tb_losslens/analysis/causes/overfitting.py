@@ -60,7 +60,6 @@ def find(
     lost: float = 0.25,
     worth: float = 0.05,
     falls: float = 0.05,
-    sure: float = 2.0,
 ) -> Outcome:
     """One finding, or where the held-out loss is best.
 
@@ -72,7 +71,6 @@ def find(
         lost: part of the learned loss that was lost again.
         worth: part of the first loss that must have been learned.
         falls: part of the learned loss by which the training loss must fall meanwhile.
-        sure: standard deviations from one validation to the next that the learned loss may be off by.
     """
     run = context.run
     curve = held_out_curve(context)
@@ -84,12 +82,10 @@ def find(
     if after < least:
         return Checked(ID, f"{where}, with {plural(after, 'validation')} after it: too few for a rise")
     learned = curve.learned
-    if not learned > max(worth * abs(curve.start), sure * curve.noise):
+    if not learned > max(worth * abs(curve.start), noises * curve.noise):
         return Checked(ID, f"{where}, hardly below the first loss of {number(curve.start)}: there was nothing to lose again")
     rise = rise_of(curve)
-    # little that is told from noise may be more than it looks: the rise must be a part of that, too
-    most = learned if learned > noises * curve.noise else learned + sure * curve.noise
-    if not rise.lasts(level=level, noises=noises, lost=lost * most / learned):
+    if not rise.lasts(level=level, noises=noises, lost=lost):
         gone = percent(max(rise.share, 0.0))
         return Checked(ID, f"{where}, and ends at {number(curve.end)}: {gone} of what was learned is lost again")
     fall = _trained(curve) - median(curve.train[-3:])

@@ -93,26 +93,6 @@ def test_a_model_too_large_for_its_data(tmp_path: Path, seed: int) -> None:
     assert "overfitting" in [f.cause for f in diagnose(run).findings]
 
 
-def a_little_learned(seed: int, rise: float) -> Run:
-    """40 epochs of 10 batches: the held-out loss falls by four times its noise, and rises by `rise` until the end."""
-    rng = np.random.default_rng(seed)
-    loss = 0.1 + 0.75 * np.exp(-np.arange(400) / 150) + 0.05 * rng.normal(size=400)
-    values = 0.70 + rise * np.linspace(0, 1, 40) + 0.15 * np.exp(-np.arange(40.0)) + 0.03 * rng.normal(size=40)
-    run = Run.from_arrays(loss=loss, epoch_length=10)
-    ends = [
-        RunEvent("validation_end", e.last, e.last, 0.0, "", {"value": float(v), "epoch": e.epoch})
-        for e, v in zip(run.epochs, values, strict=True)
-    ]
-    return replace(run, events=(*run.events, *ends))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_little_that_is_learned_is_lost_again_where_the_rise_is_far_beyond_it(seed: int) -> None:
-    (finding,) = findings(overfitting, a_little_learned(seed, 0.3))
-    assert finding.strength == "likely"
-    assert "lost again" in checked(overfitting, a_little_learned(seed, 0.03))
-
-
 def test_it_names_the_epoch_to_stop_at(tmp_path: Path) -> None:
     run = record(tmp_path)
     (finding,) = findings(overfitting, run)
