@@ -213,7 +213,7 @@ def first_nonfinite(run: Run, *, near: int = 3, before: int = 30, most_gaps: int
     A NaN also stands for a loss that was not recorded: before the first known loss, in gaps that come again and again (more
     than `most_gaps`), and in the very last row, where a loop was interrupted. Those count only if the loss is infinite, or
     inputs or gradient of the batch are not finite either. `grew` compares the `near` batches right before it with the
-    `before` batches before those; within the first of them, the last with the very first.
+    `before` batches before those.
     """
     loss = run.loss
     if np.isfinite(loss).all():
@@ -231,8 +231,6 @@ def first_nonfinite(run: Run, *, near: int = 3, before: int = 30, most_gaps: int
     # what is certain may come late in a gap that began with it
     row = next((gap[0] for gap in gaps if gap[0] <= sure[0] <= gap[1]), int(sure[0])) if len(sure) else gaps[0][0]
     late, early = mean(loss[max(0, row - near) : row]), median(loss[max(0, row - near - before) : max(0, row - near)])
-    if 1 < row <= near:  # so soon there is nothing before those right before it
-        late, early = float(loss[row - 1]), float(loss[0])
     grew = late / early if early > 0 and np.isfinite(late) else 1.0
     inputs = run.float("input_nonfinite")[row]
     return NonFinite(row, float(inputs), float(grew), bool(not np.isfinite(loss[row:]).any()))

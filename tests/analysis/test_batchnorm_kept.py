@@ -10,18 +10,10 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tb_losslens import LossLensWriter, diagnose, load_runs
-from tb_losslens.record import cadence
 from tb_losslens.store.run import Run
 from tests.toys import dataset
 
 EPOCHS, BATCHES = 12, 50
-
-
-@pytest.fixture(autouse=True)
-def every_batch_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it depends on the load of the machine of which batches inputs and statistics are looked at."""
-    monkeypatch.setattr(cadence, "GRANT", 1e9)
-    monkeypatch.setattr(cadence, "DEEP_GRANT", 1e9)
 
 
 def trained(directory: Path, broken: dict[int, float]) -> Run:

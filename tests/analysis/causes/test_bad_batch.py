@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tb_losslens.analysis.bad_rows import first_nonfinite
 from tb_losslens.analysis.causes import bad_batch
 from tb_losslens.analysis.engine import build_context
 from tb_losslens.analysis.finding import Finding
@@ -149,14 +148,6 @@ def test_an_infinite_loss_in_the_last_batch_counts() -> None:
 def test_divergence_is_no_bad_batch() -> None:
     run = train(data="gaussian", optimizer="sgd", lr=150.0)
     assert "it diverged" in checked(bad_batch, run)
-
-
-@pytest.mark.parametrize(("losses", "diverged"), [((2.8, 900.0), True), ((2.8, 40.0, 9e5), True), ((2.8, 2.7), False)])
-def test_a_loss_that_is_thrown_up_by_the_first_update_has_diverged_as_well(losses: tuple[float, ...], diverged: bool) -> None:
-    run = Run.from_arrays(loss=np.array([*losses, *[np.nan] * 100]), input_nonfinite=np.zeros(len(losses) + 100))
-    bad = first_nonfinite(run)
-    assert bad is not None
-    assert (bad.row, bad.grew > 3) == (len(losses), diverged)
 
 
 def test_the_same_samples_each_epoch_are_recurring() -> None:
