@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from tb_losslens.analysis.layer_map import layer_map, layer_names, said
+import numpy as np
+from numpy.typing import NDArray
+
+from tb_losslens.analysis.layer_map import LayerMap, layer_map, layer_names, said
 from tb_losslens.analysis.per_layer import PER_LAYER
 from tb_losslens.analysis.recordable import lines_there
+from tb_losslens.analysis.stats import Floats
 from tb_losslens.events.columns import BY_NAME, how_to_record
 from tb_losslens.plugin.wire import numbers
 from tb_losslens.store.run import Run
@@ -21,6 +25,7 @@ def build(run: Run, signal: str, first: int, last: int, columns: int) -> dict[st
     there = [name for name in SIGNALS if run.has(name) and layer_names(run, name)]
     shown = signal if signal in there or not there else there[0]
     found = layer_map(run, shown, first, last, columns=columns)
+    batch, cells = _with_blanks(found, last, least=(last - first) / columns)
     return {
         "signal": shown,
         "signals": [{"name": name, "label": _LABELS[name]} for name in there],
@@ -29,12 +34,26 @@ def build(run: Run, signal: str, first: int, last: int, columns: int) -> dict[st
         "to": last,
         "names": found.names,
         "layers": found.layers,
-        "batch": found.batch.tolist(),
+        "batch": batch.tolist(),
         "read": found.read,
-        "cells": [numbers(row, _DIGITS) for row in found.cells],
+        "cells": [numbers(row, _DIGITS) for row in cells],
         "said": said(found),
         "missing": _missing(run, there),
     }
+
+
+def _with_blanks(found: LayerMap, last: int, *, least: float, longer: float = 4.0) -> tuple[NDArray[np.int64], Floats]:
+    """First batch and values of each column, with an empty one where nothing was read for long.
+
+    A column is drawn up to the next one. Where that is `longer` times as far away as usual, one reading would fill the rest of
+    an epoch with what nobody has seen there: it is drawn for the usual distance, or for `least` batches.
+    """
+    if not len(found.batch):
+        return found.batch, found.cells
+    apart = np.diff(np.append(found.batch, last))
+    usual = int(np.ceil(max(least, float(np.median(apart)))))
+    gaps = np.flatnonzero(apart > longer * usual)
+    return np.insert(found.batch, gaps + 1, found.batch[gaps] + usual), np.insert(found.cells, gaps + 1, np.nan, axis=1)
 
 
 def _missing(run: Run, there: list[str]) -> list[dict[str, str]]:

@@ -36,7 +36,7 @@ describe("readLayer", () => {
 
 describe("coverage", () => {
   it("says how much was read", () => {
-    expect(coverage(LAYERS)).toBe("read at 2 of 100 batches; a colour holds until the next");
+    expect(coverage(LAYERS)).toBe("read at 2 of 100 batches; blank where none was for long");
     expect(coverage({ ...LAYERS, read: 100, layers: 300 })).toBe("the 2 of 300 layers that change most · read at 100 of 100 batches");
   });
 });

@@ -33,5 +33,5 @@ export function readLayer({ names, batch, to, cells, label }: Layers, row: numbe
 /** How much of the range was read, and of how many layers. */
 export function coverage({ read, from, to, names, layers }: Layers): string {
   const some = names.length < layers ? `the ${count(names.length)} of ${count(layers)} layers that change most · ` : "";
-  return `${some}read at ${count(read)} of ${counted(to - from, "batch", "batches")}${read < to - from ? "; a colour holds until the next" : ""}`;
+  return `${some}read at ${count(read)} of ${counted(to - from, "batch", "batches")}${read < to - from ? "; blank where none was for long" : ""}`;
 }
