@@ -16,7 +16,7 @@ import { readPalette } from "./palette";
 import { Shape } from "./shape";
 import { Small } from "./small";
 
-const [WIDTH, HEIGHT] = [128, 30];
+const [WIDTH, HEIGHT] = [100, 30];
 const KINDS: readonly MarkKind[] = ["none", "benign", "planned", "artifact", "unknown", "fault"];
 /** Losses that differ by more than this factor are drawn on a log axis. */
 const WIDE = 50;
@@ -53,16 +53,16 @@ function Loss({ run, range }: { run: ComparedRun; range: readonly [number, numbe
 function Settings({ answer, rows }: { answer: Compare; rows: readonly ComparedRun[] }): JSX.Element {
   return (
     <>
-      <h3>Settings that differ</h3>
+      <div class="part">
+        <h3>Settings that differ</h3>
+      </div>
       <div class="scroll all" tabIndex={0} role="region" aria-label="Settings that differ">
-        <table class="compared">
+        <table class="compared settings">
           <thead>
             <tr>
               <th>setting</th>
               {rows.map((row) => (
-                <th title={row.label}>
-                  <Shape kind={runKind(row)} size={10} named /> {row.label}
-                </th>
+                <th title={row.label}>{row.label}</th>
               ))}
             </tr>
           </thead>
