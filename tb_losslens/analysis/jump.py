@@ -28,6 +28,9 @@ from tb_losslens.store.run import Run
 
 Flags = NDArray[np.bool_]
 
+MANY = 1000
+"""Boundaries up to which one limit is that of all."""
+
 
 def measure(run: Run) -> tuple[tuple[Boundary, ...], Pooled]:
     """Every boundary of a run, and all of them together.
@@ -106,7 +109,12 @@ def _merge(choose: Flags, first: Contrast, second: Contrast) -> Contrast:
 
 
 def _alone(z: Floats, tails: list[float], *, limit: float = 6.0) -> Flags:
-    """Boundaries that are significant by themselves: beyond `limit` and beyond this run's own tail at two sizes."""
+    """Boundaries that are significant by themselves: beyond `limit` and beyond this run's own tail at two sizes.
+
+    Over more boundaries than `MANY` the limit grows so that chance passes it no more often in the whole run: a scale from few
+    placebos gives healthy z the tail of Student's t with about 15 degrees of freedom, beyond 6 once in 30,000 boundaries.
+    """
+    limit *= max(1.0, z.shape[-1] / MANY) ** (1 / 15)
     limits = np.array([max(limit, tail) if math.isfinite(tail) else limit for tail in tails])[:, None]
     up, down = (z > limits).sum(axis=0), (z < -limits).sum(axis=0)
     needed = min(2, len(tails))

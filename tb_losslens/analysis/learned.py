@@ -37,7 +37,7 @@ def learned(run: Run, *, blocks: int = 4, least: int = 16) -> Learned | None:
     loss = run.loss
     if len(finite(loss)) < least:
         return None
-    level, constant = _constant(run)
+    level, constant = best_constant(run)
     size = len(loss) // blocks
     levels = [mean(part) if np.isfinite(part).all() else math.nan for part in np.array_split(loss, blocks)]
     start = level if constant else median(loss[: max(3, min(20, size))])
@@ -47,8 +47,8 @@ def learned(run: Run, *, blocks: int = 4, least: int = 16) -> Learned | None:
     return Learned(lowest, levels[-1], start, constant, part)
 
 
-def _constant(run: Run) -> tuple[float, bool]:
-    """Loss of the best constant in the unit of the run's loss, and whether it is known."""
+def best_constant(run: Run) -> tuple[float, bool]:
+    """Loss of the best constant in the unit of the run's loss (NaN where unknown), and whether it is known."""
     function = loss_function(run)
     base = None if function is None else baselines(run, function)
     if function is None or base is None or not math.isfinite(base.constant) or base.constant <= 0:

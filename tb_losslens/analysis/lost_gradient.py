@@ -49,32 +49,39 @@ def lost_by_gradient(run: Run, row: int) -> int | None:
     return first if first < row else None
 
 
-def thrown_off(run: Run, row: int) -> bool:
-    """True if the loss of `row` is so far above all before it that its gradient is lost for its size, and not for its batch.
+def thrown_off(run: Run, row: int) -> str:
+    """In words, that the loss of `row` is so far above all before it that its gradient is lost for its size; "" if it is not.
 
     An operation without a derivative leaves the loss what it was. A loss in which float32 has no digit left for those before
     has been thrown off, by the updates before it where the batch is as the others: known by its inputs and targets, whose
-    size must be about that of other batches. False where these are not known.
+    size must be about that of other batches. Where these are not known it may be the batch, and no proof says that it is.
     """
     fold = 1 / float(np.finfo(np.float32).eps)
     before = finite(run.loss[:row])
     with np.errstate(over="ignore"):
         if not len(before) or not run.loss[row] > fold * float(np.abs(before).max()):
-            return False
-    if run.float("input_nonfinite")[row] != 0 or not _as_others(_size(run, "input"), row):
-        return False
+            return ""
+    inputs = _as_others(_size(run, "input"), row) if run.float("input_nonfinite")[row] == 0 else None
+    if run.float("input_nonfinite")[row] > 0 or inputs is False:
+        return ""
     classes = run.ragged.get("classes")
     labelled = classes is not None and row < len(classes) and bool(np.diff(classes.offsets)[row])
-    return labelled or _as_others(_size(run, "target"), row)
+    targets = True if labelled else _as_others(_size(run, "target"), row)
+    if targets is False:
+        return ""
+    if inputs and targets:
+        return "with inputs and targets as the others have them: it was thrown off by the updates before"
+    return f"and its {'targets' if inputs else 'inputs'} were not recorded: it was thrown off by them or by the updates before"
 
 
 def _size(run: Run, of: str) -> Floats:
     return np.asarray(np.hypot(run.float(f"{of}_mean"), run.float(f"{of}_std")))
 
 
-def _as_others(sizes: Floats, row: int, *, fold: float = 3.0) -> bool:
+def _as_others(sizes: Floats, row: int, *, fold: float = 3.0) -> bool | None:
+    """Whether a batch is no larger than `fold` times all others; None where it, or every other one, is not known."""
     others = finite(np.delete(sizes, row))
-    return len(others) > 0 and bool(sizes[row] <= fold * others.max())
+    return bool(sizes[row] <= fold * others.max()) if len(others) and np.isfinite(sizes[row]) else None
 
 
 def lost_gradient(context: Context, row: int, broken: int) -> Finding:

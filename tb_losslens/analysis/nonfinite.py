@@ -140,10 +140,10 @@ def first_finding(context: Context, broken: NonFinite, diverging: float, most_ba
         said = f"the loss grew {number(broken.grew, 2)}-fold over the batches before step {step}, where it stops being finite"
         return Checked("bad_batch", f"{said}: it diverged, which one batch does not do")
     before = lost_by_gradient(run, row) if broken.lasting and not bad_input else None
-    if before is not None and thrown_off(run, before):
+    thrown = thrown_off(run, before) if before is not None else ""
+    if before is not None and thrown:
         at, loss, most = f"{run.step[before]:,}", number(run.loss[before]), number(float(np.nanmax(run.loss[:before])))
-        said = f"the loss of step {at} is {loss}, after {most} at most, with inputs and targets as the others have them"
-        return Checked("bad_batch", f"{said}: it was thrown off by the updates before, and no batch is to blame")
+        return Checked("bad_batch", f"the loss of step {at} is {loss}, after {most} at most, {thrown}")
     if before is not None:
         return lost_gradient(context, before, row)
     if broken.lasting and broken.inputs == 0 and row <= untrained:

@@ -37,7 +37,8 @@ def _is_state(run: Run, *, same: float = 1e-3, part: float = 0.95, least: int = 
     """True for inputs with the norm that the state is known to have, or which a recurrent net begins without or with as zeros.
 
     The squares of n numbers have the sum n (mean^2 + standard deviation^2): where the norm that the user gave of the state is
-    that in nearly every batch, with one n, they are the same numbers. A batch of data that holds nothing but zeros is none, and
+    that in nearly every batch, with one n, they are the same numbers. So they are where they are missing in just the batches of
+    which no state is given. A batch of data that holds nothing but zeros is none, and
     the first batch has data as the others have.
 
     Args:
@@ -46,8 +47,7 @@ def _is_state(run: Run, *, same: float = 1e-3, part: float = 0.95, least: int = 
         part: of the batches in which it must be so.
         least: such batches.
     """
-    model = run.facts.get("model")
-    if not run.has("input_mean") or run.facts.get("inputs_of_loader") or not isinstance(model, Mapping):
+    if not run.has("input_mean") or run.facts.get("inputs_of_loader"):
         return False
     mean, std, norm = (run.float(name) for name in ("input_mean", "input_std", "hidden_norm"))
     known = np.flatnonzero(np.isfinite(mean) & np.isfinite(std))
@@ -57,9 +57,15 @@ def _is_state(run: Run, *, same: float = 1e-3, part: float = 0.95, least: int = 
     count = count[np.isfinite(count) & (size > 0)]
     if len(count) >= least and float((np.abs(count - median(count)) <= same * median(count)).mean()) >= part:
         return True
-    if not model.get("recurrent") or len(known) < least or float((size > 0).mean()) < 0.5:
+    read = run.float("dense") != 0  # where that is not known as well
+    given, there = np.isfinite(norm), np.isfinite(mean)
+    if len(known) >= least and not given.all() and (there == given)[read].all() and not there[read].all():
+        return True  # wherever no state is given there is no input either
+    model = run.facts.get("model")
+    if not isinstance(model, Mapping) or not model.get("recurrent") or len(known) < least or float((size > 0).mean()) < 0.5:
         return False
-    without = known[0] > 0 and bool(np.isfinite(run.float("grad_norm")[0]))  # the first batch was read, and had none
+    watched = run.float("grad_norm" if run.has("grad_norm") else "train_mode")
+    without = known[0] > 0 and bool(np.isfinite(watched[0]))  # the first batch was read, and had none
     return without or float(size[0]) == 0
 
 

@@ -85,6 +85,9 @@ def row_quantile(rows: Floats, q: float) -> Floats:
     """Quantile `q` (linear between neighbours) of the finite values of each row, shape (r, c) -> (r,)."""
     if rows.shape[0] == 0 or rows.shape[1] == 0:
         return np.full(rows.shape[0], np.nan)
+    block = max(1, _IN_CACHE // rows.shape[1])
+    if len(rows) > 2 * block:  # copies of a large table are mostly page faults
+        return np.concatenate([row_quantile(rows[k : k + block], q) for k in range(0, len(rows), block)])
     if np.isfinite(rows).all():  # to find a place takes a fraction of the time of a whole order
         at = q * (rows.shape[1] - 1)
         low = math.floor(at)

@@ -104,7 +104,7 @@ def find(context: Context, *, diverging: float = 3.0, most_batches: float = 0.1,
     known |= {row for first, last, _ in relabelled for row in range(first, last + 1)}
     boxes = [span for span in box_spans(context.run) if not known & set(range(span[0] - 2, span[1] + 3))]
     boxes = [span for span in boxes if not _recovers(context, *span)]
-    if boxes:
+    if boxes and not any(context.found(cause) for cause in ("running_mean", "smoothed_metric")):  # no value is one batch's
         out.append(_box(context, boxes))
     return out or [first or Checked(ID, _fine(context, seen))]
 

@@ -12,7 +12,8 @@ How it decides:
     On samples of the same kind the held-out loss lies above the training loss, or level with it. Some labels are wrong in
     training alone where it lies clearly below: by a tenth of the first loss and five standard errors, at the median of three
     validations, with the same criterion; without dropout, small batches under BatchNorm, augmentation (the samples come back
-    with equal inputs), a weighted sampler or other inputs to explain it. Whichever of these is not known, it is not claimed.
+    with equal inputs), a weighted sampler or other inputs to explain it. Whichever of these is not known, it is not claimed;
+    nor where the training loss is not below what it was before anything was learned.
     All labels are without a signal where the training loss falls well below the best constant's, but stays at it in the first
     pass, when each sample is new, and the held-out loss never comes below it and ends above: each sample is learned by heart.
 
@@ -84,6 +85,8 @@ def find(
     said = f"the held-out loss is {number(gap.held_out)} {where}, the training loss {number(gap.train)}"
     if not (gap.size > part * curve.start and gap.errors > errors):
         return Checked(ID, f"{said}: not clearly below it anywhere")
+    if not gap.train < (seen.start if seen.constant else curve.start):
+        return Checked(ID, f"{said}: no less than before anything was learned, which labels that are wrong in part do not do")
     if context.found("incomplete_shuffle") is not None:
         return Checked(ID, f"{said}; the training loss is that of samples in an order, and says nothing of their labels")
     reason = other_reason(run, curve, gap)

@@ -15,9 +15,11 @@ How it decides:
     Then by the updates that led there: the curvature along them is above 2 / LR again and again (plain SGD without clipping,
     where noise alone gives 1 / LR at most), or after nine of ten the slope along the update is positive, so that the minimum
     lies behind it, or one is a tenth of the weights or more, or the loss leaps within ten batches from the start, or it grows
-    tenfold over three batches or more on its way to what is no number. Where it is
-    NaN at once, without a rise, only the first and an update as large as the weights count. None of that is the cause where
-    something else begins before: a bad batch, gradients that nobody cleared, an LR that was raised, other inputs.
+    tenfold over three batches or more on its way to what is no number. Where it is NaN at once, without a rise, only the first
+    and an update as large as the weights count. None of that is the cause where something else begins before: a bad batch,
+    gradients that nobody cleared, an LR that was raised, other inputs. Nor is it where the batch that is thrown off, or the one
+    before, has inputs, targets or a class mix unlike those of the run. From the start it is no more than possible where the
+    loss of an untrained output is not known: weights that begin too large look alike.
 
 What to try:
     A lower LR, by the curvature that was measured where there is one, else a tenth; a warm-up; clipping.
@@ -40,6 +42,8 @@ from dataclasses import replace
 from tb_losslens.analysis.blow_up import BlowUp, harm_of, mechanism_before
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
+from tb_losslens.analysis.learned import best_constant
+from tb_losslens.analysis.own_data import own_data
 from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.step_size import StepSize, step_size
 from tb_losslens.analysis.text import number, percent, plural, times
@@ -85,6 +89,9 @@ def find(
         return Checked(ID, f"{where}, long after the start, and the loss comes back: what was trained on may do that")
     if not harm.row:
         return Checked(ID, "the loss is high before any update")
+    data = own_data(run, harm.row)
+    if data:
+        return Checked(ID, f"{where}, where the data are unlike the rest: {data}")
     if harm.risen:
         signs = _signs(run, harm, steps, least=least, overshot=overshot, large=large, soon=soon)
     else:  # without a rise before it, the data may be what is not finite
@@ -148,7 +155,9 @@ def _finding(run: Run, harm: BlowUp, steps: StepSize, signs: list[Evidence], *, 
     step, span = int(run.step[row]), (max(0, row - 20), min(len(run), row + 40))
     top = "what no number holds" if math.isinf(harm.top) else number(harm.top)
     said = f"the loss goes from {number(harm.before)} to {top} from step {step:,} on"
-    evidence = [Evidence(f"{said}; an untrained output has {number(harm.start)}", "loss", span)]
+    level = best_constant(run)[1]
+    start = f"; an untrained output has {number(harm.start)}" if level else ""
+    evidence = [Evidence(f"{said}{start}", "loss", span)]
     if harm.kind == "stuck":
         evidence.append(Evidence(f"it ends at {number(harm.after)}: nothing is learned after it", "loss"))
     elif harm.kind == "excursion":
@@ -160,8 +169,11 @@ def _finding(run: Run, harm: BlowUp, steps: StepSize, signs: list[Evidence], *, 
     against = []
     if not steps.plain:
         against.append(Evidence("the limit of 2 / curvature holds for plain SGD and was not used: the optimiser is another"))
+    if not level and not mid:
+        against.append(Evidence("what an untrained output has is not known: a loss that begins too high would look the same"))
     lr, better = steps.lr, _better(steps)
-    strength: Strength = "likely" if len(signs) > 1 or harm.kind in ("nonfinite", "diverged") else "possible"
+    sure = (len(signs) > 1 or harm.kind in ("nonfinite", "diverged")) and (level or mid)
+    strength: Strength = "likely" if sure else "possible"
     lasting = harm.kind in ("nonfinite", "diverged", "stuck")
     return Finding(
         ID, "fault", strength, "The learning rate is too high",
