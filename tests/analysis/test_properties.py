@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from demo.gallery.properties import parts, without
 from tb_losslens.analysis.engine import diagnose
 from tb_losslens.analysis.finding import Diagnosis, Finding
 from tb_losslens.store.run import Ragged, Run
@@ -107,24 +108,6 @@ def test_healthy_batches_in_another_order_are_healthy(name: str, seed: int) -> N
     ragged = {key: Ragged.from_lists([lists[row] for row in rows.tolist()]) for key, lists in run.ragged.items()}
     mixed = faults(diagnose(replace(run, columns=columns, ragged=ragged)))
     assert mixed.keys() <= faults(plain(name)).keys()
-
-
-def parts(run: Run) -> list[str]:
-    """All that may be missing of a recording."""
-    kinds = sorted({event.kind for event in run.events})
-    return [*run.columns, *run.ragged, *(f"event {kind}" for kind in kinds), "facts"]
-
-
-def without(run: Run, part: str) -> Run:
-    if part == "facts":
-        return replace(run, facts={})
-    if part.startswith("event "):
-        return replace(run, events=tuple(event for event in run.events if event.kind != part.removeprefix("event ")))
-    columns = {key: values for key, values in run.columns.items() if key != part}
-    ragged = {key: lists for key, lists in run.ragged.items() if key != part}
-    # that a loss has a source but no value means that it was NaN throughout
-    facts = {key: value for key, value in run.facts.items() if part != "loss" or key != "loss_source"}
-    return replace(run, columns=columns, ragged=ragged, facts=facts)
 
 
 @EACH
