@@ -1,12 +1,15 @@
-"""Whether a batch holds other data than the usual batch of its run, so that its loss says nothing of the weights."""
+"""Whether a batch has other data, or was computed in another mode, than usual: its loss then says nothing of the weights."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from tb_losslens.analysis.content import known_shares, sample_weights
 from tb_losslens.analysis.outliers import away_from_usual, standing_apart
-from tb_losslens.analysis.stats import median
+from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.text import number, percent
 from tb_losslens.store.run import Run
 
@@ -34,6 +37,20 @@ def own_data(run: Run, row: int, *, most: float = 0.25) -> str:
             far = number(float(distance[apart].max()), 2)
             return f"the {label} lies {far} sigma from that of the usual batch at step {int(run.step[apart[-1]]):,}"
     return _one_class(run, rows)
+
+
+def other_mode(run: Run, row: int) -> str:
+    """In words, that the forward of `row` is not known to be computed as those of the first batches; "" where it is.
+
+    In evaluation mode BatchNorm divides by averages that do not follow the weights: loss and gradients leap for that.
+    """
+    mode, first = run.float("train_mode"), finite(run.float("train_mode"))[:1]
+    if len(first) and math.isfinite(mode[row]):
+        return "" if mode[row] == first[0] else "the model is not in the mode that it began in"
+    model = run.facts.get("model")
+    two_modes = isinstance(model, Mapping) and bool(model.get("batchnorm") or model.get("dropout"))
+    validated = any(event.kind == "validation_end" and event.batch <= row for event in run.events)
+    return "the mode of a model with two of them was not recorded" if two_modes and validated else ""
 
 
 def _one_class(run: Run, rows: np.ndarray[tuple[int], np.dtype[np.int64]], *, nearly: float = 0.9, samples: int = 8) -> str:

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tb_losslens.analysis.own_data import own_data
-from tb_losslens.store.run import Ragged, Run
+from tb_losslens.analysis.own_data import other_mode, own_data
+from tb_losslens.store.run import Ragged, Run, RunEvent
 from tests.analysis.series import healthy
 
 
@@ -49,3 +49,20 @@ def test_a_run_of_one_class_has_no_other_batches() -> None:
 
 def test_nothing_is_known() -> None:
     assert own_data(healthy(np.random.default_rng(2)), 0) == ""
+
+
+def test_another_mode_than_that_of_the_begin() -> None:
+    run = healthy(np.random.default_rng(3))
+    mode = np.where(np.arange(len(run)) < 60, 1.0, 0.0)
+    lapsed = replace(run, columns={**run.columns, "train_mode": mode})
+    assert other_mode(lapsed, 59) == ""
+    assert other_mode(lapsed, 60) == "the model is not in the mode that it began in"
+    assert other_mode(replace(run, columns={**run.columns, "train_mode": np.zeros(len(run))}), 60) == "", "fine-tuned in it"
+
+
+def test_a_mode_that_nobody_recorded() -> None:
+    validated = (RunEvent("validation_end", 50, fields={}),)
+    run = replace(healthy(np.random.default_rng(4)), events=validated, facts={"model": {"batchnorm": 1, "dropout": 0}})
+    assert other_mode(run, 49) == "", "no validation came before"
+    assert "was not recorded" in other_mode(run, 50)
+    assert other_mode(replace(run, facts={"model": {"batchnorm": 0, "dropout": 0}}), 50) == "", "both modes are one"

@@ -11,9 +11,9 @@ Why it matters:
 How it decides:
     By an order in time, or by sizes without a unit before any update. `lead`: the gradient norm of a batch is eight times and
     eight robust standard deviations above those of the 50 batches before, while its loss is within four of its own; the loss
-    leaves its level in the batches after it and stays off it. `from_start`: in the first batch two layers or more have a
-    gradient more than 50 times as large as any of the last third of the layers; and the first update is larger than the
-    weights, or the loss is thrown off, or nothing is learned.
+    leaves its level in the batches after it and stays off it; and the model is in the mode that it began in. `from_start`: in
+    the first batch two layers or more have a gradient more than 50 times as large as any of the last third of the layers; and
+    the first update is larger than the weights, or the loss is thrown off, or nothing is learned.
 
 What to try:
     Clip the gradient norm at a quantile of the run's own; orthogonal weights for recurrent layers, an LSTM or GRU;
@@ -40,6 +40,7 @@ from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding
 from tb_losslens.analysis.layer_gradients import LayerGradients, layer_gradients, optimizers_of
 from tb_losslens.analysis.learned import learned
+from tb_losslens.analysis.own_data import other_mode
 from tb_losslens.analysis.stats import Floats, finite, median, robust_sigma
 from tb_losslens.analysis.text import number, plural, times
 from tb_losslens.store.run import Run
@@ -83,9 +84,12 @@ def find(
     lead = _lead(run, fold, sigmas, quiet, window=window, within=within)
     if lead is not None:
         named = mechanism_before(context, lead.row)
+        step = f"{int(run.step[lead.row]):,}"
+        mode = other_mode(run, lead.row)
+        if named is None and mode:
+            return Checked(ID, f"the gradient norm leaves its band at step {step}, where {mode}")
         if named is None:
             return _finding_lead(run, lead)
-        step = f"{int(run.step[lead.row]):,}"
         return Checked(ID, f"the gradient norm leaves its band at step {step}: a consequence of `{named.cause}`")
     norms = finite(run.float("grad_norm"))
     if not len(norms) or not median(norms) > 0:

@@ -18,8 +18,9 @@ How it decides:
     tenfold over three batches or more on its way to what is no number. Where it is NaN at once, without a rise, only the first
     and an update as large as the weights count. None of that is the cause where something else begins before: a bad batch,
     gradients that nobody cleared, an LR that was raised, other inputs. Nor is it where the batch that is thrown off, or the one
-    before, has inputs, targets or a class mix unlike those of the run. From the start it is no more than possible where the
-    loss of an untrained output is not known: weights that begin too large look alike.
+    before, has inputs, targets or a class mix unlike those of the run, or the model is not in the mode it began in. From the
+    start it is no more than possible where the loss of an untrained output is not known: weights that begin too large look
+    alike.
 
 What to try:
     A lower LR, by the curvature that was measured where there is one, else a tenth; a warm-up; clipping.
@@ -43,7 +44,7 @@ from tb_losslens.analysis.blow_up import BlowUp, harm_of, mechanism_before
 from tb_losslens.analysis.context import Context, Outcome
 from tb_losslens.analysis.finding import Checked, Evidence, Finding, Strength
 from tb_losslens.analysis.learned import best_constant
-from tb_losslens.analysis.own_data import own_data
+from tb_losslens.analysis.own_data import other_mode, own_data
 from tb_losslens.analysis.stats import finite, median
 from tb_losslens.analysis.step_size import StepSize, step_size
 from tb_losslens.analysis.text import number, percent, plural, times
@@ -92,6 +93,9 @@ def find(
     data = own_data(run, harm.row)
     if data:
         return Checked(ID, f"{where}, where the data are unlike the rest: {data}")
+    mode = other_mode(run, harm.row)
+    if mode:
+        return Checked(ID, f"{where}, where {mode}")
     if harm.risen:
         signs = _signs(run, harm, steps, least=least, overshot=overshot, large=large, soon=soon)
     else:  # without a rise before it, the data may be what is not finite
