@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tb_losslens.analysis import plain
+from tb_losslens.analysis.against import with_against
 from tb_losslens.analysis.boundaries import nothing
 from tb_losslens.analysis.causes import CAUSES, batch_noise, running_mean, unknown
 from tb_losslens.analysis.context import Cause, Context, Outcome
@@ -72,6 +73,7 @@ def _diagnose(run: Run, causes: Sequence[Cause]) -> Diagnosis:
         outcomes = [_no_comfort(outcome) for outcome in outcomes]
     findings = ranked(o for o in outcomes if isinstance(o, Finding))
     boundaries, pooled = marked(first.boundaries, first.pooled, findings), first.pooled
+    findings = with_against(findings, boundaries)
     notes = notes_at(run, boundaries)
     words = in_words(pooled, boundaries, findings, len(run), notes=notes, inside=quiet_inside(run))
     if still is not None:

@@ -38,6 +38,7 @@ References:
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -176,6 +177,7 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
     if shared:
         which = f"sample{'s' if len(shared) > 1 else ''} {some(shared, 8)}"
         evidence.append(Evidence(f"{which} came with them, in {least_epochs} epochs or more", "sample_ids"))
+    harmless = _back(run, groups)
     what = "Recurring" if shared else "Bad"
     strength: Strength = "likely"
     return bad_batch_finding(
@@ -186,8 +188,20 @@ def _standing_apart(context: Context, signals: list[BadRows], detail: str, least
         title=f"{what} {detail} in {plural(len(rows), 'batch')}",
         text=f"{in_words(context, groups)} hold{'s' if len(rows) == 1 else ''} {detail} unlike all others; {shows} it.",
         evidence=evidence,
+        against=[harmless] if harmless is not None else [],
         ids=shared or None,
     )
+
+
+def _back(run: Run, groups: Sequence[tuple[int, int]], *, level: float = 2.0, within: int = 50) -> Evidence | None:
+    """That the loss is back near its level soon after the first span, so that nothing of it lasts; None where it is not."""
+    last = groups[0][1]
+    distance = loss_distance(run)[last + 1 : last + 1 + within]
+    near = np.flatnonzero(distance <= level)
+    if not len(near):
+        return None
+    after = plural(int(near[0]) + 1, "batch")
+    return Evidence(f"the loss is within {level:g} sigma of its level again {after} later: nothing of it lasts", "loss")
 
 
 def _kept_by_batchnorm(context: Context, quiet: list[BadRows]) -> Finding | None:

@@ -179,7 +179,9 @@ def _finding(
         fallen = f"it falls to {number(later)} within {plural(reach, 'batch')}, and never as low as that"
         evidence.append(Evidence(fallen, "loss"))
     inputs = _size_of_inputs(run)
-    against = () if inputs <= 3 else (Evidence(f"the inputs are {number(inputs)} in size: standardise them, too", "input_std"),)
+    against = [] if inputs <= 3 else [Evidence(f"the inputs are {number(inputs)} in size: standardise them, too", "input_std")]
+    if len(down) and math.isfinite(later):
+        against.append(Evidence(f"it is made up for: the loss is {number(float(np.nanmin(curve)))} at its best", "loss"))
     fix = (
         "for module in model.modules():\n"
         "    if isinstance(module, (nn.Linear, nn.Conv2d)):\n"
@@ -194,7 +196,7 @@ def _finding(
         f"{base.said}.",
         score=min(0.9, 0.6 + 0.1 * math.log10(first.level / base.untrained)), steps=(int(run.step[0]),),
         explains_jump=not math.isfinite(later),
-        evidence=tuple(evidence), against=against,
+        evidence=tuple(evidence), against=tuple(against),
         advice="Take the default initialisation, or one that keeps the scale from layer to layer, and let the last layer begin "
         "near zero.",
         fix=fix,

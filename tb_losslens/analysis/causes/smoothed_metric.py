@@ -83,6 +83,7 @@ def _from_the_curve(said: str) -> Finding:
             Evidence(said, "loss"),
             Evidence("it is a function of output and target at the first batch, and none at the others", "loss_identity"),
         ),
+        against=(Evidence("the loss of the batch was not recorded beside it: this is told from noise and identity alone"),),
         missing=(BATCH_LOSS,),
         advice="Log the loss of the batch and let the chart smooth it: a jump cannot be measured on this curve.",
         fix='writer.log_batch(loss)     # or: writer.add_scalar("Loss/train", loss.item(), step)',
