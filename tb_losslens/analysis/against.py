@@ -29,7 +29,8 @@ def _against(finding: Finding, boundaries: Sequence[Boundary], *, whole: float =
     out = []
     quiet = len(named) - len(beyond_band(named))
     if quiet:
-        which = "the jump" if len(named) == 1 else f"one by one, the jump at {quiet} of these {plural(len(named), 'boundary')}"
+        of = f"{quiet:,} of these {plural(len(named), 'boundary')}"
+        which = "the jump" if len(named) == 1 else f"one by one, the jump at {of}"
         out.append(Evidence(f"{which} lies where {percent(0.95)} of cuts inside the same epochs do", "loss"))
     way = typical_excess(named)
     same = [b for b in others if excess(b) * way > 0]

@@ -115,7 +115,7 @@ def refusal(run: Run, cuts: Cuts, *, least_batches: int = 10, least_boundaries: 
             "A smaller batch, or the loss of each micro-batch, would show it."
         )
     if len(cuts) < least_boundaries:
-        return f"The run has {len(cuts)} boundary; at least {least_boundaries} are needed to tell a pattern from chance."
+        return f"The run has {len(cuts):,} boundary; at least {least_boundaries} are needed to tell a pattern from chance."
     return _constant(run)
 
 

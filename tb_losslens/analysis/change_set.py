@@ -141,7 +141,7 @@ def _settings(event: RunEvent) -> list[str]:
         old, new = pair if isinstance(pair, list | tuple) and len(pair) == 2 else ("?", pair)
         same.setdefault((str(key).split(" of ", maxsplit=1)[0], f"{_shown(old)} -> {_shown(new)}"), []).append(str(key))
     return [
-        f"{keys[0]} {values}" if len(keys) == 1 else f"{kind} of {len(keys)} modules {values}"
+        f"{keys[0]} {values}" if len(keys) == 1 else f"{kind} of {len(keys):,} modules {values}"
         for (kind, values), keys in same.items()
     ]
 

@@ -97,7 +97,7 @@ def _slope(folded: Fold, sure: float) -> str:
     middle = float(np.median(each))
     way, of = ("rises", up) if middle > 0 else ("falls", down)
     tail = ", and starts low again in the next: a sawtooth" if middle > 0 and _drops(folded, middle) else ""
-    epochs = f"in {of} of {len(each)} epochs, median {signed(middle)}"
+    epochs = f"in {of} of {len(each):,} epochs, median {signed(middle)}"
     return f"Within an epoch the loss {way} from its first to its last quarter, {epochs}{tail}"
 
 

@@ -30,4 +30,4 @@ def held_out_rises(run: Run, row: int, *, most: int = 5, least: int = 2) -> Evid
         return None
     said = f"the validation loss goes from {number(before[-1])} to {number(after[0])} there"
     level = f"a median of {number(median(np.array(after)))}"
-    return Evidence(f"{said}; {plural(len(after), 'value')} after it, with {level}, lie above all {len(before)} before")
+    return Evidence(f"{said}; {plural(len(after), 'value')} after it, with {level}, lie above all {len(before):,} before")

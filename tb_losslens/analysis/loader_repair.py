@@ -79,7 +79,7 @@ def repair_order(context: Context, repeated: Sequence[Epoch]) -> tuple[str, str,
     loader = loader_of(context.run, repeated)
     kind = loader_kind(loader)
     if kind == "distributed" and loader.get("shuffle") is not False:
-        line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {len(repeated)} epochs had one order\n"
+        line = f"    train_loader.sampler.set_epoch(epoch)     # missing: {len(repeated):,} epochs had one order\n"
         fix = f"for epoch in range(epochs):     # as many as before\n{line}    for x, y in train_loader:\n        ..."
         return "Tell the distributed sampler the epoch.", fix, []
     if kind == "iterable":

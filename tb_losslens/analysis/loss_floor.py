@@ -30,7 +30,7 @@ def nearest_to_floor(run: Run, function: LossFunction) -> tuple[Evidence, ...]:
     lowest, floor = float(losses.min()), floor_of(len(found.ids))
     if lowest < floor * (1 - 1e-3):
         return ()
-    said = f"with {len(found.ids)} classes the loss cannot go below {number(floor, 4)} then; its lowest value is"
+    said = f"with {len(found.ids):,} classes the loss cannot go below {number(floor, 4)} then; its lowest value is"
     return (Evidence(f"{said} {number(lowest, 4)}", "loss"),)
 
 
@@ -46,7 +46,7 @@ def presses_on_floor(run: Run, *, least: int = 100, near: float = 0.03, part: fl
     if not begins or float(finite(loss).min()) < floor * (1 - 1e-5) or close.sum() < max(10, part * len(late)):
         return None
     below = f"no batch of {len(finite(loss)):,} has a loss below {number(floor, 4)}, and {int(close.sum()):,} of the later half"
-    least_of = f"the least cross-entropy of probabilities of {len(found.ids)} classes"
+    least_of = f"the least cross-entropy of probabilities of {len(found.ids):,} classes"
     return (
         Evidence(f"{below} lie less than {number(near * (top - floor), 2)} above it", "loss"),
         Evidence(f"that is ln(1 + {len(found.ids) - 1} / e), {least_of}"),

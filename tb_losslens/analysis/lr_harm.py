@@ -68,4 +68,4 @@ def count_of(context: Context, steps: Sequence[LrStep]) -> str:
     at = {s.boundary for s in steps}
     if None in at or len(at) < len(steps):
         return f"at {places(context, steps)}"
-    return f"at {len(at)} of {plural(len(context.boundaries), 'boundary')}"
+    return f"at {len(at):,} of {plural(len(context.boundaries), 'boundary')}"

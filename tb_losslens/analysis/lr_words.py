@@ -37,7 +37,7 @@ def only_later(context: Context, effect: LrEffect) -> bool:
 
 def some_of(acting: Sequence[LrStep], steps: Sequence[LrStep]) -> str:
     """At how many of the rises the loss goes up, "" where it does at each."""
-    return f"at {len(acting)} of them " if len(acting) < len(steps) else ""
+    return f"at {len(acting):,} of them " if len(acting) < len(steps) else ""
 
 
 def rises_how(effect: LrEffect, some: bool, *, later: bool, slow: bool) -> str:

@@ -45,7 +45,7 @@ def by_class_losses(run: Run, boundary: Boundary, *, most_new: float = 0.5) -> P
             None, f"Which samples: cannot be told from what the model forgot; {percent(float(new[0]))} of the class mix is new."
         )
     moved = f"the same classes by themselves moved by {signed(float(within[0]))}"
-    note = f"Which samples: by the losses of {len(names)} classes; {moved}."
+    note = f"Which samples: by the losses of {len(names):,} classes; {moved}."
     return Part(float(value[0]), note, lambda drawn: _kitagawa(tables, drawn)[0])
 
 

@@ -70,7 +70,7 @@ def up_and_down(pooled: Pooled, *, repeated: bool) -> str:
 
     Under a repeated order (`repeated`) the same batches meet at each boundary, and all of them are one observation.
     """
-    count = f"{pooled.up} up, {pooled.down} down of {pooled.total}"
+    count = f"{pooled.up:,} up, {pooled.down:,} down of {pooled.total:,}"
     if repeated and pooled.p > 0.05:
         return f"{count}; the order of samples repeats, so the same batches meet each time and this counts as one observation"
     return f"{count} ({p_value(pooled.p)})"

@@ -129,12 +129,12 @@ def too_few(context: Context, *, enough: int = 8) -> Finding | None:
     epochs = f"Train more epochs, or look at a run that has them: with {enough} boundaries a small jump of one sign shows."
     return Finding(
         "unknown", "unknown", "possible", title,
-        f"At {len(outside)} of {count} the jump lies outside of what {percent(0.95)} of cuts inside the same epochs show "
+        f"At {len(outside):,} of {count} the jump lies outside of what {percent(0.95)} of cuts inside the same epochs show "
         f"(±{number(band)}), by up to {signed(most.jump)}, but all together they do not tell it from noise.",
         detail="too_few", score=0.3, explains_jump=False,
         evidence=(
             Evidence(f"largest: {signed(most.jump)} at boundary {most.index + 1}, {number(abs(most.z), 2)}× the noise", "loss"),
-            Evidence(f"{pooled.up} up, {pooled.down} down of {pooled.total}"),
+            Evidence(f"{pooled.up:,} up, {pooled.down:,} down of {pooled.total:,}"),
         ),
         advice=epochs if few else f"See what differs at step {most.step:,} and at the others that stand out.",
         confirm="Train with another seed: jumps that come back at the same boundaries, with the same sign, are no noise.",
@@ -176,7 +176,7 @@ def _spike(context: Context, groups: list[tuple[int, int]]) -> Finding:
     elif ids:
         evidence.append(Evidence(f"samples {some(ids, 8)} are in it", "sample_ids", (first, last + 1)))
     one = len(groups) == 1
-    where = f"Spike at step {step:,}, {plural(count, 'batch')}" if one else f"{len(groups)} spikes, the first at step {step:,}"
+    where = f"Spike at step {step:,}, {plural(count, 'batch')}" if one else f"{len(groups):,} spikes, first at step {step:,}"
     return Finding(
         "unknown", "unknown", "possible", where,
         f"The loss stands out at {plural(count, 'batch')} from step {step:,} on, and "

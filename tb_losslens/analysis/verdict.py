@@ -152,18 +152,18 @@ def _what(pooled: Pooled, alone: Sequence[Boundary], batches: int, *, unsure: bo
         count = pooled.up if up else pooled.down
         way = "up" if up else "down"
         verb = "jumps up" if up else "drops"
-        headline = f"Loss {verb} at {count} of {plural(pooled.total, 'epoch boundary')}, median {signed(pooled.median)}"
-        return headline, _aside(abs(pooled.z), pooled.p, alone), f"jumps {way} {count} of {pooled.total}"
+        headline = f"Loss {verb} at {count:,} of {plural(pooled.total, 'epoch boundary')}, median {signed(pooled.median)}"
+        return headline, _aside(abs(pooled.z), pooled.p, alone), f"jumps {way} {count:,} of {pooled.total:,}"
     if alone:
         most = max(alone, key=lambda b: abs(b.z))
         if len(alone) == 1:
             verb = "jumps up" if most.jump > 0 else "drops"
-            headline = f"Loss {verb} at boundary {most.index + 1} of {pooled.total}, by {signed(most.jump)}"
+            headline = f"Loss {verb} at boundary {most.index + 1} of {pooled.total:,}, by {signed(most.jump)}"
             return headline, _aside(abs(most.z), 1.0, [most]), f"{verb} at boundary {most.index + 1}"
         places = some([b.index + 1 for b in alone])
         largest = signed(max((b.jump for b in alone), key=abs))
-        headline = f"Loss jumps at {len(alone)} of {plural(pooled.total, 'epoch boundary')} ({places}), by up to {largest}"
-        return headline, _aside(abs(most.z), 1.0, alone, upto=True), f"jumps at {len(alone)} of {pooled.total}"
+        headline = f"Loss jumps at {len(alone):,} of {plural(pooled.total, 'epoch boundary')} ({places}), by up to {largest}"
+        return headline, _aside(abs(most.z), 1.0, alone, upto=True), f"jumps at {len(alone):,} of {pooled.total:,}"
     clearly = "clearly " if unsure else ""
     return f"No jump {clearly}beyond noise at {plural(pooled.total, 'boundary')}", "", f"nothing {clearly}beyond noise"
 

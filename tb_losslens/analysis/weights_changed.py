@@ -117,7 +117,7 @@ def _loaded(context: Context, changes: Sequence[Change], every: bool) -> Finding
     kept = sum("optimizer" not in change.loaded for change in changes)
     evidence = [Evidence(f"`load_state_dict` was called on the model between two epochs at {where}; {said}"), *effect]
     if kept:
-        there = "there" if kept == len(changes) else f"at {kept} of {len(changes)} of them"
+        there = "there" if kept == len(changes) else f"at {kept} of {len(changes):,} of them"
         evidence.append(Evidence(f"no state was loaded into the optimiser {there}: what it remembers is of the newer weights"))
     return Finding(
         "resume_discontinuity", "planned", "proved", title, text,

@@ -172,7 +172,7 @@ def _carried_over(context: Context, ends: Sequence[_Epoch], carried: Sequence[_E
         ID, "fault", "proved", "Gradients are carried over into the next epoch",
         f"The last {plural(left, 'batch')} of {size:,} in an epoch {are} not stepped, and the gradients "
         f"go into the first step of the next: it is made of {usual + most} batches and not of {usual}, at "
-        f"{len(carried)} of {plural(whole, 'boundary')}.",
+        f"{len(carried):,} of {plural(whole, 'boundary')}.",
         detail="carried_over", score=0.65, boundaries=at,
         steps=tuple(int(run.step[one.then]) for one in carried[:50] if one.then is not None),
         explains_jump=False, evidence=tuple(evidence),

@@ -72,7 +72,7 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     outside = len(beyond_band(boundaries))
     count = plural(len(boundaries), "boundary")
     if most_are_beyond(boundaries):
-        said = f"at {outside} of {count} the jump lies outside of what {percent(0.95)} of cuts inside the epochs show"
+        said = f"at {outside:,} of {count} the jump lies outside of what {percent(0.95)} of cuts inside the epochs show"
         return Skipped(ID, f"{said}, and no test tells these from noise", "")
     size = _median([abs(b.jump) for b in boundaries])
     band = _median([(b.placebo_high - b.placebo_low) / 2 for b in boundaries])
@@ -85,7 +85,7 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
     unsure = one_way or bool(open_still) or 2 * outside >= len(boundaries) or smooth > 0
     trend = _median([b.placebo_median for b in boundaries])
     around = f"±{number(band)}" + (f" around their trend of {signed(trend)}" if abs(trend) > 0.1 * band else "")
-    within = f"{len(boundaries) - outside} of {len(boundaries)} jumps (median size {number(size)})"
+    within = f"{len(boundaries) - outside:,} of {len(boundaries):,} jumps (median size {number(size)})"
     evidence = [Evidence(f"{within} lie where {percent(0.95)} of cuts inside the same epochs do, {around}", "loss")]
     ways = Evidence(up_and_down(pooled, repeated=repeated))
     against = [ways] if one_way else []
@@ -128,10 +128,10 @@ def find(context: Context, *, resolve: float = 0.1) -> Outcome:
         else:
             advice += f" A jump of {percent(resolve)} of the loss would have been seen with {plural(m, 'batch')} a side."
     most, way = max((pooled.up, "up"), (pooled.down, "down"))
-    ways_said = f", though {most} of {pooled.total} go {way}" if one_way else ""
+    ways_said = f", though {most:,} of {pooled.total:,} go {way}" if one_way else ""
     return Finding(
         ID, "benign", "possible" if unsure else "likely", "Noise from batch to batch",
-        f"At {len(boundaries) - outside} of {count} the jump (median size {number(size)}) lies where {percent(0.95)} of cuts "
+        f"At {len(boundaries) - outside:,} of {count} the jump (median size {number(size)}) lies where {percent(0.95)} of cuts "
         f"inside the same epochs do ({around}){ways_said}{by_chance}." + (f" {aside[0].upper()}{aside[1:]}." if aside else ""),
         score=0.4 if unsure else min(0.9, 0.5 + 0.02 * len(boundaries)),
         evidence=tuple(evidence), against=tuple(against), advice=advice,
@@ -145,7 +145,7 @@ def _by_chance(boundaries: Sequence[Boundary], outside: int) -> str:
         return ""
     most, _ = outside_by_chance(boundaries)
     lie = "lies" if outside == 1 else "lie"
-    return f"; {outside} {lie} outside, where noise around so few cuts puts {max(1, round(most))} or so"
+    return f"; {outside:,} {lie} outside, where noise around so few cuts puts {max(1, round(most))} or so"
 
 
 def is_one_way(pooled: Pooled, *, least: int = 5, level: float = 0.05) -> bool:

@@ -83,7 +83,7 @@ def find(
     rare = rare_classes(run, shares, late, least_part=least_part)
     if rare is None:
         usual = shares.usual
-        said = f"the {len(usual)} classes hold {percent(float(usual.min()))} to {percent(float(usual.max()))} of the samples"
+        said = f"the {len(usual):,} classes hold {percent(float(usual.min()))} to {percent(float(usual.max()))} of the samples"
         few = "too few of the rare ones were read late in the run to tell their loss"
         return Checked(ID, f"{said}: {few if shares.rare(least_part).any() else 'none is rare'}")
     mix = _mix(rare)

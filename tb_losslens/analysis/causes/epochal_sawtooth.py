@@ -96,7 +96,7 @@ def find(
     measured = [b for b in whole.boundaries if math.isfinite(b.z)]
     drops = [b for b in measured if b.jump < b.placebo_median]
     if len(drops) < nearly_all * len(measured):
-        return Checked(ID, f"only {len(drops)} of {plural(len(measured), 'boundary')} drop")
+        return Checked(ID, f"only {len(drops):,} of {plural(len(measured), 'boundary')} drop")
     folded = profile(whole)
     if folded is None:
         return Checked(ID, f"{plural(len(context.epochs), 'epoch')} are too few, or too short, to tell a rise within them")
@@ -158,14 +158,14 @@ def _other_reason(context: Context, drops: list[Boundary], same_lr: float) -> st
     """What else may be why the loss drops at the boundaries, or rises between them; "" where nothing is known."""
     order = next((name for name in _OTHER_ORDERS if context.found(name) is not None), None)
     if order is not None:
-        return f"the samples do not come in a new order each time (`{order}`), so {len(drops)} drops may be those of the order"
+        return f"the samples do not come in a new order each time (`{order}`), so {len(drops):,} drops may be of the order"
     taken = {k for o in context.earlier if isinstance(o, Finding) and o.explains_jump and o.share != 0 for k in o.boundaries}
     if 2 * len(taken & {b.index for b in drops}) > len(drops):
-        return f"another cause explains {len(taken)} of the {len(drops)} drops"
+        return f"another cause explains {len(taken):,} of the {len(drops):,} drops"
     lr = context.run.float("lr")
     moved = sum(abs(_ratio(lr, b.batch - 1, b.batch) - 1) > same_lr for b in drops)
     if 2 * moved > len(drops):
-        return f"the LR changes at {moved} of the {len(drops)} drops"
+        return f"the LR changes at {moved} of the {len(drops):,} drops"
     risen = sum(_ratio(lr, e.first, e.last - 1) > 1 + same_lr for e in context.epochs[1:])
     if 2 * risen > len(context.epochs) - 1:
         return f"the LR rises within {risen} of {plural(len(context.epochs) - 1, 'epoch')}"
@@ -187,7 +187,7 @@ def _finding(
     fall = -median(np.array([b.jump for b in drops]))
     smooth = may_be_smoothed(run)
     evidence = [
-        Evidence(f"drop at {len(drops)} of {plural(pooled.total, 'boundary')}, median {signed(-fall)}", "loss"),
+        Evidence(f"drop at {len(drops):,} of {plural(pooled.total, 'boundary')}, median {signed(-fall)}", "loss"),
         Evidence(
             f"from the start to the end of an epoch the loss rises by {number(folded.within)} in {folded.same_sign} of "
             f"{plural(folded.epochs, 'epoch')} ({p_value(folded.p)})",

@@ -163,7 +163,7 @@ def _inside(run: Run, seen: Resets, most: float) -> Finding:
     first = int(rows[0])
     evidence = [Evidence(_how(seen, rows), "hidden_norm", (max(0, first - 5), first + 5)), *_memory(seen)]
     if of_validation:
-        said = f"a validation ended right before {len(seen.validated)} of these {plural(len(rows), 'batch')}"
+        said = f"a validation ended right before {len(seen.validated):,} of these {plural(len(rows), 'batch')}"
         evidence.append(Evidence(said))
     against = []
     if moved:

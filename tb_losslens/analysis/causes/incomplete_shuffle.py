@@ -172,7 +172,7 @@ def _finding(context: Context, best: _Sorted, kept: list[Displacement], limits: 
     evidence = [
         Evidence(
             f"blocks of neighbouring batches differ from the whole epoch by {_amount(content, best.effect)} beyond chance "
-            f"({p_value(best.p)}), in {len(best.epochs)} of {plural(len(judged), 'epoch')}",
+            f"({p_value(best.p)}), in {len(best.epochs):,} of {plural(len(judged), 'epoch')}",
             content.signal,
             (shown.first, shown.last),
         )

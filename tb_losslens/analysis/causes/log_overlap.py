@@ -100,7 +100,7 @@ def _counter(context: Context, back: NDArray[np.int64], at_boundaries: float) ->
     went = f"from {int(step[row - 1]):,} to {int(step[row]):,} at batch {row:,}"
     if restarts:
         title = "The step counter restarts each epoch"
-        where = f"{len(cut)} of {plural(len(starts), 'boundary')}"
+        where = f"{len(cut):,} of {plural(len(starts), 'boundary')}"
         text = f"The step goes back at {where}, first {went}: it counts batches of the epoch."
     else:
         title = "The step goes back"

@@ -83,7 +83,7 @@ def find(context: Context, *, most_ratio: float = 0.8, least_share: float = 0.3)
         against.append(Evidence(f"at {plural(len(cuts) - len(acting), 'other cut')} of the LR the loss does not fall", "lr"))
     strength: Strength = "possible" if proof is not None or not effect.compared else "likely"
     where = (
-        f"at {len(effect.boundaries)} of {plural(len(context.boundaries), 'boundary')}"
+        f"at {len(effect.boundaries):,} of {plural(len(context.boundaries), 'boundary')}"
         if effect.boundaries
         else f"at {places(context, acting)}"
     )

@@ -74,13 +74,13 @@ def find(
     if pooled.reason:
         return Skipped(ID, pooled.reason, "")
     if pooled.direction >= 0:
-        return Checked(ID, f"no drop beyond noise ({pooled.down} of {pooled.total} boundaries down, {p_value(pooled.p)})")
+        return Checked(ID, f"no drop beyond noise ({pooled.down:,} of {pooled.total:,} boundaries down, {p_value(pooled.p)})")
     measured = [b for b in context.boundaries if math.isfinite(b.z) and not _ratio(run, b) > 1 + rise_of_lr]
     if 2 * len(measured) < len(context.boundaries):
         return Checked(ID, "the LR rises at most boundaries, so a drop cannot be told apart from its effect")
     drops = [b for b in measured if b.jump < b.placebo_median]
     if len(drops) < nearly_all * len(measured):
-        return Checked(ID, f"only {len(drops)} of {plural(len(measured), 'boundary')} drop")
+        return Checked(ID, f"only {len(drops):,} of {plural(len(measured), 'boundary')} drop")
     taken = {
         k
         for o in context.earlier
@@ -92,7 +92,7 @@ def find(
     cut = [k.index for k in drops if _ratio(run, k) < 1 - same_lr]
     if 2 * len(cut) > len(drops):
         return Checked(
-            ID, f"the LR falls at {len(cut)} of the {len(drops)} drops, so they cannot be told apart from its effect"
+            ID, f"the LR falls at {len(cut):,} of the {len(drops):,} drops, so they cannot be told apart from its effect"
         )
     same = _same_samples(context)
     if same is False:
@@ -152,7 +152,7 @@ def _finding(
     share = min(1.0, max(0.0, 1 + trend / fall)) if math.isfinite(trend) and fall > 0 and certain else None
     evidence = [
         Evidence(
-            f"drop at {pooled.down} of {pooled.total} boundaries, median {signed(pooled.median)}{_how_sure(pooled)}",
+            f"drop at {pooled.down:,} of {pooled.total:,} boundaries, median {signed(pooled.median)}{_how_sure(pooled)}",
             "loss",
         ),
         Evidence(f"cuts beside the boundaries change by {signed(trend)} (the trend)"),

@@ -113,7 +113,7 @@ def _finding(context: Context, known: Memory, rows: Sequence[int], *, most_steps
         against.append(Evidence(f"the LR rises there as well, {number(rate)} times: their parts cannot be told apart", "lr"))
     noted = all(planned_at(run, row) is not None for row in rows)
     detail = "replaced" if any(r.replaced for r in resets) else "loaded" if any(r.loaded for r in resets) else "cleared"
-    where = f"{len(at)} of {plural(len(context.boundaries), 'boundary')}" if at else plural(len(rows), "place")
+    where = f"{len(at):,} of {plural(len(context.boundaries), 'boundary')}" if at else plural(len(rows), "place")
     what = {
         "replaced": f"A new {first.name} takes the place of the one before",
         "loaded": f"An older state is loaded into {first.name}",

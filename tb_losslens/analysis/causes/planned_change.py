@@ -86,7 +86,7 @@ def _at_boundaries(context: Context, *, beyond: float, most_steps: int) -> Outco
     plain = [b for b in context.boundaries if b.significant and b.index not in {*sets, *taken}]
     others = [b for b in plain if math.copysign(1.0, excess(b)) in signs]
     if len(others) >= len(acting):
-        return Checked(ID, f"the loss moves at {where}, where something was changed, and at {len(others)} others without")
+        return Checked(ID, f"the loss moves at {where}, where something was changed, and at {len(others):,} others without")
     return _finding(context, sets, acting, others, most_steps=most_steps)
 
 
@@ -179,5 +179,5 @@ def _elsewhere(context: Context, sets: Mapping[int, ChangeSet], others: Sequence
     rest = [b for b in context.boundaries if b.index not in sets]
     if not rest:
         return "something was changed at every boundary"
-    moved = f"{len(others)} of them move the same way" if others else "none of them moves the same way by itself"
+    moved = f"{len(others):,} of them move the same way" if others else "none of them moves the same way by itself"
     return lower_first(f"{plural(len(rest), 'boundary')} are without a change, and {moved}")

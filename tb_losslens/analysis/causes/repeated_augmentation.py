@@ -89,7 +89,7 @@ def _finding(context: Context, again: Sequence[Again], *, strength: Strength) ->
         against.append(Evidence("no sample came back with another input: whether the workers draw at all cannot be told"))
     names = [_label(one) for one in again]
     step = int(run.step[epochs[places[0]].first])
-    of_all = f"{len(places)} of {plural(len(epochs) - 1, 'epoch')}"
+    of_all = f"{len(places):,} of {plural(len(epochs) - 1, 'epoch')}"
     return Finding(
         ID, "fault", strength, "Each epoch draws the same random numbers",
         f"{some(names).capitalize()} began {of_all} in a state that an earlier epoch began with: augmentation, dropout and "
@@ -111,7 +111,7 @@ def _label(again: Again) -> str:
 
 def _said(epochs: Sequence[Epoch], again: Again) -> Evidence:
     k, first = again.epochs[0]
-    count = f"{len(again.epochs)} of {plural(again.known - 1, 'later epoch')}"
+    count = f"{len(again.epochs):,} of {plural(again.known - 1, 'later epoch')}"
     if again.name == WORKERS:
         said = f"the workers of {count} began with the seed of an earlier epoch, first epoch {epochs[k].epoch} with that of"
         return Evidence(f"{said} epoch {epochs[first].epoch}")

@@ -102,7 +102,7 @@ def _proved(context: Context, seen: Repeats) -> Finding:
     digest = f" (digest {key[:8]})" if key else ""
     evidence = []
     if seen.again:
-        pairs = f"{len(seen.again)} of {plural(seen.compared, 'pair')} of epochs"
+        pairs = f"{len(seen.again):,} of {plural(seen.compared, 'pair')} of epochs"
         evidence.append(Evidence(f"the order of samples is the same in {pairs} in a row{digest}", "sample_ids"))
     if seen.later:
         numbers = some([epochs[k].epoch for k in seen.later])

@@ -103,7 +103,7 @@ def find(context: Context, *, least_mix: float = 0.05, least_level: float = 0.2,
         said = f"steps {int(run.step[first]):,} to {int(run.step[last]):,} came with other targets, which is a matter of these"
         return [Checked(ID, f"{said} batches (`bad_batch`) and not of the epoch")]
     if len(events) > most_shifts:
-        return [Checked(ID, f"the targets change at {len(events)} boundaries and never for good")]
+        return [Checked(ID, f"the targets change at {len(events):,} boundaries and never for good")]
     if not events and not open_ones:
         return [quiet_targets(run, epochs)]
     planned = {event.at for event in events if _noted(context, event)}

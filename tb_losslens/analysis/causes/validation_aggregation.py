@@ -100,7 +100,7 @@ def _finding(logged: Logged, found: Identity, rounding: float) -> Finding:
     most = int(np.argmax(np.abs(off)))
     at = f"at step {logged.validations[most].step:,}"
     evidence = [
-        Evidence(f"the logged value is {found.words} in {int(equal.sum())} of {plural(len(logged), 'validation')}"),
+        Evidence(f"the logged value is {found.words} in {int(equal.sum()):,} of {plural(len(logged), 'validation')}"),
         Evidence(
             f"{at} {number(logged.value[most])} was logged, and the mean is {number(logged.right[most])} ({signed(off[most])})"
         ),

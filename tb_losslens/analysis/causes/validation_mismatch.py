@@ -150,7 +150,7 @@ def _finding(run: Run, curve: Curve, rows: Rows, *, held: Floats, train: Floats,
         since = f"in the validation {place(run, curve.validations[first])}{more}"
     span = (int(curve.rows[first - 1]) if first else 0, int(curve.rows[-1]))
     evidence = [
-        Evidence(f"inputs of the validations: mean {mean}, spread {std}, {since} ({len(rows)})"),
+        Evidence(f"inputs of the validations: mean {mean}, spread {std}, {since} ({len(rows):,})"),
         Evidence(f"inputs of the training meanwhile: mean {of_train[0]}, spread {of_train[1]}", "input_mean", span),
         Evidence(f"the held-out loss lacks {percent(min(gap, 9.99))} of what the training loss has learned", "loss", span),
     ]

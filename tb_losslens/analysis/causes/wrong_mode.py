@@ -181,7 +181,7 @@ def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
     in_mode = [e for e in wrong if e.fields.get("train_mode") == 1]
     evidence = []
     if in_mode:
-        said = f"the model was in training mode in {len(in_mode)} of {plural(len(known), 'validation')}"
+        said = f"the model was in training mode in {len(in_mode):,} of {plural(len(known), 'validation')}"
         evidence.append(Evidence(f"{said}, the first ends at step {in_mode[0].step:,}"))
     if updates:
         evidence.append(Evidence(f"validation batches updated running statistics {updates:,} times: held-out data got in"))
@@ -190,7 +190,7 @@ def _validation_in_train(context: Context, most_steps: int) -> Finding | None:
     (against if harmless else evidence).extend(about_model(modules))
     epochs = sorted({int(e.fields.get("epoch", -1)) for e in wrong} - {-1})
     during = f" (epochs {some(epochs)})" if epochs else ""
-    text = f"{len(wrong)} of {plural(len(known), 'validation')} ran in training mode{during}."
+    text = f"{len(wrong):,} of {plural(len(known), 'validation')} ran in training mode{during}."
     return Finding(
         ID,
         "benign" if harmless else "fault",
