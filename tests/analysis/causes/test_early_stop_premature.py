@@ -18,6 +18,8 @@ from tb_losslens.analysis.engine import diagnose
 from tb_losslens.store.run import Run
 from tests.analysis.contexts import checked, findings, skipped
 
+pytestmark = pytest.mark.usefixtures("hardly_read")
+
 
 def _samples(count: int, seed: int) -> TensorDataset:
     generator = torch.Generator().manual_seed(seed)

@@ -20,6 +20,10 @@ from tests.toys import dataset
 from tests.trainings import train
 
 
+HARDLY_READ = pytest.mark.usefixtures("hardly_read")
+"""For what is told by the loss and the settings; of a decay from the start the norms of the layers tell."""
+
+
 @dataclass
 class Loop:
     """What a change may reach."""
@@ -110,6 +114,7 @@ def without_probe(run: Run) -> Run:
     return replace(run, events=tuple(event for event in run.events if event.kind != "probe"))
 
 
+@HARDLY_READ
 @pytest.mark.parametrize("seed", [0, 1])
 def test_dropout_that_is_raised_explains_the_jump(tmp_path: Path, seed: int) -> None:
     diagnosis = diagnose(record(tmp_path, change=dropout_to(0.6), seed=seed))
@@ -121,6 +126,7 @@ def test_dropout_that_is_raised_explains_the_jump(tmp_path: Path, seed: int) -> 
     assert "planned_change" not in [f.cause for f in diagnosis.findings]
 
 
+@HARDLY_READ
 @pytest.mark.parametrize("change", [dropout_to(0.1), dropout_to(0.12), dropout_to(0.0), decay_to(1e-4)])
 def test_changes_that_the_loss_does_not_show_are_none(tmp_path: Path, change: Change) -> None:
     assert findings(over_regularized, record(tmp_path, change=change)) == []
@@ -136,6 +142,7 @@ def test_a_change_that_was_noted_is_meant(tmp_path: Path) -> None:
     assert "over_regularized" not in [f.cause for f in diagnosis.findings]
 
 
+@HARDLY_READ
 def test_of_several_changes_none_is_chosen(tmp_path: Path) -> None:
     def several(loop: Loop) -> None:
         dropout_to(0.6)(loop)
@@ -144,6 +151,7 @@ def test_of_several_changes_none_is_chosen(tmp_path: Path) -> None:
     assert findings(over_regularized, record(tmp_path, change=several)) == []
 
 
+@HARDLY_READ
 @pytest.mark.parametrize(
     ("options", "value"),
     [({}, 0.1), ({"optimizer": "AdamW", "decay": 0.01}, 20.0), ({"optimizer": "Adam"}, 1.0)],
@@ -155,6 +163,7 @@ def test_weight_decay_that_is_raised(tmp_path: Path, options: dict[str, Any], va
     assert any("median loss of each epoch after it" in text for text in finding.evidence)
 
 
+@HARDLY_READ
 @pytest.mark.parametrize("probe", [False, True])
 def test_dropout_that_hides_what_the_weights_know(tmp_path: Path, *, probe: bool) -> None:
     (finding,) = findings(over_regularized, record(tmp_path, dropout=0.8, probe=probe))
@@ -164,12 +173,14 @@ def test_dropout_that_hides_what_the_weights_know(tmp_path: Path, *, probe: bool
     assert ("writer.set_probe()" in finding.missing) is not probe
 
 
+@HARDLY_READ
 def test_dropout_that_leaves_nothing_in_either_mode(tmp_path: Path) -> None:
     (finding,) = findings(over_regularized, record(tmp_path, dropout=0.95))
     assert finding.detail == "dropout"
     assert any("without a signal" in text for text in finding.against)
 
 
+@HARDLY_READ
 def test_dropout_that_leaves_little_in_either_mode(tmp_path: Path) -> None:
     """Less than half of what the weights know is hidden, but they know little: four of five units are missing."""
     run = record(tmp_path, dropout=0.8, data="gaussian", optimizer="Adam", epochs=8)
@@ -179,6 +190,7 @@ def test_dropout_that_leaves_little_in_either_mode(tmp_path: Path) -> None:
     assert 25 < share < 50
 
 
+@HARDLY_READ
 @pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("data", ["digits", "gaussian"])
 def test_usual_dropout_is_fine(tmp_path: Path, rate: float, data: str) -> None:
@@ -188,6 +200,7 @@ def test_usual_dropout_is_fine(tmp_path: Path, rate: float, data: str) -> None:
         assert findings(over_regularized, seen) == []
 
 
+@HARDLY_READ
 def test_wrong_labels_look_like_dropout_until_a_probe_is_asked(tmp_path: Path) -> None:
     run = record(tmp_path, dropout=0.5, flipped=0.4, probe=True)
     assert "writer.set_probe() would tell" in checked(over_regularized, without_probe(run))

@@ -23,6 +23,8 @@ from tests.analysis.contexts import checked, findings, skipped
 from tests.once import once
 from tests.trainings import train
 
+pytestmark = pytest.mark.usefixtures("hardly_read")
+
 Change = Callable[[int, Tensor], Tensor]
 """(epoch, inputs of a validation) -> what the model is given."""
 

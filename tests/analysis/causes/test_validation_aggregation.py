@@ -20,6 +20,8 @@ from tests.analysis.contexts import checked, findings, skipped
 from tests.once import once
 from tests.toys import dataset
 
+pytestmark = pytest.mark.usefixtures("hardly_read")
+
 Losses = list[list[tuple[float, int]]]
 """(loss, samples) of each batch of each validation so far."""
 

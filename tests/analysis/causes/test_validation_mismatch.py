@@ -34,11 +34,11 @@ def record(
     torch.manual_seed(0)
     torch.set_num_threads(1)
     net = nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.Linear(32, 5))
-    made = torch.optim.Adam(net.parameters(), lr=3e-3)
+    made = torch.optim.Adam(net.parameters(), lr=6e-3)
     criterion = nn.CrossEntropyLoss()
     with LossLensWriter(str(directory)) as writer:
         writer.watch(net, made, criterion=criterion)
-        loader = writer.wrap(DataLoader(_samples(2000, 1), batch_size=32, shuffle=True))
+        loader = writer.wrap(DataLoader(_samples(2000, 1), batch_size=64, shuffle=True))
         val = writer.wrap(DataLoader(_samples(400, 2), batch_size=128), split="val")
         for epoch in range(8):
             for inputs, targets in loader:
