@@ -19,7 +19,6 @@ from tests.analysis.contexts import checked, findings, skipped
 from tests.toys import dataset
 from tests.trainings import train
 
-
 HARDLY_READ = pytest.mark.usefixtures("hardly_read")
 """For what is told by the loss and the settings; of a decay from the start the norms of the layers tell."""
 
