@@ -15,6 +15,8 @@ from tests.analysis.causes.test_overfitting import record
 from tests.analysis.contexts import checked, findings, skipped
 from tests.trainings import train
 
+pytestmark = pytest.mark.usefixtures("hardly_read")
+
 
 def few(directory: Path, *, seed: int = 0, epochs: int = 40) -> Run:
     """150 samples for 20,000 weights."""

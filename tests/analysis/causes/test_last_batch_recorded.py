@@ -87,6 +87,7 @@ class Unflat(nn.Module):
         return self.body(x.reshape(len(x), 8, 8))  # type: ignore[no-any-return]
 
 
+@pytest.mark.usefixtures("hardly_read")
 def test_batchnorm_in_a_convolution_is_told_by_the_loss(tmp_path: Path) -> None:
     """The running means lie no further off than in other batches, but the loss of two images is several times as high."""
     options = {"data": "digits", "model": lambda: Unflat(pooled_cnn()), "optimizer": "momentum", "lr": 0.1, "epochs": 28}
