@@ -7,6 +7,7 @@ the mean of the targets: what stays at its loss has learned nothing from the inp
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ class Baselines:
 
     Attributes:
         untrained: of the output that gives every class the same probability, or is 0.
-        constant: of the best constant.
+        constant: of the best constant; NaN where it is not known, as with weights for the classes.
         said: what `untrained` is, as "ln 10 = 2.3".
     """
 
@@ -83,6 +84,12 @@ def positive_share(run: Run) -> float:
     return float(means.mean()) if len(means) and means.min() >= 0 and means.max() <= 1 else math.nan
 
 
+def _weighs_classes(run: Run) -> bool:
+    """True for a criterion with a weight of its own for each class: the best constant is not the shares of the classes then."""
+    criterion = run.facts.get("criterion")
+    return isinstance(criterion, Mapping) and bool(criterion.get("weighted"))
+
+
 def baselines(run: Run, function: LossFunction) -> Baselines | None:
     """The two levels for the function that the loss is; None where the targets do not tell them."""
     if function.name in SOFTMAX:
@@ -90,10 +97,11 @@ def baselines(run: Run, function: LossFunction) -> Baselines | None:
         count = 0 if found is None else len(found.ids)
         if found is None or count < 2 or not found.complete:
             return None
-        return Baselines(math.log(count), found.entropy, f"ln {count} = {number(math.log(count))}")
+        entropy = math.nan if _weighs_classes(run) else found.entropy
+        return Baselines(math.log(count), entropy, f"ln {count} = {number(math.log(count))}")
     if function.name in BINARY:
         share = positive_share(run)
-        known = math.isfinite(share) and 0 < share < 1
+        known = math.isfinite(share) and 0 < share < 1 and not _weighs_classes(run)
         entropy = -(share * math.log(share) + (1 - share) * math.log(1 - share)) if known else math.nan
         return Baselines(math.log(2), entropy, f"ln 2 = {number(math.log(2))}")
     means, spreads = run.float("target_mean"), run.float("target_std")

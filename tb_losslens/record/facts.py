@@ -136,7 +136,7 @@ def criterion_facts(criterion: Any) -> dict[str, Any]:
         for name, value in vars(criterion).items()
         if not name.startswith("_") and name not in ("training", "call_super_init") and value is not None and _is_plain(value)
     }
-    weighted = getattr(criterion, "weight", None) is not None
+    weighted = any(getattr(criterion, name, None) is not None for name in ("weight", "pos_weight"))
     found = {"class": type(criterion).__name__, **dict(list(known.items())[:MOST_SETTINGS]), "weighted": weighted}
     parts = [(name, part) for name, part in criterion.named_children() if isinstance(part, nn.modules.loss._Loss)]
     for name, part in parts[:MOST_SETTINGS]:
