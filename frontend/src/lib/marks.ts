@@ -9,6 +9,7 @@ import { change, count, num } from "./format";
 export interface Mark {
   key: string;
   x: number;
+  batch: number;
   /** Side of its box in pixels. */
   size: number;
   kind: MarkKind;
@@ -52,37 +53,31 @@ export function marks(
   selected: number | null,
   room = 13,
 ): Mark[] {
-  const all: (Mark & { weight: number })[] = [];
+  // What a mark says is written for those alone that stay: a long run has thousands of boundaries, and this runs in each frame of a zoom.
+  const all: { x: number; weight: number; make: (x: number) => Mark }[] = [];
   for (const boundary of boundaries) {
-    if (boundary.batch < frame.from || boundary.batch >= frame.to) continue;
+    const { batch, kind, index, unmeasured, z } = boundary;
+    if (batch < frame.from || batch >= frame.to) continue;
     all.push({
-      key: `b${boundary.index}`,
-      x: xOf(frame, boundary.batch),
-      size: boundary.kind === "none" ? 6 : markSize(boundary.z),
-      kind: boundary.kind,
-      boundary: boundary.index,
-      finding: null,
-      label: boundaryLabel(boundary),
-      measured: boundary.unmeasured === "",
-      weight: boundary.index === selected ? Infinity : (boundary.kind === "none" ? 0 : 1000) + Math.abs(boundary.z ?? 0),
+      x: xOf(frame, batch),
+      weight: index === selected ? Infinity : (kind === "none" ? 0 : 1000) + Math.abs(z ?? 0),
+      make: (x) => ({ key: `b${index}`, x, batch, size: kind === "none" ? 6 : markSize(z), kind, boundary: index, finding: null, label: boundaryLabel(boundary), measured: unmeasured === "" }),
     });
   }
-  findings.forEach((finding, index) => {
-    const step = finding.steps[0];
-    if (finding.boundaries.length > 0 || step === undefined) return;
+  findings.forEach(({ steps: [step], boundaries: { length }, title, kind }, index) => {
+    if (length > 0 || step === undefined) return;
     const batch = interpolate(rows.step, rows.batch, step);
     if (batch === null || batch < frame.from || batch >= frame.to) return;
-    const label = `${finding.title}, step ${count(step)}: ${kindWords(finding.kind)}`;
-    all.push({ key: `f${index}`, x: xOf(frame, batch), size: 12, kind: finding.kind, boundary: null, finding: index, label, measured: true, weight: 1e6 });
+    const label = `${title}, step ${count(step)}: ${kindWords(kind)}`;
+    all.push({ x: xOf(frame, batch), weight: 1e6, make: (x) => ({ key: `f${index}`, x, batch, size: 12, kind, boundary: null, finding: index, label, measured: true }) });
   });
   const kept: Mark[] = [];
-  const taken = new Map<number, number[]>();
-  for (const mark of all.sort((a, b) => b.weight - a.weight)) {
-    const slot = Math.floor((mark.x - GUTTER.left) / room);
-    const near = [slot - 1, slot, slot + 1].flatMap((index) => taken.get(index) ?? []);
-    if (near.some((x) => Math.abs(x - mark.x) < room)) continue;
-    taken.set(slot, [...(taken.get(slot) ?? []), mark.x]);
-    kept.push(mark);
+  const taken = new Map<number, number>();
+  for (const { x, make } of all.sort((a, b) => b.weight - a.weight)) {
+    const slot = Math.floor((x - GUTTER.left) / room);
+    if ([slot - 1, slot, slot + 1].some((index) => Math.abs((taken.get(index) ?? Infinity) - x) < room)) continue;
+    taken.set(slot, x);
+    kept.push(make(x));
   }
   return kept.sort((a, b) => a.x - b.x);
 }

@@ -10,8 +10,7 @@ import type { State } from "../state";
 import type { Batch } from "../types";
 import { Card } from "./card";
 import { NotRecorded } from "./missing";
-import { type Palette, readPalette } from "./palette";
-import { Small } from "./small";
+import { Plot } from "./plot";
 
 /** Ids and layers that are shown before "more". */
 const FEW = 24;
@@ -108,7 +107,7 @@ function Samples({ batch }: { batch: Batch }): JSX.Element | null {
   );
 }
 
-function Visits({ batch, palette }: { batch: Batch; palette: Palette }): JSX.Element | null {
+function Visits({ batch }: { batch: Batch }): JSX.Element | null {
   if (batch.visits.said === "") return null;
   const [epoch, loss, held, most] = ["epoch", "loss", "batch", "most"].map((name) => column(batch.visits, name));
   const biggest = (most ?? []).indexOf(Math.max(...(most ?? []).map((value) => value ?? 0)));
@@ -123,22 +122,27 @@ function Visits({ batch, palette }: { batch: Batch; palette: Palette }): JSX.Ele
           </button>
         )}
       </p>
-      {(epoch ?? []).length > 1 ? <Small xs={epoch ?? []} ys={loss ?? []} at={null} palette={palette} label="Loss of the same samples by epoch" /> : null}
+      {(epoch ?? []).length > 1 ? <Plot xs={epoch ?? []} lines={[{ ys: loss ?? [], dots: true }]} label="Loss of the same samples by epoch" /> : null}
     </Part>
   );
 }
 
-function Body({ batch, palette }: { batch: Batch; palette: Palette }): JSX.Element {
+function Body({ batch, dark }: { batch: Batch; dark: boolean }): JSX.Element {
+  // What did not change is not drawn again in each frame of a zoom.
+  return useMemo(() => pieces(batch), [batch, dark]);
+}
+
+function pieces(batch: Batch): JSX.Element {
   const offsets = column(batch.around, "offset");
   const grads = column(batch.around, "grad_norm");
   return (
     <div class="pieces">
       <Part title="Loss of its neighbours" aside="20 batches a side">
-        <Small xs={offsets} ys={column(batch.around, "loss")} at={0} palette={palette} label={`Loss around batch ${batch.batch}`} />
+        <Plot xs={offsets} lines={[{ ys: column(batch.around, "loss"), dots: true }]} at={0} label={`Loss around batch ${batch.batch}`} />
       </Part>
       {extent(grads) === null ? null : (
         <Part title="Gradient norm of its neighbours" aside="where it was read">
-          <Small xs={offsets} ys={grads} at={0} palette={palette} label={`Gradient norm around batch ${batch.batch}`} />
+          <Plot xs={offsets} lines={[{ ys: grads, dots: true }]} at={0} label={`Gradient norm around batch ${batch.batch}`} />
         </Part>
       )}
       <Part title="What was measured">
@@ -150,14 +154,13 @@ function Body({ batch, palette }: { batch: Batch; palette: Palette }): JSX.Eleme
         </Part>
       )}
       <Layers batch={batch} />
-      <Visits batch={batch} palette={palette} />
+      <Visits batch={batch} />
       <Samples batch={batch} />
     </div>
   );
 }
 
 export function BatchDetail({ state }: { state: State }): JSX.Element {
-  const palette = useMemo(readPalette, [state.dark]);
   const value = state.batch.value?.batch === state.place.batch ? state.batch.value : null;
   const at = state.place.batch ?? 0;
   return (
@@ -186,7 +189,7 @@ export function BatchDetail({ state }: { state: State }): JSX.Element {
     >
       {(batch) => (
         <>
-          <Body batch={batch} palette={palette} />
+          <Body batch={batch} dark={state.dark} />
           <NotRecorded missing={batch.missing} />
         </>
       )}

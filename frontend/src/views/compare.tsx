@@ -12,9 +12,8 @@ import { alike, column } from "../lib/range";
 import type { State } from "../state";
 import type { Compare, ComparedRun, MarkKind } from "../types";
 import { Card } from "./card";
-import { readPalette } from "./palette";
+import { Plot } from "./plot";
 import { Shape } from "./shape";
-import { Small } from "./small";
 
 const [WIDTH, HEIGHT] = [100, 30];
 const KINDS: readonly MarkKind[] = ["none", "benign", "planned", "artifact", "unknown", "fault"];
@@ -140,28 +139,27 @@ function Table({ answer, state }: { answer: Compare; state: State }): JSX.Elemen
 
 /** What changes with the setting that was swept. */
 function SweepCharts({ answer, dark }: { answer: Compare; dark: boolean }): JSX.Element | null {
-  const palette = useMemo(readPalette, [dark]);
-  const sweep = useMemo(() => sweepOf(answer), [answer]);
-  const charts = useMemo(
-    () =>
-      sweep === null
-        ? []
-        : ([
-            ["loss of the last epoch", sweep.runs.map((run) => run.last)],
-            ["noise from batch to batch", sweep.runs.map((run) => run.noise)],
-            ["median jump", sweep.runs.map((run) => run.jump)],
-          ] as const),
-    [sweep],
-  );
+  return useMemo(() => sweepCharts(answer), [answer, dark]);
+}
+
+function sweepCharts(answer: Compare): JSX.Element | null {
+  const sweep = sweepOf(answer);
   if (sweep === null) return null;
+  const { at, names, label, runs } = sweep;
+  const charts: readonly (readonly [title: string, of: "last" | "noise" | "jump"])[] = [
+    ["loss of the last epoch", "last"],
+    ["noise from batch to batch", "noise"],
+    ["median jump", "jump"],
+  ];
+  const ticks = at.map((x, index) => ({ at: x, text: names[index] ?? "" }));
   return (
     <div class="pieces three">
-      {charts.map(([title, ys]) => (
+      {charts.map(([title, of]) => (
         <section class="piece">
           <h3>
-            {title} <small>by {sweep.label}</small>
+            {title} <small>by {label}</small>
           </h3>
-          <Small xs={sweep.at} ys={ys} names={sweep.names} palette={palette} label={`${title} by ${sweep.label}`} />
+          <Plot xs={at} lines={[{ ys: runs.map((run) => run[of]), dots: true }]} ticks={ticks} label={`${title} by ${label}`} />
         </section>
       ))}
     </div>

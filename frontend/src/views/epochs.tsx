@@ -1,36 +1,31 @@
 // All epochs on one axis: their lines, a map of epoch by position, and what an epoch does at each position.
 
 import type { JSX } from "preact";
-import { useCallback, useMemo, useRef } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import { retry, setColour, zoom } from "../actions";
-import { drawBand, drawLine, drawXAxis, drawYAxis, type Label } from "../chart/draw";
-import type { Area, Pen } from "../chart/pen";
-import { scaleOf } from "../chart/scale";
-import { niceTicks } from "../lib/axis";
-import { count, counted, num, signed, tickLabels } from "../lib/format";
+import type { Label } from "../chart/draw";
+import type { Area } from "../chart/pen";
+import { count, counted, num, signed } from "../lib/format";
 import { GUTTER } from "../lib/frame";
 import { lessLevel, readCell, tickPositions } from "../lib/fold";
 import { ramp, shades } from "../lib/heat";
 import { extent, linear } from "../lib/path";
-import { alike, column } from "../lib/range";
+import { column } from "../lib/range";
 import type { State } from "../state";
 import type { Fold, Overlay } from "../types";
 import { Card } from "./card";
-import { Chart } from "./chart";
 import { Heat, Key } from "./heat";
 import { type Palette, readPalette } from "./palette";
+import { type Line, Plot } from "./plot";
 import { useWidth } from "./use";
 
 const LINES = 150;
-const PROFILE = 78;
 /** Losses that differ by more than this factor are drawn on a log axis. */
 const WIDE = 50;
+const SIDES = [GUTTER.left, GUTTER.right] as const;
 
-interface Shared {
-  width: number;
-  fold: Fold;
-  palette: Palette;
-  x: (position: number) => number;
+function endsOf({ length }: Fold): [number, number] {
+  return [0, Math.max(1, length)];
 }
 
 function areaOf(width: number, height: number, top = 6): Area {
@@ -38,63 +33,30 @@ function areaOf(width: number, height: number, top = 6): Area {
 }
 
 /** The lines of the epochs, later ones stronger, with the one of the chosen boundary in ink. */
-function Lines({ width, fold, overlay, palette, x, chosen }: Shared & { overlay: Overlay; chosen: number | null }): JSX.Element | null {
-  const area = areaOf(width, LINES);
-  const range = extent(overlay.columns.flat());
-  const paint = useCallback(
-    (pen: Pen): void => {
-      if (range === null) return;
-      const axis = alike(range[0], range[1], range[0] > 0 && range[1] > WIDE * range[0]);
-      const y = scaleOf(axis, area.top + area.height, area.top);
-      const ticks = axis.log ? [range[0], range[1]] : niceTicks(axis.low, axis.high, 4);
-      drawYAxis(pen, ticks.map((tick, index) => ({ at: y(tick), text: axis.log ? num(tick, 2) : (tickLabels(ticks)[index] ?? "") })), area, palette.mute, palette.line);
-      const strong = overlay.epoch.indexOf(chosen ?? -1);
-      pen.strokeStyle = palette.data;
-      overlay.columns.forEach((values, index) => {
-        pen.globalAlpha = 0.18 + (0.5 * index) / overlay.columns.length;
-        drawLine(pen, overlay.position, values, x, y);
-      });
-      Object.assign(pen, { globalAlpha: 1, strokeStyle: palette.ink, lineWidth: 1.75 });
-      if (strong >= 0) drawLine(pen, overlay.position, overlay.columns[strong] ?? [], x, y);
-    },
-    [overlay, width, palette, chosen],
-  );
-  if (range === null) return null;
-  return <Chart width={width} height={area.top + area.height + 6} area={area} paint={paint} label={`Loss of ${count(fold.epochs)} epochs by position in the epoch, ${num(range[0])} to ${num(range[1])}`} />;
+export function Epochs({ overlay, chosen, ...rest }: { overlay: Overlay; chosen: number | null } & Omit<Parameters<typeof Plot>[0], "xs" | "lines" | "label">): JSX.Element {
+  const { position, epoch, columns } = overlay;
+  const lines: Line[] = columns.map((ys, index) => ({ ys, alpha: 0.2 + (0.5 * index) / columns.length }));
+  const strong = columns[epoch.indexOf(chosen ?? -1)];
+  if (strong !== undefined) lines.push({ ys: strong, ink: true });
+  return <Plot xs={position} lines={lines} wide={WIDE} label={`Loss of ${count(epoch.length)} epochs by position in the epoch`} {...rest} />;
 }
 
 /** The mean of all epochs, each less its own mean, with its interval. */
-function Profile({ width, fold, palette, x, ticks }: Shared & { ticks: readonly Label[] }): JSX.Element | null {
-  const area = areaOf(width, PROFILE);
-  const [mean, low, high] = ["mean", "low", "high"].map((name) => column(fold.profile, name));
-  const range = extent([...(low ?? []), ...(high ?? []), 0]);
-  const paint = useCallback(
-    (pen: Pen): void => {
-      if (range === null) return;
-      const axis = alike(range[0], range[1], false);
-      const y = scaleOf(axis, area.top + area.height, area.top);
-      const marks = niceTicks(axis.low, axis.high, 3);
-      drawYAxis(pen, marks.map((tick, index) => ({ at: y(tick), text: tickLabels(marks)[index] ?? "" })), area, palette.mute, palette.line);
-      drawXAxis(pen, ticks, area, palette.mute);
-      pen.fillStyle = palette.band;
-      drawBand(pen, fold.position, low ?? [], high ?? [], x, y);
-      Object.assign(pen, { strokeStyle: palette.data, lineWidth: 1.5 });
-      drawLine(pen, fold.position, mean ?? [], x, y);
-    },
-    [fold, width, palette, ticks],
-  );
-  if (range === null || extent(mean ?? []) === null) return null;
+function Profile({ fold, ticks }: { fold: Fold; ticks: readonly Label[] }): JSX.Element | null {
+  const [mean = [], low = [], high = []] = ["mean", "low", "high"].map((name) => column(fold.profile, name));
+  const range = extent([...low, ...high, 0]);
+  if (range === null || extent(mean) === null) return null;
   return (
     <>
       <h3 class="part">
         Mean of {counted(fold.profile.epochs, "whole epoch", "whole epochs")}, each less its own mean <small>band: 95{"\u202f"}% interval</small>
       </h3>
-      <Chart width={width} height={area.top + area.height + 22} area={area} paint={paint} label={`Mean deviation by position, ${signed(range[0])} to ${signed(range[1])}`} />
+      <Plot xs={fold.position} lines={[{ ys: mean }]} band={{ low, high }} least={0} ends={endsOf(fold)} sides={SIDES} ticks={ticks} label={`Mean deviation by position, ${signed(range[0])} to ${signed(range[1])}`} />
     </>
   );
 }
 
-function Map({ width, fold, palette, mode, say }: Omit<Shared, "x"> & { mode: "less" | "value"; say: (text: string) => void }): JSX.Element | null {
+function Map({ width, fold, palette, mode, say }: { width: number; fold: Fold; palette: Palette; mode: "less" | "value"; say: (text: string) => void }): JSX.Element | null {
   const rows = useMemo(() => (mode === "less" ? lessLevel(fold) : fold.cells), [fold, mode]);
   const scale = useMemo(() => shades(rows, mode === "less"), [rows]);
   const colours = useMemo(() => ramp(mode === "less" ? [palette.data, palette.card, palette.validation] : [palette.card, palette.data]), [palette, mode]);
@@ -143,30 +105,29 @@ const HELP = "arrow keys or pointer read a cell · click or Enter zooms the time
 function Body({ state, fold, say }: { state: State; fold: Fold; say: (text: string) => void }): JSX.Element {
   const [ref, width] = useWidth();
   const palette = useMemo(readPalette, [state.dark]);
-  const area = areaOf(width, 0);
-  const x = linear([0, Math.max(1, fold.length)], [area.left, area.left + area.width]);
-  const ticks = useMemo(() => tickPositions(fold.length, area.width).map((at) => ({ at: x(at), text: count(at) })), [fold, width]);
+  const ticks = useMemo(() => tickPositions(fold.length, width).map((at) => ({ at, text: count(at) })), [fold, width]);
   const { diagnosis, place, overlay } = state;
   const chosen = diagnosis.value?.boundaries.find((item) => item.index === place.boundary)?.epoch ?? null;
-  const shared = { width, fold, palette, x };
+  // Elements that stay the same are not drawn again in each frame of a zoom.
+  const lines = useMemo(
+    () => overlay.value && <Epochs overlay={overlay.value} chosen={chosen} ends={endsOf(fold)} sides={SIDES} height={LINES} ticks={null} />,
+    [overlay.value, fold, chosen, state.dark],
+  );
+  const profile = useMemo(() => <Profile fold={fold} ticks={ticks} />, [fold, ticks, state.dark]);
   return (
     <div ref={ref}>
       <p class="told">{fold.said}</p>
-      {width === 0 || overlay.value === null || overlay.value.epoch.length === 0 ? null : (
+      {overlay.value === null || overlay.value.epoch.length === 0 ? null : (
         <>
           <h3 class="part">
             {fold.epochs > overlay.value.epoch.length ? `${count(overlay.value.epoch.length)} of ${count(fold.epochs)} epochs` : counted(fold.epochs, "epoch", "epochs")}, aligned at batch 0{" "}
             <small>later ones are stronger{chosen === null ? "" : `; in ink: epoch ${chosen}`}</small>
           </h3>
-          <Lines {...shared} overlay={overlay.value} chosen={chosen} />
+          {lines}
         </>
       )}
-      {width === 0 ? null : (
-        <>
-          <Map width={width} fold={fold} palette={palette} mode={place.colour} say={say} />
-          <Profile {...shared} ticks={ticks} />
-        </>
-      )}
+      {width === 0 ? null : <Map width={width} fold={fold} palette={palette} mode={place.colour} say={say} />}
+      {profile}
     </div>
   );
 }

@@ -7,13 +7,12 @@ import { lostWords } from "../lib/gaps";
 import { boundaryKind } from "../lib/kinds";
 import { neighbour, notMeasured } from "../lib/marks";
 import type { State } from "../state";
+import { Beside } from "./beside";
 import { Card } from "./card";
 import { Jump } from "./jump";
-import { EpochOverlay } from "./overlay";
 import { SignalRows } from "./signals";
 import { Shape } from "./shape";
 import { useWidth } from "./use";
-import { Waterfall } from "./waterfall";
 import { lensFrame } from "../lib/lens";
 import { yRange } from "../lib/range";
 import type { Lens } from "../types";
@@ -101,10 +100,7 @@ export function LensCard({ state }: { state: State }): JSX.Element | null {
       {(lens) => (
         <div class={`halves ${state.lens.status === "loading" ? "stale" : ""}`}>
           <Stack lens={lens} state={state} />
-          <div class="beside">
-            <Waterfall lens={lens} />
-            {state.overlay.value === null ? null : <EpochOverlay overlay={state.overlay.value} chosen={lens.boundary.epoch} />}
-          </div>
+          <Beside lens={lens} state={state} />
         </div>
       )}
     </Card>

@@ -2,41 +2,14 @@
 
 import type { MarkKind } from "../types";
 
-export interface Palette {
-  ink: string;
-  page: string;
-  card: string;
-  mute: string;
-  line: string;
-  shade: string;
-  data: string;
-  band: string;
-  validation: string;
-  span: string;
-  kinds: Record<MarkKind, string>;
-}
+const NAMES = ["ink", "page", "card", "mute", "line", "shade", "data", "band", "validation", "span"] as const;
+const KINDS = ["fault", "benign", "artifact", "planned", "unknown"] as const;
+
+export type Palette = Record<(typeof NAMES)[number], string> & { kinds: Record<MarkKind, string> };
 
 export function readPalette(): Palette {
   const style = getComputedStyle(document.documentElement);
-  const get = (name: string): string => style.getPropertyValue(`--${name}`).trim();
-  return {
-    ink: get("ink"),
-    page: get("page"),
-    card: get("card"),
-    mute: get("mute"),
-    line: get("line"),
-    shade: get("shade"),
-    data: get("data"),
-    band: get("band"),
-    validation: get("validation"),
-    span: get("span"),
-    kinds: {
-      fault: get("fault"),
-      benign: get("benign"),
-      artifact: get("artifact"),
-      planned: get("planned"),
-      unknown: get("unknown"),
-      none: get("faint"),
-    },
-  };
+  const read = <K extends string>(names: readonly K[]): Record<K, string> =>
+    Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()])) as Record<K, string>;
+  return { ...read(NAMES), kinds: { ...read(KINDS), none: read(["faint"]).faint } };
 }

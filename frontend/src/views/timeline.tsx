@@ -110,17 +110,14 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
       yLabels: y.log ? yTicks.map((tick) => num(tick)) : tickLabels(yTicks),
       xTicks: xTicks(timeline, rows.batch, rows.step, { from, to, width }, place.axis),
       shading: inEpochs.length * STRIPE > width ? [] : inEpochs.filter((_, index) => (timeline.epochs.epoch[index] ?? 0) % 2 === 1),
-      boundaries: marks.flatMap((mark) => {
-        const boundary = mark.boundary === null ? undefined : diagnosis?.boundaries.find((item) => item.index === mark.boundary);
-        return boundary === undefined ? [] : [{ batch: boundary.batch, kind: boundary.kind, chosen: boundary.index === place.boundary }];
-      }),
+      boundaries: marks.filter(({ boundary }) => boundary !== null).map(({ batch, kind, boundary }) => ({ batch, kind, chosen: boundary === place.boundary })),
       points: timeline.validation,
       nonfinite: timeline.nonfinite,
       gaps: timeline.gaps,
       span: highlight?.span ?? (place.view === "batches" && place.batch !== null ? [place.batch, place.batch + 1] : null),
       palette: readPalette(),
     };
-  }, [timeline, rows, marks, diagnosis, from, to, width, place.scale, place.axis, place.boundary, place.view, place.batch, highlight, dark]);
+  }, [timeline, rows, marks, from, to, width, place.scale, place.axis, place.boundary, place.view, place.batch, highlight, dark]);
 
   const area = areaOf(curve);
   const paint = useCallback((pen: Pen) => paintCurve(pen, curve), [curve]);
