@@ -140,6 +140,18 @@ class RunCache:
         self._evict(keep=name)
         return judged
 
+    def settled(self, name: str) -> Hashable | None:
+        """A value that stands for all that can be said of a run that rests: it was diagnosed as it is now.
+
+        None where there is no such run, and while it grows or waits for its diagnosis: what is said of it then may be
+        another thing at the next question.
+        """
+        token = self._tokens().get(name)
+        with self._lock:
+            entry = self._entries.get(name)
+            rests = entry is not None and entry.diagnosis is not None and not entry.trouble
+            return token if rests and entry is not None and entry.seen_token == entry.diagnosed_token == token else None
+
     def wait(self, timeout: float = 60.0) -> bool:
         """Waits until nothing is left to do in the background; False if that took longer than `timeout` seconds."""
         with self._lock:

@@ -19,6 +19,7 @@ from tb_losslens.analysis.engine import diagnose
 from tb_losslens.errors import LossLensError
 from tb_losslens.events.metadata import PLUGIN_NAME
 from tb_losslens.plugin import api, assets, params
+from tb_losslens.plugin.answers import Answers
 from tb_losslens.plugin.cache import RunCache
 from tb_losslens.plugin.plain import WithPlainLogs
 from tb_losslens.plugin.scalars import Scalars
@@ -47,24 +48,25 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
         self._logdir = str(context.logdir or "")
         self._caches: OrderedDict[str, RunCache] = OrderedDict()
         self._lock = threading.Lock()
+        self._answers = Answers()
 
     def get_plugin_apps(self) -> dict[str, Any]:
         """Every route below data/plugin/losslens/."""
         return {
             "/runs": self._app(partial(runs_route, logdir=self._logdir)),
-            "/diagnosis": self._app(diagnosis_route),
-            "/boundaries": self._app(boundaries_route),
-            "/timeline": self._app(timeline_route),
-            "/lens": self._app(lens_route),
-            "/overlay": self._app(overlay_route),
-            "/fold": self._app(fold_route),
-            "/batches": self._app(batches_route),
-            "/batch": self._app(batch_route),
-            "/layers": self._app(layers_route),
+            "/diagnosis": self._kept(diagnosis_route),
+            "/boundaries": self._kept(boundaries_route),
+            "/timeline": self._kept(timeline_route),
+            "/lens": self._kept(lens_route),
+            "/overlay": self._kept(overlay_route),
+            "/fold": self._kept(fold_route),
+            "/batches": self._kept(batches_route),
+            "/batch": self._kept(batch_route),
+            "/layers": self._kept(layers_route),
             "/compare": self._app(partial(compare_route, logdir=self._logdir)),
             "/scalars": self._app(scalars_route),
             "/scalar": self._app(scalar_route),
-            "/report": self._app(partial(report_route, logdir=self._logdir)),
+            "/report": self._kept(partial(report_route, logdir=self._logdir)),
             "/static/*": _guarded(static_route),
         }
 
@@ -88,13 +90,33 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
             return self._caches[experiment]
 
     def _app(self, implementation: Implementation) -> Any:
+        """A route that is asked anew each time."""
+
         def answer(request: Request) -> Any:
-            ctx = plugin_util.context(request.environ)
-            experiment = plugin_util.experiment_id(request.environ)
-            body = implementation(self._cache(experiment, ctx), Scalars(self._provider, ctx, experiment), request)
-            return http_util.Respond(request, dumps(body), "application/json")
+            _, make = self._asked(implementation, request)
+            return http_util.Respond(request, make(), "application/json")
 
         return _guarded(answer)
+
+    def _kept(self, implementation: Implementation) -> Any:
+        """A route whose answer follows from one run and the parameters: made once for a run that rests."""
+
+        def answer(request: Request) -> Any:
+            cache, make = self._asked(implementation, request)
+            settled = cache.settled(request.args.get("run", ""))
+            if settled is None:
+                return http_util.Respond(request, make(), "application/json")
+            key = (plugin_util.experiment_id(request.environ), request.path, request.query_string, settled)
+            body = self._answers.get(key, make)
+            return http_util.Respond(request, body, "application/json", content_encoding="gzip")
+
+        return _guarded(answer)
+
+    def _asked(self, implementation: Implementation, request: Request) -> tuple[RunCache, Callable[[], str]]:
+        ctx = plugin_util.context(request.environ)
+        experiment = plugin_util.experiment_id(request.environ)
+        cache, scalars = self._cache(experiment, ctx), Scalars(self._provider, ctx, experiment)
+        return cache, lambda: dumps(implementation(cache, scalars, request))
 
 
 def _guarded(answer: Callable[[Request], Any]) -> Any:

@@ -73,12 +73,14 @@ def _telling_rows(values: NDArray[np.float64], starts: NDArray[np.int64], last: 
         return starts
     first = int(starts[0])
     part = values[first:last]
-    bucket = np.repeat(np.arange(len(starts)), np.diff(starts, append=last))
     stats = bucket_stats(values, starts, last)
+    changing = stats.low < stats.high  # an LR that rests has nothing to tell in most buckets, and most LRs rest
     found = [starts, np.array([last - 1], dtype=np.int64)]
-    for extreme in (stats.low, stats.high):
-        at = np.flatnonzero(part == extreme[bucket])
-        found.append(first + at[np.unique(bucket[at], return_index=True)[1]])
+    size = np.diff(starts, append=last)
+    for extreme in (stats.low, stats.high) if changing.any() else ():
+        at = np.flatnonzero(part == np.repeat(np.where(changing, extreme, np.nan), size))
+        opens = np.flatnonzero(np.diff(np.searchsorted(starts, first + at, side="right"), prepend=0))  # the first of each
+        found.append(first + at[opens])
     return np.unique(np.concatenate(found))
 
 

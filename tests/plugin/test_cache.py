@@ -304,3 +304,30 @@ def test_runs_may_be_dropped_while_others_read_them(judge):
         thread.join()
     assert not failures
     assert len(judge.asked) == 4
+
+
+def test_a_run_is_settled_once_it_was_diagnosed_as_it_is():
+    shelf, judge, clock = Shelf(a=3), Judge(), Clock()
+    cache = a_cache(shelf, judge, clock=clock)
+    assert cache.settled("a") is None
+    assert cache.settled("gone") is None
+    cache.judged("a")
+    assert cache.settled("a") == 3
+    shelf.lengths["a"] = 4  # it grew: what was said of three batches no longer holds
+    assert cache.settled("a") is None
+    cache.judged("a")  # too soon for another diagnosis
+    assert cache.settled("a") is None
+    clock.now += 100
+    cache.judged("a")
+    assert cache.settled("a") == 4
+    del shelf.lengths["a"]
+    assert cache.settled("a") is None
+
+
+def test_a_run_that_cannot_be_read_is_not_settled():
+    shelf = Shelf(a=3)
+    cache = a_cache(shelf, Judge())
+    shelf.broken.add("a")
+    cache.overview()
+    assert cache.wait()
+    assert cache.settled("a") is None

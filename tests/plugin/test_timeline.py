@@ -1,4 +1,3 @@
-import time
 
 import numpy as np
 import pytest
@@ -161,20 +160,12 @@ def test_settings_come_from_the_facts():
     assert build(a_run(), 0, 1000, 100)["settings"] == {"loss_source": "", "overhead": None, "elapsed": None}
 
 
-def test_a_million_batches_are_quick_and_small():
+def test_a_million_batches_are_small():
     n = 1_000_000
     rng = np.random.default_rng(0)
     events = [RunEvent("note", b, text="x" * 100) for b in range(0, n, 1000)]
     run = a_run(n=n, epoch_length=1000, events=events, loss=rng.normal(size=n).astype(np.float32), lr=rng.random(n))
-    build(run, 0, n, 1300)
-    times = []
-    for _ in range(10):
-        start = time.thread_time()  # the processor may have others to serve meanwhile
-        text = dumps(build(run, 0, n, 1300))
-        times.append(time.thread_time() - start)
-    print(f"1,000,000 batches: {min(times) * 1000:.1f} ms, {len(text) / 1000:.0f} KB")
-    assert min(times) < 0.05
-    assert len(text) < 250_000
+    assert len(dumps(build(run, 0, n, 1300))) < 250_000
 
 
 def test_holes_in_the_record_are_named():
