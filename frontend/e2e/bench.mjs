@@ -57,14 +57,14 @@ export async function page_costs(page, base, { run, loads }) {
   await page.addInitScript(() => {
     if (!location.href.includes("plugin_entry")) return;
     const look = () => {
-      if (document.querySelector(".verdict h1:not(.quiet)") && document.querySelector(".plot canvas")) requestAnimationFrame(() => (window.usefulPaint = performance.now()));
+      if (document.querySelector(".verdict h1:not(.quiet)") && document.querySelector(".timeline .plot canvas")) requestAnimationFrame(() => (window.usefulPaint = performance.now()));
       else requestAnimationFrame(look);
     };
     requestAnimationFrame(look);
   });
   const paints = [];
   for (let load = 0; load <= loads; load += 1) {
-    const frame = await opened(page, base, { run }, ".plot canvas");
+    const frame = await opened(page, base, { run }, ".timeline .plot canvas");
     paints.push(await (await frame.waitForFunction(() => window.usefulPaint)).jsonValue());
   }
   const frame = await opened(page, base, { run }, ".lens .row");

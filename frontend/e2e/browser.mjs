@@ -13,7 +13,7 @@ export async function inBrowser(base, scenario) {
   try {
     const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, permissions: ["clipboard-read", "clipboard-write"] });
     const page = await context.newPage();
-    page.setDefaultTimeout(15_000);
+    page.setDefaultTimeout(40_000);
     page.on("dialog", (dialog) => {
       wrong.push(`dialog: ${dialog.message()}`);
       void dialog.dismiss();
@@ -59,7 +59,7 @@ export async function ask(base, route, params = {}) {
 }
 
 /** Tries again until `check` no longer throws. */
-export async function eventually(check, timeout = 10_000) {
+export async function eventually(check, timeout = 30_000) {
   const end = Date.now() + timeout;
   for (;;) {
     try {

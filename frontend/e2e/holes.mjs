@@ -5,7 +5,7 @@ import { ask, eventually, open } from "./browser.mjs";
 
 /** The line of a plot, as where each column of pixels holds its colour, from left to right. */
 async function inked(frame) {
-  return frame.locator(".plot canvas").evaluate((canvas) => {
+  return frame.locator(".timeline .plot canvas").evaluate((canvas) => {
     const { width, height } = canvas;
     const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
     const [r, g, b] = [0x2a, 0x6f, 0xbb];
@@ -50,7 +50,7 @@ export async function no_finite_loss_is_crosses_everywhere(page, base, { run }) 
   assert.ok((await frame.locator(".lens .bad").count()) > 0);
   assert.ok(!(await frame.locator(".verdict").textContent()).includes("`"), "code is set as code");
   // The plot has crosses, and its axis no numbers that nothing stands for.
-  const coloured = await frame.locator(".plot canvas").evaluate((canvas) => {
+  const coloured = await frame.locator(".timeline .plot canvas").evaluate((canvas) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     let [crosses, labels] = [0, 0];
     for (let at = 0; at < data.length; at += 4) {

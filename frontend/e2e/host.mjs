@@ -69,7 +69,7 @@ export async function hostile_names_never_execute(page, base) {
     assert.equal(await row.locator("b").textContent(), run);
     await row.click();
     await eventually(() => assert.equal(new URLSearchParams(new URL(page.url()).hash.slice(1)).get("p.losslens.run"), run));
-    if (!plain) await frame.locator(".plot canvas").waitFor();
+    if (!plain) await frame.locator(".timeline .plot canvas").waitFor();
     const box = await row.boundingBox();
     assert.ok(box.width < 220, "a long name is cut");
   }

@@ -26,7 +26,7 @@ export async function missing_run_shows_the_servers_sentence(page, base) {
   assert.equal(await frame.locator(".select").count(), 0, "nothing to choose for a run that is not there");
   await frame.locator(".run").first().click();
   await frame.locator(".verdict h1:not(.quiet)").waitFor();
-  await frame.locator(".plot canvas").waitFor();
+  await frame.locator(".timeline .plot canvas").waitFor();
   assert.equal(await frame.locator(".failure").count(), 0);
 }
 

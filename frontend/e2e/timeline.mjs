@@ -5,7 +5,7 @@ import { ask, eventually, hashOf, open } from "./browser.mjs";
 
 /** Drags over the plot from share `a` to share `b` of its width. */
 async function drag(page, frame, a, b) {
-  const box = await frame.locator(".plot .over").boundingBox();
+  const box = await frame.locator(".timeline .over").boundingBox();
   const y = box.y + box.height / 2;
   await page.mouse.move(box.x + a * box.width, y);
   await page.mouse.down();
@@ -16,7 +16,7 @@ async function drag(page, frame, a, b) {
 
 export async function zoom_shows_raw_batches(page, base, { run, batches }) {
   const frame = await open(page, base, { run });
-  await frame.locator(".plot canvas").waitFor();
+  await frame.locator(".timeline .plot canvas").waitFor();
   await frame.locator(".legend", { hasText: "min to max" }).waitFor();
   const asked = page.waitForResponse((response) => /\/timeline\?.*from=/.test(response.url()));
   await drag(page, frame, 0.5, 0.52);
@@ -25,9 +25,9 @@ export async function zoom_shows_raw_batches(page, base, { run, batches }) {
   assert.ok(Math.abs(answer.from / batches - 0.5) < 0.01 && Math.abs(answer.to / batches - 0.52) < 0.01, `${answer.from} to ${answer.to}`);
   await frame.locator(".legend", { hasText: "each batch" }).waitFor();
   assert.match(hashOf(page), new RegExp(`from=${answer.from}&p.losslens.to=${answer.to}`));
-  await frame.locator(".plot .over").hover();
+  await frame.locator(".timeline .over").hover();
   await eventually(async () => assert.match(await frame.locator(".readout").textContent(), /^epoch \d+ · step [\d\u202f]+ · loss [\d.]+$/));
-  await frame.locator(".plot .over").dblclick();
+  await frame.locator(".timeline .over").dblclick();
   await frame.locator(".legend", { hasText: "min to max" }).waitFor();
   assert.ok(!hashOf(page).includes("from="));
 }
@@ -35,8 +35,8 @@ export async function zoom_shows_raw_batches(page, base, { run, batches }) {
 /** With Ctrl the wheel zooms around the pointer, sideways it pans, and alone it is the page's. */
 export async function wheel_zooms_and_pans(page, base, { run, batches }) {
   const frame = await open(page, base, { run });
-  await frame.locator(".plot canvas").waitFor();
-  const box = await frame.locator(".plot .over").boundingBox();
+  await frame.locator(".timeline .plot canvas").waitFor();
+  const box = await frame.locator(".timeline .over").boundingBox();
   const range = () => ["from", "to"].map((name) => new RegExp(`losslens.${name}=(\\d+)`).exec(hashOf(page))?.[1]).map(Number);
   const moved = async (act) => {
     const answer = page.waitForResponse((response) => /\/timeline\?/.test(response.url()));
@@ -71,7 +71,7 @@ export async function wheel_zooms_and_pans(page, base, { run, batches }) {
 /** With Shift a drag moves what is seen, and the batch under the pointer goes with it. */
 export async function drag_with_shift_pans(page, base, { run }) {
   const frame = await open(page, base, { run, from: 4000, to: 8000 });
-  await frame.locator(".plot canvas").waitFor();
+  await frame.locator(".timeline .plot canvas").waitFor();
   const answer = page.waitForResponse((response) => /\/timeline\?.*from=/.test(response.url()) && !response.url().includes("from=4000&"));
   await page.keyboard.down("Shift");
   await drag(page, frame, 0.75, 0.5);
@@ -83,15 +83,15 @@ export async function drag_with_shift_pans(page, base, { run }) {
 
 export async function axes_switch(page, base, { run }) {
   const frame = await open(page, base, { run });
-  await frame.locator(".plot canvas").waitFor();
-  const picture = () => frame.locator(".plot canvas").evaluate((canvas) => canvas.toDataURL());
+  await frame.locator(".timeline .plot canvas").waitFor();
+  const picture = () => frame.locator(".timeline .plot canvas").evaluate((canvas) => canvas.toDataURL());
   const before = await picture();
   await frame.getByLabel("x axis").selectOption("step");
   await eventually(async () => assert.ok(hashOf(page).includes("axis=step")));
   await eventually(async () => assert.ok((await picture()) !== before, "the x axis is drawn anew"));
   await frame.getByLabel("y axis").selectOption("log");
   await eventually(async () => assert.ok(hashOf(page).includes("scale=log")));
-  await frame.locator(".plot canvas").waitFor();
+  await frame.locator(".timeline .plot canvas").waitFor();
   const logarithmic = await picture();
   await frame.getByLabel("y axis").selectOption("linear");
   await eventually(async () => assert.ok((await picture()) !== logarithmic, "the y axis is drawn anew"));
@@ -109,7 +109,7 @@ export async function scalar_is_laid_under(page, base, { run, tag }) {
 
 export async function keys_zoom_and_pan(page, base, { run, batches }) {
   const frame = await open(page, base, { run, boundary: 14 });
-  await frame.locator(".plot canvas").waitFor();
+  await frame.locator(".timeline .plot canvas").waitFor();
   const range = () => ["from", "to"].map((name) => new RegExp(`losslens.${name}=(\\d+)`).exec(hashOf(page))?.[1]).map(Number);
   const press = async (key) => {
     const answer = page.waitForResponse((response) => /\/timeline\?/.test(response.url()));

@@ -1,6 +1,6 @@
 // The one file that talks to the server. Addresses are relative, so that path prefixes and proxies need no care.
 
-import type { Batch, Batches, Compare, Diagnosis, Fold, Layers, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
+import type { Batch, Batches, Compare, Diagnosis, First, Fold, Layers, Lens, Overlay, Report, RunsResponse, Scalar, ScalarTags, Timeline } from "./types";
 
 /** The server's own sentence on what went wrong; `status` is 0 where it could not be reached. */
 export class ApiError extends Error {
@@ -46,6 +46,7 @@ function range(zoom: Zoom): Params {
 
 export const api = {
   runs: async (signal?: AbortSignal) => (await get("runs", {}, signal)) as RunsResponse,
+  first: async (run: string, zoom: Zoom, points: number, signal?: AbortSignal) => (await get("first", { run, ...range(zoom), points }, signal)) as First,
   diagnosis: async (run: string, signal?: AbortSignal) => (await get("diagnosis", { run }, signal)) as Diagnosis,
   timeline: async (run: string, zoom: Zoom, points: number, signal?: AbortSignal) => (await get("timeline", { run, ...range(zoom), points }, signal)) as Timeline,
   lens: async (run: string, boundary: number, signal?: AbortSignal) => (await get("lens", { run, boundary }, signal)) as Lens,

@@ -57,8 +57,8 @@ export function askZoom(run: string, view: View): void {
 export async function openRun(run: string): Promise<void> {
   const asked = state.get().place;
   if (currentRow()?.plain === true) return openPlain(run);
-  const asking = ask.diagnosis(run);
-  const others: Promise<unknown>[] = [ask.timeline(run), askView(run, asked)];
+  const asking = ask.first(run);
+  const others: Promise<unknown>[] = [askView(run, asked)];
   if (asked.boundary !== null) others.push(ask.lens(run, asked.boundary));
   const diagnosis = await asking;
   if (diagnosis !== null && state.get().place.run === run) {

@@ -4,6 +4,7 @@ import { api, ApiError } from "./api";
 import { compared } from "./lib/compare";
 import type { Place } from "./lib/hash";
 import { type Answers, type State, state } from "./state";
+import type { Diagnosis, First } from "./types";
 
 const running = new Map<keyof Answers, AbortController>();
 
@@ -40,6 +41,17 @@ function points(zoom: Place["zoom"]): number {
 
 export const ask = {
   runs: () => load("runs", api.runs),
+  /** Timeline and diagnosis in one answer, so that both are drawn in one frame; a diagnosis that is still to be made comes after the curve. */
+  first: async (run: string): Promise<Diagnosis | null> => {
+    const { zoom } = state.get().place;
+    let asked: Promise<First> | null = null;
+    const answer = (signal: AbortSignal): Promise<First> => (asked ??= api.first(run, zoom, points(zoom), signal));
+    const [diagnosis] = await Promise.all([
+      load("diagnosis", async (signal) => (await answer(signal)).diagnosis ?? api.diagnosis(run, signal)),
+      load("timeline", async (signal) => (await answer(signal)).timeline),
+    ]);
+    return diagnosis;
+  },
   diagnosis: (run: string) => load("diagnosis", (signal) => api.diagnosis(run, signal)),
   timeline: (run: string) => {
     const { zoom } = state.get().place;

@@ -132,6 +132,12 @@ export interface Timeline extends Table {
   missing: Missing[];
 }
 
+/** What can be read at once; without a diagnosis where that is still to be made. */
+export interface First {
+  timeline: Timeline;
+  diagnosis: Diagnosis | null;
+}
+
 export interface LensSignal {
   name: string;
   label: string;

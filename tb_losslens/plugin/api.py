@@ -75,6 +75,17 @@ def timeline_impl(cache: RunCache, run: str, *, first: int, last: int | None, po
     return timeline.build(recorded, *_range(recorded, first, last), points)
 
 
+def first_impl(cache: RunCache, run: str, *, first: int, last: int | None, points: int) -> dict[str, Any]:
+    """What a page needs to be read: the timeline, and the diagnosis where it is known as the run is now, else None.
+
+    Raises:
+        InvalidArgumentError: if the range is empty though the run is not.
+    """
+    known = cache.settled(run) is not None
+    shown = timeline_impl(cache, run, first=first, last=last, points=points)
+    return {"timeline": shown, "diagnosis": diagnosis_impl(cache, run) if known else None}
+
+
 def lens_impl(cache: RunCache, run: str, *, boundary: int, m: int | None) -> dict[str, Any]:
     """One boundary with `m` batches a side, every signal, and the jump as the sum of its parts.
 

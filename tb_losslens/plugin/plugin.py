@@ -54,6 +54,7 @@ class LossLensPlugin(base_plugin.TBPlugin):  # type: ignore[misc]  # tensorboard
         """Every route below data/plugin/losslens/."""
         return {
             "/runs": self._app(partial(runs_route, logdir=self._logdir)),
+            "/first": self._kept(first_route),
             "/diagnosis": self._kept(diagnosis_route),
             "/boundaries": self._kept(boundaries_route),
             "/timeline": self._kept(timeline_route),
@@ -155,16 +156,25 @@ def boundaries_route(cache: RunCache, _scalars: Scalars, request: Request) -> di
     return api.boundaries_impl(cache, params.text(request.args, "run"))
 
 
+def first_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
+    """`/first?run=&from=&to=&points=`."""
+    run = api.recorded_run(cache, params.text(request.args, "run"))
+    return api.first_impl(cache, run, **_buckets(request))
+
+
 def timeline_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:
     """`/timeline?run=&from=&to=&points=`."""
+    run = api.recorded_run(cache, params.text(request.args, "run"))
+    return api.timeline_impl(cache, run, **_buckets(request))
+
+
+def _buckets(request: Request) -> dict[str, Any]:
     args = request.args
-    return api.timeline_impl(
-        cache,
-        api.recorded_run(cache, params.text(args, "run")),
-        first=params.whole(args, "from", default=0),
-        last=params.whole(args, "to") if "to" in args else None,
-        points=params.whole(args, "points", default=1000, low=10, high=1300),
-    )
+    return {
+        "first": params.whole(args, "from", default=0),
+        "last": params.whole(args, "to") if "to" in args else None,
+        "points": params.whole(args, "points", default=1000, low=10, high=1300),
+    }
 
 
 def lens_route(cache: RunCache, _scalars: Scalars, request: Request) -> dict[str, Any]:

@@ -52,6 +52,14 @@ def cache():
     return RunCache(Memory(jumping(), steady()), diagnose)
 
 
+def test_what_is_read_first_never_waits_for_a_diagnosis(cache):
+    asked = {"first": 0, "last": None, "points": 50}
+    assert api.first_impl(cache, "jumping", **asked)["diagnosis"] is None
+    whole = api.diagnosis_impl(cache, "jumping")
+    body = api.first_impl(cache, "jumping", **asked)
+    assert body == {"timeline": api.timeline_impl(cache, "jumping", **asked), "diagnosis": whole}
+
+
 def test_runs_are_pending_first_and_judged_later(cache):
     first = api.runs_impl(cache, NoScalars())
     assert [row["run"] for row in first["runs"]] == ["jumping", "steady"]

@@ -15,6 +15,7 @@ from tests.tensorboard_process import tensorboard
 JSON_ROUTES = [
     ("runs", {}),
     ("diagnosis", {"run": "big"}),
+    ("first", {"run": "big"}),
     ("boundaries", {"run": "big"}),
     ("timeline", {"run": "big"}),
     ("timeline", {"run": "big", "points": 1300}),

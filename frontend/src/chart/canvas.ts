@@ -1,4 +1,4 @@
-// A canvas that is drawn once a frame at most, and only after something changed; and the pointer over it.
+// A canvas that is drawn at once when something changed, so that it is on the screen with the next frame; and the pointer over it.
 
 import type { Area, Pen } from "./pen";
 
@@ -93,9 +93,7 @@ export function createChart(host: HTMLElement, first: Painting, listeners: () =>
   const over = add(host, "div", "over");
   const pen = canvas.getContext("2d");
   let shown = first;
-  let planned = 0;
   const draw = (): void => {
-    planned = 0;
     if (pen === null) return;
     const ratio = window.devicePixelRatio;
     const [wide, high] = [Math.round(shown.width * ratio), Math.round(shown.height * ratio)];
@@ -107,25 +105,21 @@ export function createChart(host: HTMLElement, first: Painting, listeners: () =>
     shown.paint(pen);
     pen.restore();
   };
-  const plan = (): void => {
-    if (planned === 0) planned = requestAnimationFrame(draw);
-  };
   const show = (next: Painting): void => {
     shown = next;
     place(over, next.area);
     Object.assign(canvas.style, { width: `${next.width}px`, height: `${next.height}px` });
-    plan();
+    draw();
   };
   shownOn.set(canvas, () => shown);
   watchPointer(over, listeners);
   show(first);
   // Another screen, or the browser's own zoom: the size in CSS pixels may be the same then.
-  window.addEventListener("resize", plan);
+  window.addEventListener("resize", draw);
   return {
     show,
     destroy() {
-      cancelAnimationFrame(planned);
-      window.removeEventListener("resize", plan);
+      window.removeEventListener("resize", draw);
       canvas.remove();
       over.remove();
     },
