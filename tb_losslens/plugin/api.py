@@ -104,8 +104,19 @@ def lens_impl(cache: RunCache, run: str, *, boundary: int, m: int | None) -> dic
     around = [epoch.epoch for epoch in judged.run.epochs if at in (epoch.first, epoch.last)]
     body["epochs"] = around if len(around) == 2 else []
     body["gaps"] = timeline.gaps(judged.run, at - body["m"], at + body["m"])
+    body["all"] = _superposed(judged, body["m"])
     body["signals"] = [{**signal, "value": shortened(signal["value"])} for signal in body["signals"][:room]]
     return body
+
+
+def _superposed(judged: Judged, m: int) -> dict[str, Any] | None:
+    from tb_losslens.analysis.superposed import superposed
+
+    found = superposed(judged.run, judged.diagnosis.boundaries, m)
+    if found is None:
+        return None
+    columns = [list(range(-m, m)), *(numbers(column, 6) for column in found[:3])]
+    return {"names": ["offset", "mean", "low", "high"], "columns": columns, "count": found.boundaries}
 
 
 def overlay_impl(cache: RunCache, run: str, *, points: int) -> dict[str, Any]:

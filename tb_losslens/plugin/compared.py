@@ -20,6 +20,7 @@ MOST_RUNS = 24
 _MOST_SETTINGS = 12
 _MOST_LOOKED_AT = 1000
 _MOST_JUMPS = 60
+_MOST_FINDINGS = 12
 _DIGITS = 5
 
 
@@ -67,9 +68,16 @@ def _row(side: Side, settings: list[Value]) -> dict[str, Any]:
         "last": _number(found.last),
         "noise": _number(found.noise),
         "jumps": _jumps(known),
+        "findings": _findings(known),
         "loss": {"names": ["share", "mean"], "columns": [numbers(found.share, _DIGITS), numbers(found.loss, _DIGITS)]},
         "settings": settings,
     }
+
+
+def _findings(known: Diagnosis | None) -> list[dict[str, Any]]:
+    """The leading findings, best first."""
+    found = known.findings[:_MOST_FINDINGS] if known else ()
+    return [{"cause": each.cause, "title": each.title, "kind": each.kind, "strength": each.strength} for each in found]
 
 
 def _jumps(known: Diagnosis | None) -> dict[str, list[Any]]:

@@ -35,6 +35,7 @@ def build(run: Run, first: int, last: int, points: int) -> dict[str, Any]:
         "names": ["batch", "step", "mean", "min", "max"],
         "columns": [starts.tolist(), run.step[starts].tolist(), numbers(stats.mean), numbers(stats.low), numbers(stats.high)],
         "lanes": _lanes(run, starts, last),
+        "more": _more(run, starts, last),
         "nonfinite": _nonfinite(run, loss, starts, last),
         "gaps": gaps(run, first, last),
         "epochs": _epochs(run, first, last),
@@ -62,6 +63,19 @@ def _lanes(run: Run, starts: NDArray[np.int64], last: int) -> dict[str, Any]:
     lr = run.float("lr")
     rows = _telling_rows(lr, starts, last)
     return {"names": ["batch", "lr"], "columns": [rows.tolist(), numbers(lr[rows])]}
+
+
+def _more(run: Run, starts: NDArray[np.int64], last: int) -> list[dict[str, Any]]:
+    """Signals beside the LR, a value for each bucket: the longest wait for data, and the mode where it was ever other than train."""
+    out = []
+    if run.has("data_wait"):
+        longest = bucket_stats(run.float("data_wait"), starts, last).high
+        out.append({"name": "data_wait", "label": "data wait, s", "value": numbers(longest, 4)})
+    if run.has("train_mode"):
+        mode = run.float("train_mode")
+        if (mode < 1).any():
+            out.append({"name": "train_mode", "label": "train mode", "value": numbers(bucket_stats(mode, starts, last).low, 4)})
+    return out
 
 
 def _telling_rows(values: NDArray[np.float64], starts: NDArray[np.int64], last: int) -> NDArray[np.int64]:

@@ -52,6 +52,17 @@ def cache():
     return RunCache(Memory(jumping(), steady()), diagnose)
 
 
+def test_a_lens_lays_all_boundaries_over_each_other(cache):
+    body = api.lens_impl(cache, "jumping", boundary=3, m=10)["all"]
+    assert body["count"] == 11
+    offset, mean, low, high = body["columns"]
+    assert offset == list(range(-10, 10))
+    assert abs(mean[9]) < 0.2 < 0.8 < mean[10]
+    assert all(a < b < c for a, b, c in zip(low, mean, high, strict=True))
+    short = RunCache(Memory(jumping(epochs=3)), diagnose)
+    assert api.lens_impl(short, "jumping", boundary=0, m=10)["all"] is None
+
+
 def test_what_is_read_first_never_waits_for_a_diagnosis(cache):
     asked = {"first": 0, "last": None, "points": 50}
     assert api.first_impl(cache, "jumping", **asked)["diagnosis"] is None

@@ -74,3 +74,14 @@ def test_settings_with_endless_names_stay_small():
     body = api.compare_impl(RunCache(Memory(*runs), diagnose), ["a", "b"])
     assert len(body["differ"]) == 1
     assert len(dumps(body)) < 50_000
+
+
+def test_findings_of_each_run_are_named():
+    cache = RunCache(Memory(jumping(), steady()), diagnose)
+    assert [row["findings"] for row in api.compare_impl(cache, ["jumping", "steady"])["runs"]] == [[], []]  # not judged yet
+    cache.wait()
+    body = api.compare_impl(cache, ["jumping", "steady"])
+    for row in body["runs"]:
+        known = api.diagnosis_impl(cache, row["run"])["findings"]
+        assert row["findings"] == [{name: each[name] for name in ("cause", "title", "kind", "strength")} for each in known][:12]
+    assert body["runs"][0]["findings"]

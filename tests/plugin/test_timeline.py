@@ -179,3 +179,17 @@ def test_holes_in_the_record_are_named():
 def test_without_any_finite_loss_every_bucket_is_a_cross():
     body = build(a_run(loss=np.full(1000, np.nan)), 0, 1000, 100)
     assert body["nonfinite"] == body["columns"][0]
+
+
+def test_the_longest_wait_and_a_lapse_of_the_mode_are_lanes():
+    wait, mode = np.full(10_000, 0.001), np.ones(10_000)
+    wait[4_321], mode[7_777] = 2.5, 0.0
+
+    def more(**columns):
+        return build(a_run(n=10_000, **columns), 0, 10_000, 100)["more"]
+
+    assert more() == []
+    assert [each["name"] for each in more(data_wait=wait, train_mode=np.ones(10_000))] == ["data_wait"]
+    longest, lowest = more(data_wait=wait, train_mode=mode)
+    assert [(at, value) for at, value in enumerate(longest["value"]) if value != 0.001] == [(43, 2.5)]
+    assert [(at, value) for at, value in enumerate(lowest["value"]) if value != 1] == [(77, 0)]
