@@ -92,6 +92,9 @@ export const setSignal = (signal: string): void => go({ signal });
 export const setAxis = (axis: Place["axis"]): void => go({ axis });
 export const setScale = (scale: Place["scale"]): void => go({ scale });
 export const setScalar = (scalar: string | null): void => go({ scalar });
+export const setKind = (kind: string | null): void => go({ kind });
+export const setSmooth = (smooth: number | null): void => go({ smooth });
+export const setOver = (over: boolean): void => go({ over });
 export const openFinding = (finding: number): void => state.set({ finding });
 
 /** A span that is this small a part of the view cannot be seen without zooming. */

@@ -28,6 +28,7 @@ export function go(patch: Partial<Place>): void {
   if (newRun) void openRun(place.run);
   else {
     if (place.zoom !== before.zoom) askZoom(place.run, place.view);
+    else if (place.over !== before.over || place.runs !== before.runs) askOver();
     if (place.signal !== before.signal && place.view === "layers") void ask.layers(place.run);
     if (place.boundary !== before.boundary && place.boundary !== null) void ask.lens(place.run, place.boundary);
     if (place.batch !== before.batch && place.batch !== null && place.view === before.view) void ask.batch(place.run, place.batch);
@@ -47,9 +48,17 @@ function askView(run: string, { view, batch }: Place): Promise<unknown> {
   return Promise.resolve();
 }
 
+/** The other runs, where they are drawn. */
+function askOver(): void {
+  const { over, zoom, run } = state.get().place;
+  if (over) void ask.over();
+  if (zoom !== null && run !== null && state.get().whole.value === null) void ask.whole(run);
+}
+
 /** What is drawn over the zoomed range. */
 export function askZoom(run: string, view: View): void {
   void ask.timeline(run);
+  askOver();
   if (view === "layers") void ask.layers(run);
 }
 
@@ -70,6 +79,7 @@ export async function openRun(run: string): Promise<void> {
   const { scalar } = state.get().place;
   void ask.overlay(run);
   void ask.tags(run);
+  askOver();
   if (scalar !== null) void ask.scalar(run, scalar);
 }
 
@@ -99,6 +109,7 @@ export async function start(): Promise<void> {
     // It was opened before it was known to be one without a recording.
     if (currentRow()?.plain === true) await openPlain(place.run);
     else if (state.get().place.view === "compare") void ask.compare();
+    askOver(); // which runs there are may have been unknown before
     return;
   }
   const runs = await ask.runs();
@@ -152,7 +163,10 @@ export async function refresh(): Promise<void> {
   if (diagnosis.status === "failed" && (grown || judged)) return void openRun(place.run);
   const wait: Promise<unknown>[] = [];
   if (grown && (place.zoom === null || place.zoom[1] > (before?.batches ?? 0))) wait.push(ask.timeline(place.run));
-  if (grown) wait.push(askView(place.run, place));
+  if (grown) {
+    askOver();
+    wait.push(askView(place.run, place));
+  }
   if ((grown || judged) && diagnosis.status !== "loading") wait.push(ask.diagnosis(place.run));
   await Promise.all(wait);
   const boundaries = state.get().diagnosis.value?.boundaries ?? [];

@@ -1,10 +1,10 @@
 // Every question that the page asks the server: where the answer goes, and that only the newest of a kind counts.
 
 import { api, ApiError } from "./api";
-import { compared } from "./lib/compare";
+import { compared, others } from "./lib/compare";
 import type { Place } from "./lib/hash";
 import { type Answers, type State, state } from "./state";
-import type { Diagnosis, First } from "./types";
+import type { Diagnosis, First, Timeline } from "./types";
 
 const running = new Map<keyof Answers, AbortController>();
 
@@ -56,6 +56,13 @@ export const ask = {
   timeline: (run: string) => {
     const { zoom } = state.get().place;
     return load("timeline", (signal) => api.timeline(run, zoom, points(zoom), signal));
+  },
+  whole: (run: string) => load("whole", (signal) => api.timeline(run, null, points(null), signal)),
+  /** A run that has nothing in the range, or cannot be read, is not drawn. */
+  over: () => {
+    const { place } = state.get();
+    const one = (run: string, signal: AbortSignal): Promise<Timeline[]> => api.timeline(run, place.zoom, points(place.zoom), signal).then((found) => [found], () => []);
+    return load("over", async (signal) => (await Promise.all(others(state.get()).map((run) => one(run, signal)))).flat());
   },
   lens: (run: string, boundary: number) => load("lens", (signal) => api.lens(run, boundary, signal)),
   overlay: (run: string) => load("overlay", (signal) => api.overlay(run, signal)),

@@ -15,6 +15,10 @@ export interface Answers {
   runs: RunsResponse;
   diagnosis: Diagnosis;
   timeline: Timeline;
+  /** The whole run, for the map of where a zoomed timeline lies. */
+  whole: Timeline;
+  /** Timelines of the runs that are drawn over it, of the same range. */
+  over: Timeline[];
   lens: Lens;
   overlay: Overlay;
   fold: Fold;
@@ -44,7 +48,7 @@ export function idle<T>(): Load<T> {
 }
 
 export function freshRun(): Omit<Loads, "runs" | "compare"> & Pick<State, "finding" | "highlight"> {
-  return { diagnosis: idle(), timeline: idle(), lens: idle(), overlay: idle(), fold: idle(), batches: idle(), batch: idle(), layers: idle(), tags: idle(), scalar: idle(), finding: 0, highlight: null };
+  return { diagnosis: idle(), timeline: idle(), whole: idle(), over: idle(), lens: idle(), overlay: idle(), fold: idle(), batches: idle(), batch: idle(), layers: idle(), tags: idle(), scalar: idle(), finding: 0, highlight: null };
 }
 
 export const state: Cell<State> = cell<State>({ place: START, dark: false, runs: idle(), compare: idle(), ...freshRun() });

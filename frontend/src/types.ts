@@ -123,6 +123,8 @@ export interface Timeline extends Table {
   batches: number;
   raw: boolean;
   lanes: Table;
+  /** Further signals, a value for each bucket. */
+  more: { name: string; label: string; unit: string; value: Num[] }[];
   nonfinite: number[];
   gaps: Gaps;
   epochs: { epoch: number[]; from: number[]; to: number[] };
@@ -162,6 +164,8 @@ export interface Lens extends Table {
   missing: Missing[];
   epochs: number[];
   gaps: Gaps;
+  /** All boundaries laid over each other: mean of the loss less the level before each, with its interval. */
+  all: (Table & { count: number }) | null;
 }
 
 export interface Overlay {
@@ -241,6 +245,8 @@ export interface ComparedRun {
   last: Num;
   noise: Num;
   jumps: { index: number[]; jump: Num[]; kind: MarkKind[] };
+  /** The best first. */
+  findings: Pick<Finding, "cause" | "title" | "kind" | "strength">[];
   loss: Table;
   settings: (string | number | boolean | null)[];
 }

@@ -12,7 +12,7 @@ let folder = "";
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "losslens-page-"));
   execFileSync("node", ["build.mjs", "--out", folder], { cwd: join(import.meta.dirname, "..") });
-});
+}, 120_000); // a build takes a second, and a busy machine as long as it likes
 afterAll(() => rmSync(folder, { recursive: true }));
 
 describe("the built page", () => {

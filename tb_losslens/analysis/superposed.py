@@ -14,7 +14,7 @@ from tb_losslens.store.run import Run
 
 
 class Superposed(NamedTuple):
-    """Three arrays of 2 * m values, from m batches before the boundary to m - 1 after it, and how many boundaries are in them."""
+    """Three arrays of 2 * m values, from m batches before the boundary to m - 1 after it, and of how many boundaries."""
 
     mean: Floats
     low: Floats

@@ -66,15 +66,16 @@ def _lanes(run: Run, starts: NDArray[np.int64], last: int) -> dict[str, Any]:
 
 
 def _more(run: Run, starts: NDArray[np.int64], last: int) -> list[dict[str, Any]]:
-    """Signals beside the LR, a value for each bucket: the longest wait for data, and the mode where it was ever other than train."""
+    """Signals beside the LR, a value for each bucket: the longest wait for data; the mode if it was ever another than train."""
     out = []
     if run.has("data_wait"):
         longest = bucket_stats(run.float("data_wait"), starts, last).high
-        out.append({"name": "data_wait", "label": "data wait, s", "value": numbers(longest, 4)})
+        out.append({"name": "data_wait", "label": "data wait", "unit": "s", "value": numbers(longest, 4)})
     if run.has("train_mode"):
         mode = run.float("train_mode")
         if (mode < 1).any():
-            out.append({"name": "train_mode", "label": "train mode", "value": numbers(bucket_stats(mode, starts, last).low, 4)})
+            lowest = bucket_stats(mode, starts, last).low
+            out.append({"name": "train_mode", "label": "train mode", "unit": "", "value": numbers(lowest, 4)})
     return out
 
 

@@ -159,6 +159,34 @@ def test_scalar_is_laid_under(base):
     scenario("scalar_is_laid_under", base, run="big", tag="Loss/val")
 
 
+def test_smoothing(base):
+    scenario("smoothing_leaves_the_raw_line", base, run="big")
+
+
+def test_other_runs_are_drawn_over_it(base):
+    scenario("other_runs_are_drawn_over_it", base, run="big", other=TRAINED)
+
+
+def test_the_window_moves_over_the_whole_run(base):
+    scenario("the_window_moves_over_the_whole_run", base, run="big", batches=logs.STEPS)
+
+
+def test_findings_are_filtered_by_kind(base):
+    scenario("findings_are_filtered_by_kind", base)
+
+
+def test_findings_of_all_runs_are_counted(base):
+    scenario("findings_of_all_runs_are_counted", base, run="big")
+
+
+def test_boundaries_are_laid_over_each_other(base):
+    scenario("boundaries_are_laid_over_each_other", base, run="big", few=BARE)
+
+
+def test_waits_and_modes_have_lanes(base):
+    scenario("waits_and_modes_have_lanes", base, run=TRAINED)
+
+
 def test_missing_run(base):
     scenario("missing_run_shows_the_servers_sentence", base)
 

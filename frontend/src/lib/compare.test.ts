@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Compare, ComparedRun, RunRow } from "../types";
-import { compared, inOrder, MOST, most, settingText, sweepOf } from "./compare";
+import { compared, inOrder, MOST, most, others, settingText, shared, sweepOf } from "./compare";
 
 const row = (run: string, plain = false): RunRow => ({ run, label: run, batches: 1, epochs: 1, verdict: "", kind: "benign", short: "", live: false, plain });
 const many = Array.from({ length: 40 }, (_, index) => row(`run ${index}`));
@@ -26,7 +26,7 @@ describe("settingText", () => {
 });
 
 describe("sweepOf", () => {
-  const run = (value: number | null): ComparedRun => ({ run: `r${value}`, label: "", kind: "benign", short: "", verdict: "", batches: 0, epochs: 0, jump: null, last: null, noise: null, jumps: { index: [], jump: [], kind: [] }, loss: { names: [], columns: [] }, settings: ["x", value] });
+  const run = (value: number | null): ComparedRun => ({ run: `r${value}`, label: "", kind: "benign", short: "", verdict: "", batches: 0, epochs: 0, jump: null, last: null, noise: null, findings: [], jumps: { index: [], jump: [], kind: [] }, loss: { names: [], columns: [] }, settings: ["x", value] });
   const answer = (values: (number | null)[]): Compare => ({ runs: values.map(run), differ: [{ name: "a", label: "a" }, { name: "config.lr", label: "lr" }], sweep: "config.lr", said: "" });
   it("sorts the runs by the setting, on a log axis where it is wide", () => {
     const sweep = sweepOf(answer([1, 0.01, 0.1]));
@@ -52,5 +52,32 @@ describe("most", () => {
     expect(most([...values, 1e30, null])).toEqual([4, 96]);
     expect(most([5])).toEqual([5, 5]);
     expect(most([null])).toBeNull();
+  });
+});
+
+describe("shared", () => {
+  const run = (label: string, ...findings: [cause: string, kind: "fault" | "benign"][]): ComparedRun =>
+    ({ label, findings: findings.map(([cause, kind]) => ({ cause, kind, title: cause, strength: "likely" })) }) as unknown as ComparedRun;
+
+  it("names each cause once, with its runs, the most common first", () => {
+    const runs = [run("a", ["lr", "fault"], ["noise", "benign"]), run("b", ["noise", "benign"], ["noise", "benign"]), run("c")];
+    expect(shared({ runs })).toEqual([
+      { cause: "noise", kind: "benign", runs: ["a", "b"] },
+      { cause: "lr", kind: "fault", runs: ["a"] },
+    ]);
+  });
+  it("keeps a cause of two kinds apart, and takes runs without findings", () => {
+    expect(shared({ runs: [run("a", ["lr", "fault"]), run("b", ["lr", "benign"])] })).toHaveLength(2);
+    expect(shared({ runs: [run("a")] })).toEqual([]);
+  });
+});
+
+describe("others", () => {
+  const rows = ["a", "b", "c", "d", "e", "f"].map((name) => ({ run: name, plain: false })) as unknown as RunRow[];
+
+  it("are the compared runs without the open one, four at most", () => {
+    expect(others({ runs: { value: { runs: rows } }, place: { run: "b", runs: [] } })).toEqual(["a", "c", "d", "e"]);
+    expect(others({ runs: { value: { runs: rows } }, place: { run: "b", runs: ["f", "b"] } })).toEqual(["f"]);
+    expect(others({ runs: { value: null }, place: { run: "b", runs: ["f", "b"] } })).toEqual([]);
   });
 });

@@ -1,6 +1,6 @@
 // Which runs are compared, in which order, and what a sweep is drawn over.
 
-import type { Compare, ComparedRun, Num, RunRow } from "../types";
+import type { Compare, ComparedRun, FindingKind, Num, RunRow } from "../types";
 import { count, num } from "./format";
 import type { Place } from "./hash";
 
@@ -14,6 +14,14 @@ export function compared(rows: readonly RunRow[], place: Pick<Place, "run" | "ru
   if (chosen.length > 0) return chosen.slice(0, MOST);
   const first = there.slice(0, MOST);
   return place.run === null || first.includes(place.run) || !there.includes(place.run) ? first : [place.run, ...first.slice(0, MOST - 1)];
+}
+
+/** So many lines can be told apart over another. */
+const OVER = 4;
+
+/** The compared runs that can be drawn over the open one. */
+export function others({ runs, place }: { runs: { value: { runs: readonly RunRow[] } | null }; place: Pick<Place, "run" | "runs"> }): string[] {
+  return compared(runs.value?.runs ?? [], place).filter((run) => run !== place.run).slice(0, OVER);
 }
 
 /** A setting as it is written in the table. */
@@ -34,6 +42,19 @@ export function most(values: readonly Num[], rest = 0.04): [number, number] | nu
   const known = values.filter((value): value is number => value !== null).sort((a, b) => a - b);
   const at = (share: number): number => known[Math.round(share * (known.length - 1))] ?? 0;
   return known.length === 0 ? null : [at(rest), at(1 - rest)];
+}
+
+/** What was found in more than one place at once: each cause with its runs, the one with most runs first. */
+export function shared({ runs }: Pick<Compare, "runs">): { cause: string; kind: FindingKind; runs: string[] }[] {
+  const found = new Map<string, { cause: string; kind: FindingKind; runs: string[] }>();
+  for (const { label, findings } of runs)
+    for (const { cause, kind } of findings) {
+      const key = `${kind}/${cause}`;
+      const entry = found.get(key) ?? { cause, kind, runs: [] };
+      if (!entry.runs.includes(label)) entry.runs.push(label);
+      found.set(key, entry);
+    }
+  return [...found.values()].sort((a, b) => b.runs.length - a.runs.length);
 }
 
 export interface Sweep {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type Place, readPlace, START, writePlace } from "./hash";
 
-const FULL: Place = { run: 'a/b "c" <i>&=#ü', boundary: 6, zoom: [10, 250], axis: "step", scale: "log", scalar: "Loss/train & more", view: "epochs", colour: "value", signal: "bn_mean_gap", batch: 17, runs: ["a|b", "c, d&e"] };
+const FULL: Place = { run: 'a/b "c" <i>&=#ü', boundary: 6, zoom: [10, 250], axis: "step", scale: "log", scalar: "Loss/train & more", view: "epochs", colour: "value", signal: "bn_mean_gap", kind: "benign", smooth: 3, over: true, batch: 17, runs: ["a|b", "c, d&e"] };
 
 describe("the place in the address", () => {
   it("comes back as it was written", () => {

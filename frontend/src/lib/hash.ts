@@ -21,11 +21,17 @@ export interface Place {
   signal: string | null;
   /** The batch that is open in the view of batches. */
   batch: number | null;
+  /** Findings of this kind alone are listed. */
+  kind: string | null;
+  /** Share of the view, in percent, over which the overlaid line is smoothed; null for none. */
+  smooth: number | null;
+  /** The compared runs are drawn over the timeline, too. */
+  over: boolean;
   /** The runs that are compared; empty for those of the list. */
   runs: readonly string[];
 }
 
-export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", colour: "less", signal: null, batch: null, runs: [] };
+export const START: Place = { run: null, boundary: null, zoom: null, axis: "epoch", scale: "auto", scalar: null, view: "boundary", colour: "less", signal: null, batch: null, kind: null, smooth: null, over: false, runs: [] };
 
 const PREFIX = "p.losslens.";
 
@@ -64,6 +70,9 @@ export function readPlace(hash: string): Place {
     runs: fields.get("runs")?.split("|").filter(Boolean).map(decoded) ?? [],
     colour: fields.get("colour") === "value" ? "value" : "less",
     signal: fields.get("signal") ?? null,
+    kind: fields.get("kind") ?? null,
+    smooth: whole(fields.get("smooth")),
+    over: fields.has("over"),
   };
 }
 
@@ -79,7 +88,7 @@ export function writePlace(hash: string, place: Place): string {
     ["boundary", place.boundary],
     ["from", place.zoom ? place.zoom[0] : null],
     ["to", place.zoom ? place.zoom[1] : null],
-    ...(["axis", "scale", "scalar", "view", "colour", "signal", "batch"] as const).map((key): [string, string | number | null] => [key, place[key] === START[key] ? null : place[key]]),
+    ...(["axis", "scale", "scalar", "view", "colour", "signal", "batch", "kind", "smooth", "over"] as const).map((key): [string, string | number | null] => [key, place[key] === START[key] ? null : String(place[key])]),
     // Each name is escaped, so that one with a bar in it stays one.
     ["runs", place.runs.length === 0 ? null : place.runs.map(encodeURIComponent).join("|")],
   ];

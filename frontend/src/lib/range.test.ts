@@ -6,13 +6,16 @@ function timeline(mean: Num[], validation: Num[] = []): Timeline {
   const batch = mean.map((_, index) => index);
   return {
     run: "r", from: 0, to: mean.length, batches: mean.length, raw: true, names: ["batch", "step", "mean", "min", "max"], columns: [batch, batch, mean, mean, mean],
-    lanes: { names: ["batch"], columns: [batch] }, nonfinite: [], gaps: { batch: [], lost: [] }, epochs: { epoch: [], from: [], to: [] },
+    more: [], lanes: { names: ["batch"], columns: [batch] }, nonfinite: [], gaps: { batch: [], lost: [] }, epochs: { epoch: [], from: [], to: [] },
     validation: { batch: validation.map((_, index) => index), step: [], value: validation }, events: { batch: [], step: [], kind: [], text: [] }, settings: { loss_source: "", overhead: null }, missing: [],
   };
 }
 
 describe("yRange", () => {
   it("holds everything that is drawn", () => {
+    expect(yRange(timeline([1, 2]), "auto", [9, null]).high).toBeGreaterThan(9);
+    expect(yRange(timeline([]), "auto", [9, 4]).empty).toBe(false);
+    expect(yRange(timeline([1, 2]), "auto", [9000]).log).toBe(false); // another run does not decide on the axis
     const range = yRange(timeline([1, 2, null, 3], [5]), "auto");
     expect(range.log).toBe(false);
     expect(range.low).toBeLessThanOrEqual(1);

@@ -33,16 +33,16 @@ function median(values: readonly Num[]): number {
   return sorted[sorted.length >> 1] ?? NaN;
 }
 
-/** Range of everything that is drawn: the band and the validation points. A run without finite values gets 0 to 1. */
-export function yRange(timeline: Timeline, scale: "auto" | "linear" | "log"): YRange {
+/** Range of everything that is drawn: the band, the validation points, and `more`. A run without finite values gets 0 to 1. */
+export function yRange(timeline: Timeline, scale: "auto" | "linear" | "log", more: readonly Num[] = []): YRange {
   const inside = timeline.validation.value.filter((_, index) => {
     const batch = timeline.validation.batch[index] ?? -1;
     return batch >= timeline.from && batch <= timeline.to;
   });
-  const found = extent([...column(timeline, "min"), ...column(timeline, "max"), ...inside]);
-  if (found === null) return { low: 0, high: 1, log: false, empty: true };
-  const [low, high] = found;
-  const wide = high > WIDE * median(column(timeline, "mean"));
+  const own = extent([...column(timeline, "min"), ...column(timeline, "max"), ...inside]);
+  const [low, high] = extent([...(own ?? []), ...more]) ?? [0, 1];
+  if (own === null && extent(more) === null) return { low, high, log: false, empty: true };
+  const wide = (own ?? [0, 0])[1] > WIDE * median(column(timeline, "mean"));
   if (low > 0 && (scale === "log" || (scale === "auto" && wide))) {
     const pad = (high / low) ** 0.04;
     return { low: low / pad, high: high * Math.max(pad, 1.02), log: true, empty: false };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { keyTurn, type Turn, turned } from "./wheel";
+import { keyTurn, moved, type Turn, turned } from "./wheel";
 
 const turn = (patch: Partial<Turn>): Turn => ({ deltaX: 0, deltaY: 0, ctrlKey: false, metaKey: false, shiftKey: false, ...patch });
 
@@ -46,5 +46,14 @@ describe("keys", () => {
     expect(by("ArrowLeft", [0, 100])).toEqual([0, 100]);
     expect(by("ArrowRight", [0, 1000])).toBeNull();
     expect([by("a", [0, 9]), by("Shift", [0, 9])]).toEqual([null, null]);
+  });
+});
+
+describe("moved", () => {
+  it("keeps the length, brings the middle there, and stays within the run", () => {
+    expect(moved([10, 30], 50, 100)).toEqual([40, 60]);
+    expect(moved([10, 30], 3, 100)).toEqual([0, 20]);
+    expect(moved([10, 30], 99, 100)).toEqual([80, 100]);
+    expect(moved([0, 100], 7, 100)).toEqual([0, 100]);
   });
 });

@@ -34,3 +34,9 @@ export function turned([from, to]: readonly [number, number], batches: number, x
   const low = Math.round(Math.max(0, Math.min(batches - size, start)));
   return [low, low + Math.round(size)];
 }
+
+/** The range, as long as it is, with its middle at `middle`, and within the run. */
+export function moved([from, to]: readonly [number, number], middle: number, batches: number): [number, number] {
+  const low = Math.round(Math.max(0, Math.min(batches - (to - from), middle - (to - from) / 2)));
+  return [low, low + to - from];
+}

@@ -3,9 +3,9 @@
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { compareRuns, retry, selectRun } from "../actions";
-import { compared, inOrder, MOST, most, settingText, sweepOf } from "../lib/compare";
+import { compared, inOrder, MOST, most, settingText, shared, sweepOf } from "../lib/compare";
 import { change, num } from "../lib/format";
-import { runKind } from "../lib/kinds";
+import { causeTitle, runKind } from "../lib/kinds";
 import { linePath, linear } from "../lib/path";
 import { scaleOf } from "../chart/scale";
 import { alike, column } from "../lib/range";
@@ -137,6 +137,26 @@ function Table({ answer, state }: { answer: Compare; state: State }): JSX.Elemen
   );
 }
 
+/** The findings of all of them, by cause. */
+function Shared({ answer, kind }: { answer: Compare; kind: string | null }): JSX.Element | null {
+  const found = shared(answer);
+  const some = found.filter((each) => each.kind === kind);
+  if (found.length === 0) return null;
+  return (
+    <>
+      <h3 class="part">Findings over all of them</h3>
+      <ul class="legend shared">
+        {(some.length > 0 ? some : found).map((each) => (
+          <li title={each.runs.join("\n")}>
+            <Shape kind={each.kind} size={11} named />
+            {causeTitle(each.cause)}: {each.runs.length === 1 ? each.runs[0] : `${each.runs.length} of ${answer.runs.length} runs`}
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
 /** What changes with the setting that was swept. */
 function SweepCharts({ answer, dark }: { answer: Compare; dark: boolean }): JSX.Element | null {
   return useMemo(() => sweepCharts(answer), [answer, dark]);
@@ -202,6 +222,7 @@ export function CompareCard({ state }: { state: State }): JSX.Element {
           <p class="told">{answer.said}</p>
           <SweepCharts answer={answer} dark={state.dark} />
           <Table answer={answer} state={state} />
+          <Shared answer={answer} kind={state.place.kind} />
           {answer.differ.length > 1 && <Settings answer={answer} rows={inOrder(answer)} />}
         </>
       )}

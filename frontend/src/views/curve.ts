@@ -25,6 +25,10 @@ export interface Curve {
   xTicks: readonly Tick[];
   shading: readonly (readonly [number, number])[];
   boundaries: readonly { batch: number; kind: MarkKind; chosen: boolean }[];
+  /** The mean of a few pixels, laid over the raw line. */
+  smooth: readonly Num[];
+  /** Means of other runs. */
+  over: readonly { batches: readonly number[]; mean: readonly Num[] }[];
   points: { batch: readonly number[]; value: readonly Num[] };
   nonfinite: readonly number[];
   gaps: Gaps;
@@ -35,6 +39,8 @@ export interface Curve {
 
 const TOP = 8;
 const AXIS = 24;
+/** Other runs are told apart by how their lines are broken, for eyes of any kind. */
+export const DASHES = [[7, 3], [2, 3], [9, 3, 2, 3], [4, 2]] as const satisfies readonly number[][];
 /** Batches further apart than this many pixels are drawn as dots. */
 const DOTS = 4;
 
@@ -84,6 +90,16 @@ function drawLoss(pen: Pen, curve: Curve, x: Scale, y: Scale): void {
   pen.strokeStyle = pen.fillStyle = palette.data;
   pen.lineWidth = 1.5;
   drawLine(pen, batches, curve.mean, x, y);
+  pen.save();
+  Object.assign(pen, { strokeStyle: palette.mute, lineWidth: 1.25 });
+  curve.over.forEach((run, index) => {
+    pen.setLineDash(DASHES[index] ?? []);
+    drawLine(pen, run.batches, run.mean, x, y);
+  });
+  pen.setLineDash([]);
+  Object.assign(pen, { strokeStyle: palette.ink, lineWidth: 1.75 });
+  drawLine(pen, batches, curve.smooth, x, y);
+  pen.restore();
   const apart = inner(curve.frame) / Math.max(1, curve.frame.to - curve.frame.from) >= DOTS;
   // Points without neighbours make no line.
   if (isSparse(curve.mean) || (curve.raw && apart)) drawDots(pen, batches, curve.mean, x, y, 2.5);

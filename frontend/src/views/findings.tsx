@@ -2,9 +2,9 @@
 
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { openFinding, showEvidence } from "../actions";
+import { openFinding, setKind, showEvidence } from "../actions";
 import { counted } from "../lib/format";
-import { causeTitle, causeWords } from "../lib/kinds";
+import { causeTitle, causeWords, kindWords } from "../lib/kinds";
 import { groupSkipped, pill, toDo, where } from "../lib/words";
 import type { State } from "../state";
 import type { Diagnosis, EvidencePlace, Finding } from "../types";
@@ -145,15 +145,33 @@ function SkippedCard({ skipped }: { skipped: Diagnosis["skipped"] }): JSX.Elemen
 
 export function Findings({ state }: { state: State }): JSX.Element | null {
   // What did not change is not gone through again: the page is drawn anew for each frame of a zoom.
-  return useMemo(() => list(state), [state.diagnosis.value, state.finding, state.highlight]);
+  return useMemo(() => list(state), [state.diagnosis.value, state.finding, state.highlight, state.place.kind]);
+}
+
+/** One button for each kind that was found, where there are several: the list then holds that kind alone. */
+function Kinds({ findings, chosen }: { findings: readonly Finding[]; chosen: string | null }): JSX.Element | null {
+  const kinds = [...new Set(findings.map(({ kind }) => kind))];
+  if (kinds.length < 2) return null;
+  return (
+    <div class="kinds" role="group" aria-label="Kinds of findings">
+      {kinds.map((kind) => (
+        <button type="button" class={`pill k-${kind}`} aria-pressed={kind === chosen} onClick={() => setKind(kind === chosen ? null : kind)}>
+          <Shape kind={kind} size={10} />
+          {findings.filter((finding) => finding.kind === kind).length} {kindWords(kind)}
+        </button>
+      ))}
+    </div>
+  );
 }
 
 function list(state: State): JSX.Element | null {
   const diagnosis = state.diagnosis.value;
   if (diagnosis === null) return null;
+  const chosen = diagnosis.findings.find(({ kind }) => kind === state.place.kind)?.kind ?? null;
   return (
     <section class="findings" aria-label="Findings">
-      {diagnosis.findings.map((finding, index) => (
+      <Kinds findings={diagnosis.findings} chosen={chosen} />
+      {diagnosis.findings.map((finding, index) => chosen !== null && finding.kind !== chosen ? null : (
         <FindingCard key={`${finding.cause}/${finding.detail}/${index}`} finding={finding} index={index} state={state} total={diagnosis.pooled.total} told={index === 0 && toDo(diagnosis) !== ""} />
       ))}
       <CheckedCard checked={diagnosis.checked} found={diagnosis.findings.length > 0} />

@@ -15,6 +15,7 @@ interface LineProps {
   height: number;
   lit: boolean;
   gaps?: readonly number[];
+  unit?: string;
   /** Says why there is nothing to draw. */
   empty: string;
 }
@@ -33,20 +34,21 @@ export function EmptyLane({ label, children }: { label: string; children: Compon
   );
 }
 
-export function LineLane({ frame, label, batches, values, height, lit, empty, gaps = [] }: LineProps): JSX.Element {
+export function LineLane({ frame, label, batches, values, height, lit, empty, gaps = [], unit = "" }: LineProps): JSX.Element {
   const seen = values.filter((_, index) => (batches[index] ?? -1) >= frame.from && (batches[index] ?? -1) <= frame.to);
   const range = extent(seen);
   if (range === null) return <EmptyLane label={label}>{empty}</EmptyLane>;
   const y = linear(range[0] === range[1] ? range : padded(range, 0.08), [height - 4, 4]);
   const [at = [], broken = []] = withGaps([batches, values], { batch: [...gaps] });
+  const text = (value: number): string => `${num(value, 2)}${unit && `\u202f${unit}`}`;
   const xs = at.map((batch) => xOf(frame, batch ?? 0));
   return (
     <div class={`lane line ${lit ? "lit" : ""}`} style={{ height }} role="img" aria-label={`${label}: ${num(range[0])} to ${num(range[1])}`}>
       <span class="name" title={label}>
         {label}
       </span>
-      {range[0] === range[1] ? null : <small class="top">{num(range[1], 2)}</small>}
-      <small class={range[0] === range[1] ? "mid" : ""}>{num(range[0], 2)}</small>
+      {range[0] === range[1] ? null : <small class="top">{text(range[1])}</small>}
+      <small class={range[0] === range[1] ? "mid" : ""}>{text(range[0])}</small>
       <svg style={{ left: GUTTER.left }} width={inner(frame)} height={height} viewBox={`${GUTTER.left} 0 ${inner(frame)} ${height}`}>
         <path class="trace" d={linePath(xs, broken.map((value) => (value === null ? null : y(value))))} />
       </svg>

@@ -5,6 +5,7 @@ import { lostWords } from "../lib/gaps";
 import { kindWords } from "../lib/kinds";
 import type { Mark } from "../lib/marks";
 import type { MarkKind, Timeline } from "../types";
+import { DASHES } from "./curve";
 import { EventLegend } from "./lanes";
 import { Shape } from "./shape";
 
@@ -15,7 +16,16 @@ function words(kind: MarkKind, marks: readonly Mark[]): string {
 
 const ORDER: readonly MarkKind[] = ["fault", "artifact", "planned", "benign", "unknown", "none"];
 
-export function Legend({ timeline, marks }: { timeline: Timeline; marks: readonly Mark[] }): JSX.Element {
+interface Props {
+  timeline: Timeline;
+  marks: readonly Mark[];
+  smooth: number | null;
+  /** Timelines of other runs, and what a run is called. */
+  over: readonly Timeline[];
+  label: (run: string) => string;
+}
+
+export function Legend({ timeline, marks, smooth, over, label }: Props): JSX.Element {
   const kinds = ORDER.filter((kind) => marks.some((mark) => mark.kind === kind));
   return (
     <ul class="legend">
@@ -36,6 +46,20 @@ export function Legend({ timeline, marks }: { timeline: Timeline; marks: readonl
           </li>
         </>
       )}
+      {smooth === null ? null : (
+        <li>
+          <i class="sw smooth" />
+          smoothed over {smooth}{"\u202f"}%
+        </li>
+      )}
+      {over.map(({ run }, index) => (
+        <li>
+          <svg width="28" height="8" aria-hidden="true">
+            <path class="trace" stroke-dasharray={DASHES[index]?.join(" ")} d="M0 4H28" />
+          </svg>
+          {label(run)}
+        </li>
+      ))}
       {timeline.validation.batch.length === 0 ? null : (
         <li>
           <i class="sw dot" />

@@ -12,6 +12,7 @@ import { Card } from "./card";
 import { Jump } from "./jump";
 import { SignalRows } from "./signals";
 import { Shape } from "./shape";
+import { Superposed } from "./superposed";
 import { useWidth } from "./use";
 import { lensFrame } from "../lib/lens";
 import { yRange } from "../lib/range";
@@ -28,6 +29,7 @@ function Stack({ lens, state }: { lens: Lens; state: State }): JSX.Element {
         <>
           <Jump lens={lens} frame={frame} lit={state.highlight?.signal === "loss"} log={log} />
           <SignalRows lens={lens} frame={frame} lit={state.highlight?.signal ?? null} />
+          <Superposed lens={lens} frame={frame} total={width} dark={state.dark} />
         </>
       )}
     </div>

@@ -35,8 +35,10 @@ interface Props {
   height?: number;
   /** What is written below; null for nothing, by default the first and the last x. `at` is an x. */
   ticks?: readonly Label[] | null;
-  /** The x that is marked. */
+  /** The x of a value that is marked. */
   at?: number;
+  /** The x of an upright line. */
+  cut?: number | undefined;
   /** Values that differ by more than this factor are drawn on a log axis: on another one all but the largest would lie on one line. */
   wide?: number;
   label: string;
@@ -46,7 +48,7 @@ const AXIS = 22;
 
 /** Drawn again when its props are other ones: who draws it often keeps the element. */
 export function Plot(props: Props): JSX.Element {
-  const { xs, lines, band, least, sides = [44, 20], height = 84, ticks, at, wide = Infinity, label } = props;
+  const { xs, lines, band, least, sides = [44, 20], height = 84, ticks, at, cut = at, wide = Infinity, label } = props;
   const [ref, width] = useWidth();
   const area: Area = { left: sides[0], top: 6, width: Math.max(1, width - sides[0] - sides[1]), height };
   const range = extent([...lines.flatMap(({ ys }) => ys), ...(band === undefined ? [] : [...band.low, ...band.high]), least ?? null]);
@@ -72,10 +74,11 @@ export function Plot(props: Props): JSX.Element {
         drawLine(pen, places, ys, x, y);
         if (dots === true) drawDots(pen, places, ys, x, y, 2);
       }
-      if (at === undefined) return;
+      if (cut === undefined) return;
       Object.assign(pen, { strokeStyle: palette.ink, fillStyle: palette.ink, globalAlpha: 1, lineWidth: 1 });
       pen.setLineDash([3, 3]);
-      drawVertical(pen, x(at), area);
+      drawVertical(pen, x(cut), area);
+      if (at === undefined) return;
       const here = places.indexOf(at);
       for (const { ys, dots } of lines) if (dots === true) drawDots(pen, [at], [ys[here] ?? null], x, y, 3.5);
     },

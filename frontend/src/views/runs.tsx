@@ -2,8 +2,10 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { selectRun, setAxis, setScalar, setScale } from "../actions";
+import { selectRun, setAxis, setOver, setScalar, setScale, setSmooth } from "../actions";
 import { listed, MANY } from "../lib/choose";
+import { others } from "../lib/compare";
+import { counted } from "../lib/format";
 import { kindWords, runKind } from "../lib/kinds";
 import { isSparse } from "../lib/path";
 import { column } from "../lib/range";
@@ -145,6 +147,23 @@ export function Choices({ state }: { state: State }): JSX.Element {
         ]}
         onChange={(value) => setScale(value === "log" || value === "linear" ? value : "auto")}
       />
+      <Select
+        label="smooth"
+        value={String(place.smooth ?? "")}
+        options={[["", "not at all"], ...[1, 3, 10].map((share) => [String(share), `over ${share}\u202f%`] as const)]}
+        onChange={(value) => setSmooth(value === "" ? null : Number(value))}
+      />
+      {others(state).length === 0 ? null : (
+        <Select
+          label="over it"
+          value={place.over ? "1" : ""}
+          options={[
+            ["", "nothing"],
+            ["1", counted(others(state).length, "other run", "other runs")],
+          ]}
+          onChange={(value) => setOver(value !== "")}
+        />
+      )}
     </div>
   );
 }

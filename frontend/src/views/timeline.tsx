@@ -5,10 +5,12 @@ import { useCallback, useMemo, useRef } from "preact/hooks";
 import { pan, resetZoom, retry, selectBoundary, showFinding, wheel, zoom } from "../actions";
 import { logTicks, nearest, niceTicks } from "../lib/axis";
 import { count, counted, num, tickLabels } from "../lib/format";
+import { most } from "../lib/compare";
 import type { Frame } from "../lib/frame";
 import { withGaps } from "../lib/gaps";
 import { type Mark, marks as layMarks } from "../lib/marks";
 import { column, yRange } from "../lib/range";
+import { smoothed } from "../lib/smooth";
 import type { State } from "../state";
 import type { Num, Timeline } from "../types";
 import type { Pen } from "../chart/pen";
@@ -17,6 +19,7 @@ import { Chart } from "./chart";
 import { areaOf, type Curve, paintCurve } from "./curve";
 import { EmptyLane, EventLane, LineLane } from "./lanes";
 import { Legend } from "./legend";
+import { Minimap } from "./minimap";
 import { readPalette } from "./palette";
 import { Shape } from "./shape";
 import { xTicks } from "./ticks";
@@ -93,8 +96,14 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
     () => layMarks(diagnosis?.boundaries ?? [], diagnosis?.findings ?? [], rows, { from, to, width }, place.boundary),
     [diagnosis, rows, from, to, width, place.boundary],
   );
+  const over = place.over ? state.over.value : null;
   const curve = useMemo((): Curve => {
-    const y = yRange(timeline, place.scale);
+    const others = (over ?? []).map((run) => {
+      const [batches = [], , mean = []] = withGaps(run.columns, run.gaps);
+      return { batches: numbers(batches), mean };
+    });
+    const mean = column(timeline, "mean");
+    const y = yRange(timeline, place.scale, most(others.flatMap((run) => run.mean)) ?? []);
     const yTicks = y.empty ? [] : y.log ? logTicks(y.low, y.high) : niceTicks(y.low, y.high, 5);
     const inEpochs = timeline.epochs.from.map((first, index) => [first, timeline.epochs.to[index] ?? first] as const);
     return {
@@ -103,7 +112,9 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
       batches: rows.batch,
       low: column(timeline, "min"),
       high: column(timeline, "max"),
-      mean: column(timeline, "mean"),
+      mean,
+      smooth: place.smooth === null ? [] : smoothed(mean, Math.ceil((place.smooth / 200) * mean.length)),
+      over: others,
       raw: timeline.raw,
       y,
       yTicks,
@@ -117,7 +128,7 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
       span: highlight?.span ?? (place.view === "batches" && place.batch !== null ? [place.batch, place.batch + 1] : null),
       palette: readPalette(),
     };
-  }, [timeline, rows, marks, from, to, width, place.scale, place.axis, place.boundary, place.view, place.batch, highlight, dark]);
+  }, [timeline, rows, marks, from, to, width, place.scale, place.axis, place.boundary, place.view, place.batch, place.smooth, over, highlight, dark]);
 
   const area = areaOf(curve);
   const paint = useCallback((pen: Pen) => paintCurve(pen, curve), [curve]);
@@ -141,6 +152,7 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
       />
       {width === 0 ? null : (
         <>
+          {place.zoom === null || state.whole.value === null ? null : <Minimap whole={state.whole.value} frame={frame} />}
           {timeline.lanes.names.includes("lr") ? (
             <LineLane
               frame={frame}
@@ -153,6 +165,20 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
               gaps={timeline.gaps.batch}
             />
           ) : null}
+          {timeline.more.map(({ name, label, unit, value }) => (
+            <LineLane
+              key={name}
+              frame={frame}
+              label={label}
+              batches={numbers(column(answer, "batch"))}
+              values={value}
+              unit={unit}
+              height={40}
+              lit={highlight?.signal === name}
+              empty="not read here"
+              gaps={timeline.gaps.batch}
+            />
+          ))}
           <EventLane frame={frame} timeline={timeline} say={say} />
           {timeline.missing.map(({ label, how }) => (
             <EmptyLane key={label} label={label}>
@@ -174,7 +200,7 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
           )}
         </>
       )}
-      <Legend timeline={timeline} marks={marks} />
+      <Legend timeline={timeline} marks={marks} smooth={place.smooth} over={over ?? []} label={(run) => state.runs.value?.runs.find((row) => row.run === run)?.label ?? run} />
     </div>
   );
 }
