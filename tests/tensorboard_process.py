@@ -97,9 +97,14 @@ class TensorBoard:
 
 
 @contextlib.contextmanager
-def tensorboard(logdir: Path | str | None, *flags: str, load_fast: bool = True) -> Iterator[TensorBoard]:
-    """TensorBoard on a free port of 127.0.0.1, stopped at the end; `logdir` is None where a flag names it."""
-    command = [sys.executable, "-m", "tensorboard.main", "--host", "127.0.0.1", "--port", "0"]
+def tensorboard(
+    logdir: Path | str | None, *flags: str, load_fast: bool = True, module: str = "tensorboard.main"
+) -> Iterator[TensorBoard]:
+    """TensorBoard on a free port of 127.0.0.1, stopped at the end.
+
+    `logdir` is None where a flag names it; `module` is what starts TensorBoard.
+    """
+    command = [sys.executable, "-m", module, "--host", "127.0.0.1", "--port", "0"]
     command += [] if logdir is None else ["--logdir", str(logdir)]
     command += ["--load_fast", "true" if load_fast else "false", "--reload_interval", "1", *flags]
     with tempfile.NamedTemporaryFile("w+", suffix=".log") as log:

@@ -100,6 +100,34 @@ export async function pictures_are_exported(page, base, { run, view }) {
   }
 }
 
+/** Lines and text alone, which any program can draw: nothing of HTML, and drawn by itself it has the curve where the page has it. */
+export async function the_timeline_is_exported_as_lines(page, base, { run }) {
+  const frame = await open(page, base, { run });
+  await frame.locator(READY).first().waitFor();
+  const svg = (await exported(page, frame, "Timeline, SVG")).bytes.toString();
+  const names = new Set([...svg.matchAll(/<([a-zA-Z]+)/g)].map(([, name]) => name));
+  assert.deepEqual([...names].sort(), ["clipPath", "path", "rect", "svg", "text"]);
+  const size = await frame.locator(".timeline canvas").evaluate((canvas) => [canvas.clientWidth, canvas.clientHeight]);
+  const [columns, drawn] = await page.evaluate(async ({ text, blue, png }) => {
+    const seen = async (src) => {
+      const picture = new Image();
+      picture.src = src;
+      await picture.decode();
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [picture.width, picture.height];
+      const pen = canvas.getContext("2d");
+      pen.drawImage(picture, 0, 0);
+      const { data } = pen.getImageData(0, 0, canvas.width, canvas.height);
+      const out = new Set();
+      for (let at = 0; at < data.length; at += 4) if (data[at + 3] > 200 && Math.abs(data[at] - blue[0]) + Math.abs(data[at + 1] - blue[1]) + Math.abs(data[at + 2] - blue[2]) < 40) out.add((at / 4) % canvas.width);
+      return [picture.width, picture.height, ...out];
+    };
+    return [await seen(`data:image/svg+xml;charset=utf-8,${encodeURIComponent(text)}`), await seen(png)];
+  }, { text: svg, blue: [0x2a, 0x6f, 0xbb], png: await frame.locator(".timeline canvas").evaluate((canvas) => canvas.toDataURL()) });
+  assert.deepEqual(columns.slice(0, 2), size);
+  assert.ok(columns.length > 0.9 * drawn.length && columns.length > 300, `${columns.length} and ${drawn.length} columns hold the curve`);
+}
+
 /** Its name is text in every file, and the picture runs nothing when it is opened by itself. */
 export async function a_hostile_run_is_exported(page, base, { run }) {
   const frame = await open(page, base, { run });

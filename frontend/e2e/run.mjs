@@ -16,9 +16,10 @@ import * as paint from "./paint.mjs";
 import * as pictures from "./pictures.mjs";
 import * as reading from "./reading.mjs";
 import * as states from "./states.mjs";
+import * as surroundings from "./surroundings.mjs";
 import * as timeline from "./timeline.mjs";
 
-const scenarios = { ...axe, ...batches, ...bench, ...compare, ...epochs, ...files, ...holes, ...host, ...layers, ...lens, ...overlays, ...paint, ...pictures, ...reading, ...states, ...timeline };
+const scenarios = { ...axe, ...batches, ...bench, ...compare, ...epochs, ...files, ...holes, ...host, ...layers, ...lens, ...overlays, ...paint, ...pictures, ...reading, ...states, ...surroundings, ...timeline };
 const [name, base, options = "{}"] = process.argv.slice(2);
 if (name === undefined || base === undefined || !(name in scenarios)) throw new Error(`usage: run.mjs {${Object.keys(scenarios).join(",")}} BASE [JSON]`);
 await inBrowser(base, (page) => scenarios[name](page, base, JSON.parse(options)));

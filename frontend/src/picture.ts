@@ -19,13 +19,21 @@ function rulesHere(): string {
   return [...document.styleSheets].flatMap((sheet) => written(sheet.cssRules)).join("\n");
 }
 
-/** The canvas as lines and text of an SVG. */
-function asLines(canvas: HTMLCanvasElement, number: number): Node {
-  const { width, height, paint } = paintingOf(canvas) ?? { width: 0, height: 0, paint: () => undefined };
+/** The canvas as lines and text of an SVG, over a ground of the given colour. */
+function linesOf(canvas: HTMLCanvasElement | null, number: number, ground = "none"): string {
+  const { width, height, paint } = (canvas && paintingOf(canvas)) ?? { width: 0, height: 0, paint: () => undefined };
   const { pen, content } = svgPen(`c${number}`);
   paint(pen);
-  const text = `<svg xmlns="${SVG}" width="${width}" height="${height}">${content()}</svg>`;
-  return document.importNode(new DOMParser().parseFromString(text, "image/svg+xml").documentElement, true);
+  return `<svg xmlns="${SVG}" width="${width}" height="${height}"><rect width="100%" height="100%" fill="${ground}"/>${content()}</svg>`;
+}
+
+/** The curve of the timeline as plain SVG, for any program that draws. */
+export function chartOf(page: HTMLElement): string {
+  return linesOf(page.querySelector(".timeline canvas"), 0, getComputedStyle(page.querySelector(".card") ?? page).backgroundColor);
+}
+
+function asLines(canvas: HTMLCanvasElement, number: number): Node {
+  return document.importNode(new DOMParser().parseFromString(linesOf(canvas, number), "image/svg+xml").documentElement, true);
 }
 
 /** A copy of `element` as it looks now: what a copy does not take with it is written into it. */

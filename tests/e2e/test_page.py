@@ -85,6 +85,10 @@ def test_pictures_are_exported(base, view):
     scenario("pictures_are_exported", base, run=TRAINED, view=view)
 
 
+def test_the_timeline_is_exported_as_lines(base):
+    scenario("the_timeline_is_exported_as_lines", base, run=TRAINED)
+
+
 def test_a_hostile_run_is_exported(base):
     scenario("a_hostile_run_is_exported", base, run="<script>alert(1)</script>")
 

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { api } from "../api";
 import { fileName, shownJson, timelineCsv, viewCsv } from "../lib/export";
-import { download, pngOf, svgOf } from "../picture";
+import { chartOf, download, pngOf, svgOf } from "../picture";
 import type { State } from "../state";
 
 type Make = (state: State, page: HTMLElement) => Promise<Blob | string> | string;
@@ -12,6 +12,7 @@ type Make = (state: State, page: HTMLElement) => Promise<Blob | string> | string
 const FILES: readonly (readonly [label: string, end: string, type: string, make: Make])[] = [
   ["Picture, PNG", "page.png", "image/png", (_, page) => pngOf(page)],
   ["Picture, SVG", "page.svg", "image/svg+xml", (_, page) => svgOf(page)],
+  ["Timeline, SVG", "timeline.svg", "image/svg+xml", (_, page) => chartOf(page)],
   ["Timeline, CSV", "timeline.csv", "text/csv", timelineCsv],
   ["View below, CSV", "view.csv", "text/csv", viewCsv],
   ["All that is shown, JSON", "shown.json", "application/json", shownJson],
@@ -21,6 +22,7 @@ const FILES: readonly (readonly [label: string, end: string, type: string, make:
 export function Export({ state }: { state: State }): JSX.Element {
   const [failed, setFailed] = useState("");
   const write = async (at: number): Promise<void> => {
+    if (at === FILES.length) window.print();
     const [, end, type, make] = FILES[at] ?? [];
     const page = document.querySelector("main");
     if (end === undefined || type === undefined || make === undefined || page === null) return;
@@ -46,6 +48,7 @@ export function Export({ state }: { state: State }): JSX.Element {
       {FILES.map(([label]) => (
         <option value={label}>{label}</option>
       ))}
+      <option value="Print">Print</option>
     </select>
   );
 }
