@@ -37,6 +37,7 @@ def routes(batches: int) -> dict[str, tuple[str, dict[str, Any]]]:
     middle = batches // 2
     zoomed = {"from": middle, "to": middle + batches // 10}
     return {
+        "first": ("first", {"points": 280}),
         "timeline": ("timeline", {"points": 280}),
         "timeline, zoomed": ("timeline", {**zoomed, "points": 280}),
         "timeline, raw": ("timeline", {"from": middle, "to": middle + 1000, "points": 1200}),

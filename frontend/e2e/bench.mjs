@@ -78,6 +78,25 @@ export async function page_costs(page, base, { run, loads }) {
   process.stdout.write(JSON.stringify({ paint: median(paints.slice(1)), frame: median(times), late: share(times, 0.95), frames: times.length, heap: await heap(page) }) + "\n");
 }
 
+/** When the timeline showed how many batches, as [seconds since 1970, batches] from the first sight on. */
+export async function live_sights(page, base, { run, seconds }) {
+  const frame = await opened(page, base, { run }, ".timeline .plot canvas");
+  await frame.evaluate(() => {
+    window.sights = [];
+    let last = "";
+    const look = () => {
+      const said = document.querySelector(".timeline .plot").getAttribute("aria-label");
+      if (said !== last) window.sights.push([Date.now() / 1000, Number(/^Loss of ([\d\u202f]+)/.exec(said)[1].replace(/\u202f/g, ""))]);
+      last = said;
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  });
+  await page.waitForTimeout(1000 * seconds);
+  const sights = await frame.evaluate(() => window.sights);
+  process.stdout.write(JSON.stringify(sights.filter(([, count], at) => at === 0 || count > sights[at - 1][1])) + "\n");
+}
+
 /** TensorBoard's own tab on the same run: ms from the address to its first chart. */
 export async function time_series_costs(page, base, { loads }) {
   const paints = [];
