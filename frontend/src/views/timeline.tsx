@@ -173,7 +173,7 @@ function Body({ state, timeline: answer, say }: BodyProps): JSX.Element {
               batches={numbers(column(answer, "batch"))}
               values={value}
               unit={unit}
-              height={40}
+              height={46}
               lit={highlight?.signal === name}
               empty="not read here"
               gaps={timeline.gaps.batch}
