@@ -158,17 +158,24 @@ export async function refresh(): Promise<void> {
   }
   const after = currentRow();
   if (after === null || after.plain) return;
+  const longer = before?.version !== after.version;
   const grown = before?.batches !== after.batches;
   const judged = before?.verdict !== after.verdict || before.kind !== after.kind;
   if (diagnosis.status === "failed" && (grown || judged)) return void openRun(place.run);
   const wait: Promise<unknown>[] = [];
-  if (grown && (place.zoom === null || place.zoom[1] > (before?.batches ?? 0))) wait.push(ask.timeline(place.run));
+  // New batches are drawn when they are there, and not when they are judged.
+  if (longer && (place.zoom === null || place.zoom[1] > (before?.batches ?? 0))) wait.push(ask.timeline(place.run));
   if (grown) {
     askOver();
     wait.push(askView(place.run, place));
   }
-  if ((grown || judged) && diagnosis.status !== "loading") wait.push(ask.diagnosis(place.run));
+  if ((grown || judged) && diagnosis.status !== "loading") void ask.diagnosis(place.run).then(settle);
   await Promise.all(wait);
+  settle();
+}
+
+/** Looks at the boundary that tells most, if none is looked at and there is one now. */
+function settle(): void {
   const boundaries = state.get().diagnosis.value?.boundaries ?? [];
   if (state.get().place.boundary === null && boundaries.length > 0)
     go({ boundary: tellingBoundary(boundaries, state.get().diagnosis.value?.findings ?? []) });

@@ -17,6 +17,8 @@ export interface RunRow {
   short: string;
   live: boolean;
   plain: boolean;
+  /** Another text as soon as the run has grown. */
+  version: string;
 }
 export interface RunsResponse {
   runs: RunRow[];

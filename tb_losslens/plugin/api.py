@@ -258,12 +258,13 @@ def _row(name: str, seen: Overview) -> dict[str, Any]:
     known = seen.diagnosis
     kind, verdict, short = seen.words()
     size = {"batches": known.batches if known else 0, "epochs": known.epochs if known else 0}
-    return {"run": name, **size, "verdict": verdict, "kind": kind, "short": short, "live": seen.live, "plain": False}
+    told = {"verdict": verdict, "kind": kind, "short": short}
+    return {"run": name, **size, **told, "live": seen.live, "plain": False, "version": seen.version}
 
 
 def _plain_row(name: str) -> dict[str, Any]:
     row = {"run": name, "batches": 0, "epochs": 0, "verdict": PLAIN, "kind": "plain", "short": "scalars only"}
-    return {**row, "live": False, "plain": True}
+    return {**row, "live": False, "plain": True, "version": ""}
 
 
 def _run(cache: RunCache, name: str) -> Run:

@@ -11,6 +11,7 @@ import logging
 import math
 import threading
 import time
+import zlib
 from collections.abc import Callable, Hashable, Mapping
 from typing import Protocol, TypeVar
 
@@ -98,7 +99,8 @@ class RunCache:
                 entry = self._seen(name, tokens[name], now)
                 if self._is_due(entry, tokens[name], now):
                     due.append(name)
-                out[name] = Overview(entry.diagnosis, entry.is_live(now, self._live_for), entry.trouble)
+                version = format(zlib.crc32(repr(tokens[name]).encode()), "x")
+                out[name] = Overview(entry.diagnosis, entry.is_live(now, self._live_for), entry.trouble, version)
         self._enqueue(due)
         return out
 

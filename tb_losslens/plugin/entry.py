@@ -21,11 +21,15 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Overview:
-    """What is known of a run without waiting; `diagnosis` is None while it is pending, `trouble` says why it failed."""
+    """What is known of a run without waiting; `diagnosis` is None while it is pending, `trouble` says why it failed.
+
+    `version` is another text as soon as the run has grown, long before that is judged.
+    """
 
     diagnosis: Diagnosis | None
     live: bool
     trouble: str
+    version: str = ""
 
     def words(self) -> tuple[str, str, str]:
         """Kind, verdict and verdict in a few words; a failure comes before what was known earlier."""

@@ -82,7 +82,7 @@ def test_runs_are_pending_first_and_judged_later(cache):
     assert rows["jumping"]["batches"] == 720
     assert rows["jumping"]["epochs"] == 12
     assert rows["steady"]["kind"] == "benign"
-    assert set(rows["steady"]) == {"run", "batches", "epochs", "verdict", "kind", "short", "live", "plain", "label"}
+    assert set(rows["steady"]) == {"run", "batches", "epochs", "verdict", "kind", "short", "live", "plain", "label", "version"}
 
 
 def test_plain_runs_are_listed_beside_recorded_ones_and_say_why(cache):

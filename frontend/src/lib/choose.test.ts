@@ -3,7 +3,7 @@ import type { RunKind, RunRow } from "../types";
 import { chooseRun, listed, MANY, meantRun } from "./choose";
 
 function row(run: string, kind: RunKind): RunRow {
-  return { run, label: run, kind, batches: 1, epochs: 1, verdict: "", short: "", live: false, plain: kind === "plain" };
+  return { run, label: run, kind, batches: 1, epochs: 1, verdict: "", short: "", live: false, plain: kind === "plain", version: "" };
 }
 
 it("opens the run that most wants to be read", () => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Compare, ComparedRun, RunRow } from "../types";
 import { compared, inOrder, MOST, most, others, settingText, shared, sweepOf } from "./compare";
 
-const row = (run: string, plain = false): RunRow => ({ run, label: run, batches: 1, epochs: 1, verdict: "", kind: "benign", short: "", live: false, plain });
+const row = (run: string, plain = false): RunRow => ({ run, label: run, batches: 1, epochs: 1, verdict: "", kind: "benign", short: "", live: false, plain, version: "" });
 const many = Array.from({ length: 40 }, (_, index) => row(`run ${index}`));
 
 describe("compared", () => {

@@ -3,7 +3,7 @@ import type { RunKind, RunRow } from "../types";
 import { pause } from "./pause";
 
 function row(run: string, kind: RunKind, live = false): RunRow {
-  return { run, label: run, kind, live, batches: 1, epochs: 1, verdict: "", short: "", plain: kind === "plain" };
+  return { run, label: run, kind, live, batches: 1, epochs: 1, verdict: "", short: "", plain: kind === "plain", version: "" };
 }
 
 function ready(...runs: RunRow[]): { status: string; value: { runs: RunRow[] } } {
