@@ -14,13 +14,13 @@ How it decides:
     untrained output, over 64 samples at least, and ends at that of the best constant; or five times, and lasts ten batches.
     Then by the updates that led there: the curvature along them is above 2 / LR again and again (plain SGD without clipping,
     where noise alone gives 1 / LR at most), or after nine of ten the slope along the update is positive, so that the minimum
-    lies behind it, or one is a tenth of the weights or more, or the loss leaps within ten batches from the start, or it grows
-    tenfold over three batches or more on its way to what is no number. Where it is NaN at once, without a rise, only the first
-    and an update as large as the weights count. None of that is the cause where something else begins before: a bad batch,
-    gradients that nobody cleared, an LR that was raised, other inputs. Nor is it where the batch that is thrown off, or the one
-    before, has inputs, targets or a class mix unlike those of the run, or the model is not in the mode it began in. From the
-    start it is no more than possible where the loss of an untrained output is not known: weights that begin too large look
-    alike.
+    lies behind it, or one is a tenth of the weights or more, or the loss leaps within ten batches from the start by updates
+    that are not known to be smaller, or it grows tenfold over three batches or more on its way to what is no number. Where it
+    is NaN at once, without a rise, only the first and an update as large as the weights count. None of that is the cause where
+    something else begins before: a bad batch, gradients that nobody cleared, an LR that was raised, other inputs. Nor is it
+    where the batch that is thrown off, or the one before, has inputs, targets or a class mix unlike those of the run, or the
+    model is not in the mode it began in. From the start it is no more than possible where the loss of an untrained output is
+    not known: weights that begin too large look alike.
 
 What to try:
     A lower LR, by the curvature that was measured where there is one, else a tenth; a warm-up; clipping.
@@ -125,7 +125,7 @@ def _signs(
         out.append(Evidence(f"{said}: they go past the minimum", "grad_dot_update", span))
     if steps.largest >= large:
         out.append(Evidence(f"an update was {times(steps.largest)} the weights in size", "update_ratio", span))
-    if harm.row <= soon:
+    if harm.row <= soon and not steps.largest < large:  # small updates do not make a loss leap: dropout may
         said = f"the loss leaps after {plural(harm.row, 'update')}, from {number(harm.before)}; the first batch had"
         out.append(Evidence(f"{said} {number(run.loss[0])}", "loss", (0, span[1])))
     grown = _growth(run, harm)
