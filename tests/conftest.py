@@ -1,12 +1,18 @@
-"""For all tests: which come first, and what is not searched for garbage."""
+"""For all tests: which come first, what is not searched for garbage, and how much of a training is read for a diagnosis."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tb_losslens.record import cadence
+from tb_losslens.record.probe import probe
+from tb_losslens.record.probe.budget import ProbeBudget
+from tb_losslens.record.signals import fingerprints, held_out_loss
 
 HERE = Path(__file__).parent
 
@@ -43,3 +49,29 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+DIAGNOSED = ("analysis", "demo")
+"""Folders whose tests ask what is said of a training, and not what it costs to record it."""
+
+SLOWER = 4
+"""Times that a machine may be slower than an idle one, for all rows of their short trainings to be read as they are there."""
+
+PLENTY = 1e9
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Around fixtures of every scope, which record most trainings: what takes little of a budget on an idle machine is read.
+
+    In the workers of xdist this is called for every test, from whatever folder it is.
+    """
+    if item.path.relative_to(HERE).parts[0] not in DIAGNOSED:
+        return (yield)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cadence, "GRANT", SLOWER * cadence.GRANT)
+        patch.setattr(cadence, "DEEP_GRANT", SLOWER * cadence.DEEP_GRANT)
+        patch.setattr(probe, "ProbeBudget", partial(ProbeBudget, grant=PLENTY))
+        patch.setattr(fingerprints, "GRANT", PLENTY)
+        patch.setattr(held_out_loss, "GRANT", PLENTY)
+        return (yield)
